@@ -1,0 +1,156 @@
+package activity
+
+import (
+	"sync"
+	"time"
+)
+
+// ID names one server: a Deployment. It stands here because this package imports no other.
+type ID struct{ Namespace, Name string }
+
+func (id ID) String() string { return id.Namespace + "/" + id.Name }
+
+// Stamp is the place of one message in a stream. The sequence alone is not enough: a stream that was
+// deleted and made again counts from 1.
+type Stamp struct {
+	Sequence uint64
+	Time     time.Time // by the clock of the stream
+}
+
+// Equal reports whether s and t name the same message.
+func (s Stamp) Equal(t Stamp) bool { return s.Sequence == t.Sequence && s.Time.Equal(t.Time) }
+
+// IsZero reports whether s names no message.
+func (s Stamp) IsZero() bool { return s.Sequence == 0 && s.Time.IsZero() }
+
+// OlderThan reports whether s came before t. Both the sequence and the time have to say so: after a
+// stream was made again the sequence is lower though the message is new, after a clock was set back the time is.
+func (s Stamp) OlderThan(t Stamp) bool { return s.Sequence < t.Sequence && !s.Time.After(t.Time) }
+
+// Lease is a promise of a holder (a gateway, a session) to use a server until an instant.
+type Lease struct {
+	Holder string
+	Since  time.Time // when it was begun or last renewed
+	Until  time.Time
+}
+
+// Use is what is known of the use of one server. The zero Use is that of a server never heard of.
+type Use struct {
+	Last       Stamp     // of the last ping
+	LastAt     time.Time // of the last ping, by the clock of this process, erring to the later
+	LeaseSince time.Time // when a lease was last begun or renewed
+	LeaseUntil time.Time // the latest end of a lease, in the past once all have ended
+}
+
+// Leased reports whether a lease is live at now.
+func (u Use) Leased(now time.Time) bool { return u.LeaseUntil.After(now) }
+
+// Tracker is the daemon's memory of the activity log. All methods may be called concurrently.
+type Tracker struct {
+	settle time.Duration
+
+	mu     sync.RWMutex
+	uses   map[ID]*use
+	sight  sight
+	behind time.Duration // how far the clock of the log is behind ours; negative when it is ahead
+}
+
+type use struct {
+	last   Stamp
+	leases map[string]Lease // by holder: the live ones, and those that ended since the last message about a lease
+	ended  time.Time        // the latest end of the leases that were dropped
+}
+
+// NewTracker returns a Tracker that is blind until the log was heard. Settle is the time after the return of
+// sight in which silence still proves nothing: publishers need it to reconnect and send what they kept.
+func NewTracker(settle time.Duration) *Tracker {
+	return &Tracker{settle: settle, uses: make(map[ID]*use), sight: sight{why: "the activity log has not been read yet"}}
+}
+
+// Ping records that the server was used. An older ping than the one known changes nothing.
+func (t *Tracker) Ping(id ID, at Stamp) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if u := t.use(id); !at.OlderThan(u.last) {
+		u.last = at
+	}
+}
+
+// Lease records that the holder will use the server for ttl, counted from since. A ttl of 0 ends the lease at since.
+// The newest message of a holder counts, also when it shortens the lease.
+func (t *Tracker) Lease(id ID, holder string, since time.Time, ttl time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u := t.use(id)
+	if since.Before(u.leases[holder].Since) {
+		return
+	}
+	if u.leases == nil {
+		u.leases = make(map[string]Lease)
+	}
+	for h, l := range u.leases { // holders come and go for as long as the daemon runs
+		if l.Until.Before(since) {
+			u.ended = latest(u.ended, l.Until)
+			delete(u.leases, h)
+		}
+	}
+	u.leases[holder] = Lease{Holder: holder, Since: since, Until: since.Add(ttl)}
+}
+
+func (t *Tracker) use(id ID) *use {
+	u := t.uses[id]
+	if u == nil {
+		u = &use{}
+		t.uses[id] = u
+	}
+	return u
+}
+
+// Of returns what is known of the use of a server.
+func (t *Tracker) Of(id ID) Use {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	u := t.uses[id]
+	if u == nil {
+		return Use{}
+	}
+	use := Use{Last: u.last, LastAt: t.local(u.last.Time), LeaseUntil: t.local(u.ended)}
+	for _, l := range u.leases {
+		use.LeaseSince = latest(use.LeaseSince, t.local(l.Since))
+		use.LeaseUntil = latest(use.LeaseUntil, t.local(l.Until))
+	}
+	return use
+}
+
+// Leases returns the leases on a server that are live at now, in no order.
+func (t *Tracker) Leases(id ID, now time.Time) []Lease {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	u := t.uses[id]
+	if u == nil {
+		return nil
+	}
+	var live []Lease
+	for _, l := range u.leases {
+		if l.Since, l.Until = t.local(l.Since), t.local(l.Until); l.Until.After(now) {
+			live = append(live, l)
+		}
+	}
+	return live
+}
+
+// local turns an instant of the log's clock into ours. A log whose clock is behind stamps a ping too early by our clock,
+// which would look idle too soon: such stamps are moved. One that is ahead errs to "awake" by itself.
+func (t *Tracker) local(at time.Time) time.Time {
+	if at.IsZero() || t.behind <= 0 {
+		return at
+	}
+	return at.Add(t.behind)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

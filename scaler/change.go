@@ -1,0 +1,163 @@
+package scaler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// maxDecisionAge is how old a decision may be when it is sent. The world that it was made for is gone after that.
+const maxDecisionAge = time.Second
+
+// Change is what is to be written on one server. The zero Change writes nothing: the server is as it should be.
+type Change struct {
+	Replicas int
+	Mark     Mark
+	Event    Event // but for its ID and server, which change fills in
+}
+
+// change writes a change: the one function through which every Deployment is written. The event is in the
+// same write, as the mark's last transition, so that it can't be lost between the write and its publication.
+func (t *term) change(server *Server, c Change) (*Server, Event, error) {
+	e := c.Event
+	e.ID, e.Server = eventID(server), server.ID
+	c.Mark.Last = e
+	if age := t.s.now().Sub(e.At); age > maxDecisionAge {
+		return nil, e, fmt.Errorf("%w: the decision is %s old", ErrConflict, age)
+	}
+	if t.ctx.Err() != nil || !t.leads() {
+		return nil, e, errNotLeader
+	}
+	written, err := t.s.cluster.Write(t.ctx, server, c.Replicas, c.Mark)
+	return written, e, err
+}
+
+// eventID names the transition from this version of the server, of which there is at most one.
+func eventID(server *Server) string { return server.UID + "-" + server.Version }
+
+// apply plans a change on what is known of the server, writes it, and does both again on fresh facts when somebody else was
+// faster or the answer got lost, for RetryFor. It returns the server as written and what happened; or as it is and
+// no event, when plan wants nothing. The caller is in the server's lane.
+func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.s.config.RetryFor)
+	defer cancel()
+	read := t.s.find // from memory: a wake that meets no conflict reads nothing
+	tried := ""
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		server, event, err := t.attempt(ctx, id, read, &tried, plan)
+		switch {
+		case t.ctx.Err() != nil:
+			return nil, Event{}, errNotLeader
+		case errors.Is(err, ErrConflict), errors.Is(err, ErrUnsure), errors.Is(err, ErrNotSynced):
+		case errors.Is(err, ErrUnknown) && tried == "":
+			// Not there yet: its command may have come before it. One that vanished under our hands is not waited for.
+		default:
+			return server, event, err
+		}
+		if !t.s.pause(ctx, id, pause, errors.Is(err, ErrUnknown)) && t.ctx.Err() == nil {
+			return nil, Event{}, fmt.Errorf("%w (tried for %s)", err, t.s.config.RetryFor)
+		}
+		read = t.s.fresh
+	}
+}
+
+// attempt is one round of apply. Tried is the event of the last write, of which it may not be known whether it was done.
+func (t *term) attempt(ctx context.Context, id ID, read func(context.Context, ID) (*Server, error), tried *string, plan func(*Server) (Change, error)) (*Server, Event, error) {
+	if !acquire(ctx, t.s.inFlight) {
+		return nil, Event{}, fmt.Errorf("%w: too many requests to the API server are under way", ErrUnsure)
+	}
+	defer release(t.s.inFlight)
+	server, err := read(ctx, id)
+	if err != nil {
+		return nil, Event{}, err
+	}
+	if *tried != "" && server.Mark.Last.ID == *tried {
+		return server, server.Mark.Last, nil // the answer to our write got lost, the write did not
+	}
+	c, err := plan(server)
+	if err != nil || c.Event.Type == "" {
+		return server, Event{}, err
+	}
+	*tried = eventID(server)
+	began := t.s.now()
+	written, event, err := t.change(server, c)
+	if err == nil && event.Type == Woken {
+		t.s.meter.Wake("patch", t.s.now().Sub(began))
+	}
+	return written, event, err
+}
+
+// acquire waits for one of the slots; it reports whether it got one before ctx was done.
+func acquire(ctx context.Context, slots chan struct{}) bool {
+	select {
+	case slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func release(slots chan struct{}) { <-slots }
+
+func (s *Scaler) fresh(ctx context.Context, id ID) (*Server, error) {
+	server, err := s.cluster.Fresh(ctx, id)
+	if err != nil {
+		return nil, s.suggest(id, err)
+	}
+	return server, nil
+}
+
+// pause waits before the next attempt: for a server that is not there, until it appears. It reports whether there may be one.
+func (s *Scaler) pause(ctx context.Context, id ID, pause time.Duration, absent bool) bool {
+	changed, stop := s.cache.Watch(id)
+	defer stop()
+	var timer <-chan time.Time
+	if !absent {
+		changed, timer = nil, time.After(pause)
+	} else if _, there := s.cache.Get(id); there {
+		return true
+	}
+	select {
+	case <-timer:
+	case <-changed:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// tell publishes what happened, until the stream has it or the term ends; the next leader publishes it then.
+func (t *term) tell(e Event) {
+	s := t.s
+	s.meter.Event(e)
+	s.logEvent(e)
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := s.events.Publish(t.ctx, e)
+		if err == nil || t.ctx.Err() != nil {
+			return
+		}
+		s.logger.Warn("cannot publish an event, trying again", "server", e.Server.String(), "type", string(e.Type), "err", err)
+		select {
+		case <-time.After(pause):
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Scaler) logEvent(e Event) {
+	args := []any{"server", e.Server.String(), "from", e.From, "to", e.To, "cause", string(e.Cause)}
+	for _, a := range []struct{ key, value string }{{"actor", e.Actor}, {"command", e.Command}, {"reason", e.Reason}, {"text", e.Text}} {
+		if a.value != "" {
+			args = append(args, a.key, a.value)
+		}
+	}
+	if e.Idle > 0 {
+		args = append(args, "idle", e.Idle.Round(time.Second))
+	}
+	if e.Took > 0 {
+		args = append(args, "took", e.Took.Round(time.Millisecond))
+	}
+	s.logger.Info(string(e.Type), args...)
+}

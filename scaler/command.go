@@ -1,0 +1,132 @@
+package scaler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agnivade/levenshtein"
+
+	"idle-scaler/activity"
+)
+
+// Verb is what a command asks for.
+type Verb string
+
+// The verbs.
+const (
+	Start Verb = "start"
+	Stop  Verb = "stop"
+	Scale Verb = "scale"
+)
+
+// Command is one order from the bus.
+type Command struct {
+	Stamp    activity.Stamp // its place in the command stream: its identity, and its order among all commands
+	Verb     Verb
+	Server   ID
+	Replicas int           // of a scale
+	Force    bool          // of a stop: end the pods at once
+	Wait     time.Duration // answer when the server is ready, or after this long; 0 answers when it is written
+	Deadline time.Time     // not to be applied after this instant; zero: none but the age limit
+	ID       string        // its sender's name for it, may be empty
+	Actor    string        // who sent it, as it says itself
+	Reason   string        // why, in the words of the actor
+}
+
+// Outcome is the end of a command.
+type Outcome struct {
+	Err    error   // nil when it was applied (and the server is ready, if that was waited for)
+	Server *Server // as it was then; nil when there is none
+	Event  Event   // what it did
+}
+
+// Check says whether a command can be applied, from what is in memory (and, for a server that is not there, from the
+// API server). It is asked by any replica before a request is put on the command stream, and again by the leader.
+func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
+	if err := s.checkValues(c); err != nil {
+		return nil, err
+	}
+	server, err := s.find(ctx, c.Server)
+	if err != nil {
+		return nil, err
+	}
+	return server, checkRange(c, server)
+}
+
+func (s *Scaler) checkValues(c Command) error {
+	switch c.Verb {
+	case Start, Stop, Scale:
+	default:
+		return fmt.Errorf("%w: unknown verb %q: use start, stop or scale", ErrInvalid, c.Verb)
+	}
+	if c.Wait < 0 {
+		return fmt.Errorf(`%w: wait %s is negative: write how long to wait, like "60s"`, ErrInvalid, c.Wait)
+	}
+	if c.Wait > s.config.MaxWait {
+		return fmt.Errorf("%w: wait %s is above the limit: ask for at most %s", ErrOutOfRange, c.Wait, s.config.MaxWait)
+	}
+	if c.Verb == Scale && c.Replicas < 0 {
+		return fmt.Errorf("%w: replicas %d: ask for 0 or more", ErrOutOfRange, c.Replicas)
+	}
+	return nil
+}
+
+func checkRange(c Command, server *Server) error {
+	if c.Verb == Scale && c.Replicas > server.Settings.MaxReplicas {
+		return fmt.Errorf("%w: replicas %d is above the limit of %s: ask for at most %d, or raise its annotation idle-scaler/max-replicas",
+			ErrOutOfRange, c.Replicas, server.ID, server.Settings.MaxReplicas)
+	}
+	return nil
+}
+
+// find returns the server from memory, or asks the API server why it is not there.
+func (s *Scaler) find(ctx context.Context, id ID) (*Server, error) {
+	if server, ok := s.cache.Get(id); ok {
+		return server, nil
+	}
+	if !s.cache.Synced() {
+		return nil, fmt.Errorf("%w: this replica is still reading the Deployments: try again in a moment", ErrNotSynced)
+	}
+	server, err := s.cluster.Fresh(ctx, id)
+	if err != nil {
+		return nil, s.suggest(id, err)
+	}
+	return server, nil
+}
+
+// nearest is how many letters a suggested name may differ.
+const nearest = 3
+
+// suggest adds the names that the sender may have meant, nearest first.
+func (s *Scaler) suggest(id ID, err error) error {
+	type candidate struct {
+		name     string
+		distance int
+	}
+	var near []candidate
+	for server := range s.cache.All {
+		if d := levenshtein.ComputeDistance(id.Name, server.ID.Name); server.ID.Namespace == id.Namespace && d <= nearest {
+			near = append(near, candidate{server.ID.Name, d})
+		} else if server.ID.Name == id.Name {
+			near = append(near, candidate{server.ID.String(), nearest + 1})
+		}
+	}
+	if len(near) == 0 || !errors.Is(err, ErrUnknown) {
+		return err
+	}
+	slices.SortFunc(near, func(a, b candidate) int {
+		if a.distance != b.distance {
+			return a.distance - b.distance
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	names := make([]string, 0, 3)
+	for _, c := range near[:min(len(near), 3)] {
+		names = append(names, c.name)
+	}
+	return fmt.Errorf("%w; near it are: %s", err, strings.Join(names, ", "))
+}

@@ -1,0 +1,58 @@
+package scaler
+
+import (
+	"context"
+	"time"
+)
+
+// EventType is what happened.
+type EventType string
+
+// The types of events.
+const (
+	Slept     EventType = "slept"     // some → 0
+	Woken     EventType = "woken"     // 0 → some
+	Scaled    EventType = "scaled"    // some → another number
+	Unchanged EventType = "unchanged" // a command was applied and the replicas stay
+	Progress  EventType = "progress"  // a server that was woken is not ready yet; Text says why
+	Ready     EventType = "ready"     // a server that was woken has its first ready replica
+	Failed    EventType = "failed"    // a server that was woken will not get ready; Text says why
+	Rejected  EventType = "rejected"  // a command was not applied
+	Expired   EventType = "expired"   // a command came too late to be applied
+)
+
+// Cause is what made it happen.
+type Cause string
+
+// The causes of a change. External: somebody else made it, the daemon only noticed.
+const (
+	CauseIdle     Cause = "idle"
+	CauseActivity Cause = "activity"
+	CauseLease    Cause = "lease"
+	CauseCommand  Cause = "command"
+	CauseExternal Cause = "external"
+)
+
+// Event is something that happened to a server.
+type Event struct {
+	ID       string // the same event told twice has the same ID
+	Type     EventType
+	Server   ID
+	At       time.Time
+	From, To int // replicas
+	Cause    Cause
+	Actor    string        // who asked, as it said itself
+	Command  string        // the id of the command, as its sender named it
+	Reason   string        // why it was asked for, in the words of the actor
+	Text     string        // what happened and why, in words
+	Idle     time.Duration // how long the server was unused before it slept
+	Took     time.Duration // from the patch to the first ready replica
+}
+
+// Events tells the world. Implemented by internal/bus.Events.
+type Events interface {
+	// Publish returns after the event is kept by the stream. Publishing the same event twice is harmless.
+	Publish(ctx context.Context, e Event) error
+	// Known returns the IDs of the last event of each server and type that the stream has.
+	Known(ctx context.Context) (map[string]bool, error)
+}

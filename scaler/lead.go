@@ -1,0 +1,89 @@
+package scaler
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	"idle-scaler/policy"
+)
+
+// Lead is one term of leadership: until ctx is done it sweeps on the schedule, considers servers and applies commands. Leads
+// reports, at any moment, whether the lease was renewed in time; nothing is written when it was not. When ctx is done and the
+// lease still holds, what was begun may finish within Config.DrainFor. Only one Lead may run at a time.
+func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func() bool) {
+	work, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	t := &term{s: s, ctx: work, leads: leads}
+	s.mu.Lock()
+	s.term = t
+	s.mu.Unlock()
+	t.catchUp()
+	s.sweepOn(ctx, schedule)
+	s.mu.Lock()
+	s.term = nil
+	clear(s.considered)
+	s.mu.Unlock()
+
+	if leads() {
+		limit := time.AfterFunc(s.config.DrainFor, abort)
+		s.lanes.wait()
+		limit.Stop()
+	}
+	abort()
+	s.lanes.wait()
+	t.after.Wait()
+}
+
+// leading returns the current term, nil when this process does not lead.
+func (s *Scaler) leading() *term {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.term
+}
+
+// run appends f to the server's lane; it reports whether it did, which it does until the term has ended. A panic while one
+// server is handled must not end the others.
+func (t *term) run(id ID, f func()) bool {
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.term != t {
+		return false
+	}
+	s.lanes.run(id, func() {
+		defer func() {
+			if p := recover(); p != nil {
+				s.meter.Panic()
+				s.logger.Error("panic while a server was handled: please report this", "server", id.String(), "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		f()
+	})
+	return true
+}
+
+// eventsKept is how long an event is republished when the stream lacks it: a day less than the stream keeps events. An
+// older one may have been there and be gone.
+const eventsKept = 6 * 24 * time.Hour
+
+// catchUp does what the former leader may have left: events that are on the Deployments and not in the stream are published,
+// servers on their way to ready are followed, and what should be awake is woken.
+func (t *term) catchUp() {
+	s := t.s
+	known, err := s.events.Known(t.ctx)
+	if err != nil {
+		s.logger.Warn("cannot read which events the stream has, publishing the last of each server again", "err", err)
+	}
+	now := s.now()
+	for server := range s.cache.All {
+		last := server.Mark.Last
+		if last.ID != "" && !known[last.ID] && now.Sub(last.At) < eventsKept {
+			t.run(server.ID, func() { t.tell(last) })
+		}
+		if server.Replicas > 0 && server.Ready == 0 && now.Before(server.Mark.Awake.Add(s.config.Rules.StartDeadline)) {
+			t.follow(server, server.Mark.Awake)
+		}
+		s.Consider(server.ID)
+	}
+}

@@ -1,0 +1,150 @@
+package scaler
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// Cache is what is known of the cluster without asking it. Implemented by internal/kube.Cache.
+type Cache interface {
+	// Synced reports whether all servers have been read once.
+	Synced() bool
+	Get(id ID) (*Server, bool)
+	// All yields every server, in no order.
+	All(yield func(*Server) bool)
+	// Watch returns a channel that has something to receive after the server changed, appeared or went, until stop is called.
+	Watch(id ID) (changed <-chan struct{}, stop func())
+}
+
+// Cluster is the API server. Implemented by internal/kube.Cluster.
+type Cluster interface {
+	// Fresh reads one server. Errors: ErrUnknown, ErrUnmanaged, or a passing one.
+	Fresh(ctx context.Context, id ID) (*Server, error)
+	// Write sets the wanted replicas and the mark in one request, if the Deployment is still at the server's version, and
+	// returns it as written. Errors: ErrConflict, ErrUnknown when it is gone, ErrRefused, ErrUnsure.
+	Write(ctx context.Context, server *Server, replicas int, mark Mark) (*Server, error)
+}
+
+// Pods is what only the pods can tell. Implemented by internal/kube.Pods.
+type Pods interface {
+	// Diagnose sends why the server is not ready, each time that changes, until ctx is done.
+	Diagnose(ctx context.Context, server *Server) <-chan Diagnosis
+	// Kill ends all pods of the server at once, and no others.
+	Kill(ctx context.Context, server *Server) error
+}
+
+// Diagnosis is why a server is not ready.
+type Diagnosis struct {
+	Reason string // one word, like ImagePullBackOff
+	Text   string
+	Fatal  bool // it will not get ready by waiting
+}
+
+// Endpoints finds where a server is reached. Implemented by internal/kube.Services.
+type Endpoints interface {
+	Endpoints(server *Server) []Endpoint
+}
+
+// ActivityLog is the log that the tracker was filled from. Implemented by internal/bus.ActivityLog.
+type ActivityLog interface {
+	// Prove returns nil when the tracker knows everything that the log held a moment ago: not longer than a second.
+	Prove(ctx context.Context) error
+}
+
+// Meter counts. Implemented by internal/ops.Metrics.
+type Meter interface {
+	Event(e Event)
+	Wake(phase string, took time.Duration)
+	Swept(s Sweep)
+	Panic()
+}
+
+// Config is what the scaler needs to be told. All fields must be set.
+type Config struct {
+	Rules policy.Rules
+
+	MaxInFlight   int           // requests to the API server at once
+	MaxSleeps     int           // how many of them may be automatic sleeps, so that these never delay a wake
+	CommandMaxAge time.Duration // an older command is expired, not applied
+	RetryFor      time.Duration // how long a command is tried before it is rejected
+	MaxWait       time.Duration // the longest wait that a command may ask for
+	DiagnoseAfter time.Duration // a wake that is not ready after this long has its pods looked at
+	DrainFor      time.Duration // how long what was begun may take when the daemon is asked to end
+}
+
+// DefaultConfig holds the numbers of the design.
+func DefaultConfig() Config {
+	return Config{
+		Rules:         policy.Rules{MinAwake: time.Minute, StartDeadline: 10 * time.Minute},
+		MaxInFlight:   64,
+		MaxSleeps:     16,
+		CommandMaxAge: 10 * time.Minute,
+		RetryFor:      2 * time.Minute,
+		MaxWait:       5 * time.Minute,
+		DiagnoseAfter: 3 * time.Second,
+		DrainFor:      10 * time.Second,
+	}
+}
+
+// World is everything outside that the scaler uses.
+type World struct {
+	Cache     Cache
+	Cluster   Cluster
+	Pods      Pods
+	Endpoints Endpoints
+	Log       ActivityLog
+	Events    Events
+	Meter     Meter
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// Scaler starts, stops, wakes and puts to sleep.
+type Scaler struct {
+	config    Config
+	tracker   *activity.Tracker
+	cache     Cache
+	cluster   Cluster
+	pods      Pods
+	endpoints Endpoints
+	log       ActivityLog
+	events    Events
+	meter     Meter
+	now       func() time.Time
+	logger    *slog.Logger
+
+	inFlight chan struct{} // one entry for each request to the API server under way
+	sleeping chan struct{} // one for each automatic sleep among them
+	lanes    lanes
+
+	mu         sync.Mutex
+	term       *term        // nil while this process does not lead
+	considered map[ID]bool  // servers whose lane already holds a consideration
+	wakes      map[ID]*wake // servers that were woken and are not ready yet
+}
+
+// term is one unbroken time of leadership.
+type term struct {
+	s     *Scaler
+	ctx   context.Context
+	leads func() bool    // whether the lease was renewed in time, as of now
+	after sync.WaitGroup // what goes on beside the lanes: waits and wakes
+}
+
+// New returns a Scaler that reads, and that writes once Lead is called.
+func New(config Config, tracker *activity.Tracker, w World) *Scaler {
+	return &Scaler{
+		config: config, tracker: tracker,
+		cache: w.Cache, cluster: w.Cluster, pods: w.Pods, endpoints: w.Endpoints,
+		log: w.Log, events: w.Events, meter: w.Meter, now: w.Now, logger: w.Logger,
+		inFlight:   make(chan struct{}, config.MaxInFlight),
+		sleeping:   make(chan struct{}, config.MaxSleeps),
+		considered: make(map[ID]bool),
+		wakes:      make(map[ID]*wake),
+	}
+}

@@ -1,0 +1,116 @@
+package scaler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// Status is the state of a server in one word.
+type Status string
+
+// The statuses.
+const (
+	StatusRunning Status = "running" // all wanted replicas are ready
+	StatusStopped Status = "stopped" // none are wanted
+	StatusPending Status = "pending" // none is ready yet
+	StatusScaling Status = "scaling" // some are ready, not all
+	StatusFailed  Status = "failed"  // none is ready, and waiting does not help
+)
+
+// View is what there is to say about one server.
+type View struct {
+	Server    *Server
+	Status    Status
+	Why       string // of a failed server
+	Facts     policy.Facts
+	Decision  policy.Decision
+	Leases    []activity.Lease
+	Endpoints []Endpoint
+}
+
+// Filter says which servers to list.
+type Filter struct {
+	Namespace string                              // empty: all
+	Match     func(labels map[string]string) bool // nil: all
+	After     ID                                  // only those that come after this one
+}
+
+// List returns the servers that pass the filter, in order of namespace and name.
+func (s *Scaler) List(f Filter) ([]*Server, error) {
+	if !s.cache.Synced() {
+		return nil, fmt.Errorf("%w: this replica is still reading the Deployments: try again in a moment", ErrNotSynced)
+	}
+	var servers []*Server
+	for server := range s.cache.All {
+		if (f.Namespace == "" || f.Namespace == server.ID.Namespace) &&
+			compareIDs(server.ID, f.After) > 0 &&
+			(f.Match == nil || f.Match(server.Labels)) {
+			servers = append(servers, server)
+		}
+	}
+	slices.SortFunc(servers, func(a, b *Server) int { return compareIDs(a.ID, b.ID) })
+	return servers, nil
+}
+
+func compareIDs(a, b ID) int {
+	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Name, b.Name)
+}
+
+// Status returns what there is to say about one server.
+func (s *Scaler) Status(ctx context.Context, id ID) (View, error) {
+	server, err := s.find(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	return s.View(server), nil
+}
+
+// View says what there is to say about a server, from memory.
+func (s *Scaler) View(server *Server) View {
+	now := s.now()
+	facts := s.facts(server, now)
+	v := View{
+		Server:    server,
+		Decision:  s.config.Rules.Decide(&facts, now),
+		Facts:     facts,
+		Leases:    s.tracker.Leases(server.ID, now),
+		Endpoints: s.endpoints.Endpoints(server),
+	}
+	slices.SortFunc(v.Leases, func(a, b activity.Lease) int { return strings.Compare(a.Holder, b.Holder) })
+	v.Status, v.Why = s.status(server, now)
+	return v
+}
+
+func (s *Scaler) status(server *Server, now time.Time) (Status, string) {
+	switch {
+	case server.Replicas == 0:
+		return StatusStopped, ""
+	case server.Ready >= server.Replicas:
+		return StatusRunning, ""
+	case server.Ready > 0:
+		return StatusScaling, ""
+	}
+	if server.Refused != nil {
+		return StatusFailed, fmt.Sprintf("%s: %s", server.Refused.Reason, server.Refused.Message)
+	}
+	if server.Mark.Failed != "" {
+		return StatusFailed, server.Mark.Failed
+	}
+	if start := startingAt(server); !now.Before(start.Add(s.config.Rules.StartDeadline)) {
+		return StatusFailed, fmt.Sprintf("not ready since %s, which is longer than the start deadline of %s",
+			start.UTC().Format(time.RFC3339), s.config.Rules.StartDeadline)
+	}
+	return StatusPending, ""
+}
+
+// Explain says in words why a server is treated as it is, and what comes next.
+func (v View) Explain(now time.Time) string { return v.Decision.Explain(&v.Facts, now) }

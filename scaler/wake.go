@@ -1,0 +1,216 @@
+package scaler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"idle-scaler/policy"
+)
+
+// wake is a server on its way from zero to ready. One goroutine follows it; those who wait for the server listen.
+type wake struct {
+	failed chan struct{} // closed when it is known that waiting does not help
+	why    string        // why, valid once failed is closed
+}
+
+// follow makes sure that the server's way to ready is followed, and told. Began is when it was woken.
+func (t *term) follow(server *Server, began time.Time) *wake {
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.wakes[server.ID]; w != nil {
+		select {
+		case <-w.failed: // an earlier wake; this one may do better
+		default:
+			return w
+		}
+	}
+	w := &wake{failed: make(chan struct{})}
+	s.wakes[server.ID] = w
+	t.after.Go(func() {
+		t.accompany(w, server, began)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.wakes[server.ID] == w {
+			delete(s.wakes, server.ID)
+		}
+	})
+	return w
+}
+
+// accompany tells why the server is not ready, that it is, or that it will not be. It ends when all replicas are ready.
+func (t *term) accompany(w *wake, server *Server, began time.Time) {
+	s := t.s
+	ctx, cancel := context.WithDeadline(t.ctx, began.Add(s.config.Rules.StartDeadline))
+	defer cancel()
+	changed, stop := s.cache.Watch(server.ID)
+	defer stop()
+	diagnose := time.After(s.config.DiagnoseAfter)
+	var diagnoses <-chan Diagnosis
+	told := false // that it is ready
+
+	event := func(kind EventType, text string) Event {
+		return Event{
+			ID: fmt.Sprintf("%s-%d-%s-%s", server.UID, server.Generation, kind, text), Type: kind, Server: server.ID, At: s.now(),
+			From: server.Replicas, To: server.Replicas, Cause: server.Mark.Last.Cause,
+			Actor: server.Mark.Last.Actor, Command: server.Mark.Last.Command, Text: text, Took: s.now().Sub(began),
+		}
+	}
+	fail := func(text string) {
+		w.why = text
+		close(w.failed)
+		if !told {
+			t.run(server.ID, func() { t.recordFailure(server, event(Failed, text)) })
+		}
+	}
+	for {
+		now, ok := s.cache.Get(server.ID)
+		if !ok || now.Replicas == 0 && now.Generation > server.Generation {
+			return // gone, or put to zero again
+		}
+		if now.ready(server.Generation) && !told {
+			told = true
+			e := event(Ready, "")
+			s.meter.Wake("ready", e.Took)
+			t.tell(e)
+		}
+		if now.allReady(server.Generation) {
+			return
+		}
+		if refused := now.refusedSince(began); refused != nil {
+			fail(fmt.Sprintf("%s: %s", refused.Reason, refused.Message))
+			return
+		}
+		select {
+		case <-changed:
+		case <-diagnose:
+			diagnoses = s.pods.Diagnose(ctx, server)
+		case d, ok := <-diagnoses:
+			if !ok {
+				diagnoses = nil
+				continue
+			}
+			text := fmt.Sprintf("%s: %s", d.Reason, d.Text)
+			if d.Fatal {
+				fail(text)
+				return
+			}
+			if !told {
+				t.tell(event(Progress, text))
+			}
+		case <-ctx.Done():
+			if t.ctx.Err() == nil {
+				fail(fmt.Sprintf("not ready within %s", s.config.Rules.StartDeadline))
+			}
+			return
+		}
+	}
+}
+
+// recordFailure writes on the Deployment why it will not get ready, so that every replica can say so, and tells it.
+func (t *term) recordFailure(server *Server, e Event) {
+	_, written, err := t.apply(server.ID, func(now *Server) (Change, error) {
+		if now.Replicas == 0 || now.Ready > 0 || !now.Mark.Awake.Equal(server.Mark.Awake) {
+			return Change{}, nil // that wake is over
+		}
+		mark := now.Mark
+		mark.Failed = e.Text
+		e.At = t.s.now()
+		return Change{Replicas: now.Replicas, Mark: mark, Event: e}, nil
+	})
+	if err != nil {
+		t.s.logger.Warn("cannot record why a server does not get ready", "server", server.ID.String(), "text", e.Text, "err", err)
+	} else if written.ID != "" {
+		t.tell(written)
+	}
+}
+
+// ready reports whether some replica is ready and the counts are at least as new as the generation.
+func (s *Server) ready(generation int64) bool { return s.Observed >= generation && s.Ready > 0 }
+
+func (s *Server) allReady(generation int64) bool {
+	return s.Observed >= generation && s.Ready >= s.Replicas && s.Updated >= s.Replicas
+}
+
+// refusedSince returns why the cluster made no pods since an instant. The cluster's clock counts whole seconds.
+func (s *Server) refusedSince(began time.Time) *Refusal {
+	if s.Refused != nil && !s.Refused.At.Before(began.Truncate(time.Second)) {
+		return s.Refused
+	}
+	return nil
+}
+
+// await returns when the server is as ready as the command asks for, or when it is known that it won't be.
+func (t *term) await(session context.Context, server *Server, c Command) (*Server, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, c.Wait)
+	defer cancel()
+	defer context.AfterFunc(session, cancel)()
+
+	enough := (*Server).ready
+	if c.Verb == Scale {
+		enough = (*Server).allReady
+	}
+	if now, ok := t.s.cache.Get(server.ID); ok && enough(now, server.Generation) {
+		return now, nil
+	}
+	w := t.follow(server, startingAt(server))
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { // a failure that is known ends the wait, unless the server turns out to be ready
+		select {
+		case <-w.failed:
+		case <-watched.Done():
+		}
+		stop()
+	}()
+	now, err := t.s.watch(watched, server.ID, func(now *Server) bool {
+		return now.Replicas == 0 && now.Generation > server.Generation || enough(now, server.Generation)
+	})
+	switch {
+	case t.ctx.Err() != nil || session.Err() != nil:
+		return nil, errNotLeader
+	case errors.Is(err, ErrUnknown):
+		return nil, fmt.Errorf("%w: %s was deleted while its start was waiting", ErrUnknown, server.ID)
+	case err == nil && now.Replicas == 0:
+		return now, fmt.Errorf("%w: %s was set to zero again by %s while its start was waiting: ask them, or start it again",
+			ErrSuperseded, server.ID, now.writer())
+	case err == nil:
+		return now, nil
+	case ctx.Err() == nil:
+		return now, fmt.Errorf("%w: %s will not get ready: %s", ErrFailed, server.ID, w.why)
+	}
+	return now, fmt.Errorf("%w: %s is not ready after %s: it goes on starting; ask for its status, or wait longer", ErrNotInTime, server.ID, c.Wait)
+}
+
+// watch returns the server as soon as it is as wanted. Errors: ErrUnknown when it is gone, or that of ctx, with the server as it is then.
+func (s *Scaler) watch(ctx context.Context, id ID, wanted func(*Server) bool) (*Server, error) {
+	changed, stop := s.cache.Watch(id)
+	defer stop()
+	for {
+		server, ok := s.cache.Get(id)
+		switch {
+		case !ok:
+			return nil, ErrUnknown
+		case wanted(server):
+			return server, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return server, ctx.Err()
+		}
+	}
+}
+
+// writer says who set the replicas.
+func (s *Server) writer() string {
+	if !s.Ours {
+		return fmt.Sprintf("%q", s.Writer)
+	}
+	if s.Mark.Because == policy.BecauseCommand {
+		return fmt.Sprintf("a command of %q", s.Mark.Last.Actor)
+	}
+	return "idle-scaler"
+}
