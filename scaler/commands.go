@@ -27,7 +27,7 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 		case errors.Is(err, errNotLeader):
 		case err != nil:
 			finish(t.reject(c, err))
-		case c.Verb == Stop || c.Wait == 0:
+		case c.Wait == 0 || server.Replicas == 0:
 			finish(Outcome{Server: server, Event: event})
 		default:
 			t.after.Go(func() {
@@ -56,7 +56,7 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 	if err := t.s.checkValues(c); err != nil {
 		return nil, Event{}, err
 	}
-	if c.Wait > 0 && c.Verb != Stop {
+	if c.Verb == Start {
 		t.s.meter.Wake("queued", t.s.now().Sub(c.Stamp.Time))
 	}
 	server, event, err := t.apply(c.Server, func(server *Server) (Change, error) { return t.plan(server, c) })

@@ -3,10 +3,25 @@ package scaler
 import (
 	"context"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"idle-scaler/policy"
 )
+
+// term is one unbroken time of leadership.
+type term struct {
+	s     *Scaler
+	ctx   context.Context
+	leads func() bool // whether the lease was renewed in time, as of now
+	lanes lanes
+	after sync.WaitGroup // what goes on beside the lanes: waits and wakes
+
+	mu         sync.Mutex
+	ended      bool         // nothing new is begun
+	considered map[ID]bool  // servers whose lane already holds a consideration
+	wakes      map[ID]*wake // servers that were woken and are not ready yet
+}
 
 // Lead is one term of leadership: until ctx is done it sweeps on the schedule, considers servers and applies commands. Leads
 // reports, at any moment, whether the lease was renewed in time; nothing is written when it was not. When ctx is done and the
@@ -14,25 +29,33 @@ import (
 func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func() bool) {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
-	t := &term{s: s, ctx: work, leads: leads}
-	s.mu.Lock()
-	s.term = t
-	s.mu.Unlock()
+	t := &term{s: s, ctx: work, leads: leads, considered: make(map[ID]bool), wakes: make(map[ID]*wake)}
+	s.setTerm(t)
 	t.catchUp()
-	s.sweepOn(ctx, schedule)
-	s.mu.Lock()
-	s.term = nil
-	clear(s.considered)
-	s.mu.Unlock()
+	t.sweepOn(ctx, schedule)
+	s.setTerm(nil)
+	t.end()
 
 	if leads() {
 		limit := time.AfterFunc(s.config.DrainFor, abort)
-		s.lanes.wait()
+		t.lanes.wait()
 		limit.Stop()
 	}
 	abort()
-	s.lanes.wait()
+	t.lanes.wait()
 	t.after.Wait()
+}
+
+func (s *Scaler) setTerm(t *term) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = t
+}
+
+func (t *term) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
 }
 
 // leading returns the current term, nil when this process does not lead.
@@ -46,12 +69,12 @@ func (s *Scaler) leading() *term {
 // server is handled must not end the others.
 func (t *term) run(id ID, f func()) bool {
 	s := t.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.term != t {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
 		return false
 	}
-	s.lanes.run(id, func() {
+	t.lanes.run(id, func() {
 		defer func() {
 			if p := recover(); p != nil {
 				s.meter.Panic()

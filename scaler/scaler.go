@@ -120,20 +120,9 @@ type Scaler struct {
 
 	inFlight chan struct{} // one entry for each request to the API server under way
 	sleeping chan struct{} // one for each automatic sleep among them
-	lanes    lanes
 
-	mu         sync.Mutex
-	term       *term        // nil while this process does not lead
-	considered map[ID]bool  // servers whose lane already holds a consideration
-	wakes      map[ID]*wake // servers that were woken and are not ready yet
-}
-
-// term is one unbroken time of leadership.
-type term struct {
-	s     *Scaler
-	ctx   context.Context
-	leads func() bool    // whether the lease was renewed in time, as of now
-	after sync.WaitGroup // what goes on beside the lanes: waits and wakes
+	mu   sync.Mutex
+	term *term // nil while this process does not lead
 }
 
 // New returns a Scaler that reads, and that writes once Lead is called.
@@ -142,9 +131,7 @@ func New(config Config, tracker *activity.Tracker, w World) *Scaler {
 		config: config, tracker: tracker,
 		cache: w.Cache, cluster: w.Cluster, pods: w.Pods, endpoints: w.Endpoints,
 		log: w.Log, events: w.Events, meter: w.Meter, now: w.Now, logger: w.Logger,
-		inFlight:   make(chan struct{}, config.MaxInFlight),
-		sleeping:   make(chan struct{}, config.MaxSleeps),
-		considered: make(map[ID]bool),
-		wakes:      make(map[ID]*wake),
+		inFlight: make(chan struct{}, config.MaxInFlight),
+		sleeping: make(chan struct{}, config.MaxSleeps),
 	}
 }

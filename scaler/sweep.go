@@ -19,7 +19,8 @@ type Sweep struct {
 }
 
 // sweepOn sweeps when the schedule says so, until ctx is done. A sweep that is still going on when the next is due makes that one late.
-func (s *Scaler) sweepOn(ctx context.Context, schedule policy.Schedule) {
+func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
+	s := t.s
 	for {
 		now := s.now()
 		select {
@@ -27,7 +28,7 @@ func (s *Scaler) sweepOn(ctx context.Context, schedule policy.Schedule) {
 		case <-ctx.Done():
 			return
 		}
-		sweep, err := s.Sweep(ctx)
+		sweep, err := t.sweep(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.logger.Error("sweep met errors, the servers concerned are looked at again in the next", "err", err)
 		}
@@ -36,13 +37,18 @@ func (s *Scaler) sweepOn(ctx context.Context, schedule policy.Schedule) {
 	}
 }
 
-// Sweep decides about every server, and does what the decisions ask for. It returns when that is done; the errors of
+// Sweep decides about every server now, and does what the decisions ask for. It returns when that is done; the errors of
 // single servers are joined and stop no other.
 func (s *Scaler) Sweep(ctx context.Context) (Sweep, error) {
 	t := s.leading()
 	if t == nil {
 		return Sweep{}, errNotLeader
 	}
+	return t.sweep(ctx)
+}
+
+func (t *term) sweep(ctx context.Context) (Sweep, error) {
+	s := t.s
 	began := s.now()
 	sweep := Sweep{Decisions: make(map[policy.Reason]int)}
 	var toWake, toSleep []ID
@@ -114,21 +120,30 @@ func (s *Scaler) Consider(id ID) {
 	if s.config.Rules.Decide(&facts, now).Action != policy.Wake && !server.wokenByOthers() {
 		return
 	}
-	s.mu.Lock()
-	waiting := s.considered[id]
-	s.considered[id] = true
-	s.mu.Unlock()
-	if waiting {
-		return // that one will see what has changed now
+	if !t.considers(id, true) {
+		return // the lane already holds a consideration, which will see what has changed now
 	}
 	t.run(id, func() {
-		s.mu.Lock()
-		delete(s.considered, id)
-		s.mu.Unlock()
+		t.considers(id, false)
 		if _, err := t.tend(id, false); err != nil && !errors.Is(err, errNotLeader) {
 			s.logger.Error("cannot wake a server, trying again in the next sweep", "server", id.String(), "err", err)
 		}
 	})
+}
+
+// considers notes whether the server's lane holds a consideration; it reports whether that is a change.
+func (t *term) considers(id ID, holds bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.considered[id] == holds {
+		return false
+	}
+	if holds {
+		t.considered[id] = true
+	} else {
+		delete(t.considered, id)
+	}
+	return true
 }
 
 // tend decides about one server, in its lane, and does what the decision asks for.

@@ -11,45 +11,57 @@ import (
 
 // wake is a server on its way from zero to ready. One goroutine follows it; those who wait for the server listen.
 type wake struct {
+	stop   context.CancelFunc
 	failed chan struct{} // closed when it is known that waiting does not help
 	why    string        // why, valid once failed is closed
 }
 
-// follow makes sure that the server's way to ready is followed, and told. Began is when it was woken.
+// follow follows a server that was just woken on its way to ready. Began is when it was woken.
 func (t *term) follow(server *Server, began time.Time) *wake {
-	s := t.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := s.wakes[server.ID]; w != nil {
-		select {
-		case <-w.failed: // an earlier wake; this one may do better
-		default:
-			return w
-		}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if former := t.wakes[server.ID]; former != nil {
+		former.stop() // it was put to zero meanwhile
 	}
-	w := &wake{failed: make(chan struct{})}
-	s.wakes[server.ID] = w
+	ctx, stop := context.WithDeadline(t.ctx, began.Add(t.s.config.Rules.StartDeadline))
+	w := &wake{stop: stop, failed: make(chan struct{})}
+	t.wakes[server.ID] = w
 	t.after.Go(func() {
-		t.accompany(w, server, began)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.wakes[server.ID] == w {
-			delete(s.wakes, server.ID)
+		defer stop()
+		t.accompany(ctx, w, server, began)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.wakes[server.ID] == w {
+			delete(t.wakes, server.ID)
 		}
 	})
 	return w
 }
 
+// following returns the wake that is under way, or begins to follow the server now.
+func (t *term) following(server *Server) *wake {
+	t.mu.Lock()
+	w := t.wakes[server.ID]
+	t.mu.Unlock()
+	if w != nil {
+		return w
+	}
+	return t.follow(server, startingAt(server))
+}
+
 // accompany tells why the server is not ready, that it is, or that it will not be. It ends when all replicas are ready.
-func (t *term) accompany(w *wake, server *Server, began time.Time) {
+func (t *term) accompany(ctx context.Context, w *wake, server *Server, began time.Time) {
 	s := t.s
-	ctx, cancel := context.WithDeadline(t.ctx, began.Add(s.config.Rules.StartDeadline))
-	defer cancel()
 	changed, stop := s.cache.Watch(server.ID)
 	defer stop()
 	diagnose := time.After(s.config.DiagnoseAfter)
 	var diagnoses <-chan Diagnosis
 	told := false // that it is ready
+	// Right after a wake the conditions may still be those of before it.
+	var stale *Refusal
+	if server.Mark.Last.Type == Woken {
+		stale = server.Refused
+	}
 
 	event := func(kind EventType, text string) Event {
 		return Event{
@@ -79,7 +91,7 @@ func (t *term) accompany(w *wake, server *Server, began time.Time) {
 		if now.allReady(server.Generation) {
 			return
 		}
-		if refused := now.refusedSince(began); refused != nil {
+		if refused := now.Refused; refused != nil && (diagnoses != nil || stale == nil || *refused != *stale) {
 			fail(fmt.Sprintf("%s: %s", refused.Reason, refused.Message))
 			return
 		}
@@ -101,7 +113,7 @@ func (t *term) accompany(w *wake, server *Server, began time.Time) {
 				t.tell(event(Progress, text))
 			}
 		case <-ctx.Done():
-			if t.ctx.Err() == nil {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				fail(fmt.Sprintf("not ready within %s", s.config.Rules.StartDeadline))
 			}
 			return
@@ -134,14 +146,6 @@ func (s *Server) allReady(generation int64) bool {
 	return s.Observed >= generation && s.Ready >= s.Replicas && s.Updated >= s.Replicas
 }
 
-// refusedSince returns why the cluster made no pods since an instant. The cluster's clock counts whole seconds.
-func (s *Server) refusedSince(began time.Time) *Refusal {
-	if s.Refused != nil && !s.Refused.At.Before(began.Truncate(time.Second)) {
-		return s.Refused
-	}
-	return nil
-}
-
 // await returns when the server is as ready as the command asks for, or when it is known that it won't be.
 func (t *term) await(session context.Context, server *Server, c Command) (*Server, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, c.Wait)
@@ -155,7 +159,7 @@ func (t *term) await(session context.Context, server *Server, c Command) (*Serve
 	if now, ok := t.s.cache.Get(server.ID); ok && enough(now, server.Generation) {
 		return now, nil
 	}
-	w := t.follow(server, startingAt(server))
+	w := t.following(server)
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() { // a failure that is known ends the wait, unless the server turns out to be ready

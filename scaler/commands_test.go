@@ -1,0 +1,307 @@
+package scaler
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// Each command ends in exactly one write, also when the replicas stay, and says what it did.
+func TestCommands(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		server  func() *Server
+		command Command
+		want    int
+		event   EventType
+		restore int
+	}{
+		{"start restores what was", asleep(policy.BecauseIdle), Command{Verb: Start}, 3, Woken, 0},
+		{"start ends a stop", asleep(policy.BecauseCommand), Command{Verb: Start}, 3, Woken, 0},
+		{"start wakes somebody's zero with wake-replicas", running(0), Command{Verb: Start}, 1, Woken, 0},
+		{"start of a running server leaves its replicas", running(2), Command{Verb: Start}, 2, Unchanged, 0},
+		{"stop remembers", running(2), Command{Verb: Stop}, 0, Slept, 2},
+		{"stop of a sleeping server keeps what is remembered", asleep(policy.BecauseIdle), Command{Verb: Stop}, 0, Unchanged, 3},
+		{"scale", running(2), Command{Verb: Scale, Replicas: 5}, 5, Scaled, 0},
+		{"scale to what it is", running(2), Command{Verb: Scale, Replicas: 2}, 2, Unchanged, 0},
+		{"scale wakes", asleep(policy.BecauseIdle), Command{Verb: Scale, Replicas: 5}, 5, Woken, 0},
+		{"scale to 0 is stop", running(2), Command{Verb: Scale}, 0, Slept, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				tt.command.Actor, tt.command.ID, tt.command.Stamp = "ann", "c-1", w.stamp()
+				o := w.do(tt.command)
+				if o == nil || o.Err != nil {
+					t.Fatalf("outcome %+v", o)
+				}
+				w.expectReplicas(tt.want)
+				m := w.alpha().Mark
+				if m.Restore != tt.restore || m.Done.ID != "c-1" || !m.Done.Stamp.Equal(tt.command.Stamp) {
+					t.Errorf("marked %+v", m)
+				}
+				if e := o.Event; e.Type != tt.event || e.Actor != "ann" || e.Command != "c-1" || e.Cause != CauseCommand || e.To != tt.want {
+					t.Errorf("event %+v", e)
+				}
+				if len(w.cluster.writes) != 1 || w.cluster.reads != 0 {
+					t.Errorf("%d writes, %d reads", len(w.cluster.writes), w.cluster.reads)
+				}
+			}, tt.server)
+		})
+	}
+}
+
+// A stop lasts until somebody orders otherwise.
+func TestStopOutlastsDemand(t *testing.T) {
+	lead(t, func(w *world) {
+		w.do(Command{Verb: Stop})
+		w.ping()
+		w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour)
+		w.Consider(alpha)
+		w.sweep()
+		w.expectReplicas(0)
+		w.do(Command{Verb: Start})
+		w.expectReplicas(2)
+	}, running(2))
+}
+
+// What makes no sense, comes too late or concerns nobody is told to its sender, as an event, and changes nothing.
+func TestRejectedCommands(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		command Command
+		want    error
+		says    string
+	}{
+		{"too many replicas", Command{Verb: Scale, Replicas: 11}, ErrOutOfRange, "at most 10"},
+		{"negative replicas", Command{Verb: Scale, Replicas: -1}, ErrOutOfRange, "0 or more"},
+		{"negative wait", Command{Verb: Start, Wait: -time.Second}, ErrInvalid, "negative"},
+		{"too long a wait", Command{Verb: Start, Wait: 10 * time.Hour}, ErrOutOfRange, "at most 5m0s"},
+		{"unknown verb", Command{Verb: "stat"}, ErrInvalid, "use start, stop or scale"},
+		{"unknown server", Command{Verb: Start, Server: ID{"team-a", "alpah"}}, ErrUnknown, "near it are: alpha"},
+		{"too old", Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1, Time: time.Unix(0, 0)}}, ErrExpired, "send it again"},
+		{"past its deadline", Command{Verb: Stop, Deadline: time.Unix(1, 0)}, ErrExpired, "send it again"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				o := w.do(tt.command)
+				if o == nil || !errors.Is(o.Err, tt.want) || !strings.Contains(o.Err.Error(), tt.says) {
+					t.Fatalf("outcome %+v", o)
+				}
+				kind := Rejected
+				if errors.Is(tt.want, ErrExpired) {
+					kind = Expired
+				}
+				if got := w.bus.types(); !slices.Equal(got, []EventType{kind}) || len(w.cluster.writes) != 0 {
+					t.Errorf("told %v, %d writes", got, len(w.cluster.writes))
+				}
+			}, running(2))
+		})
+	}
+}
+
+// A command that is delivered again is not applied again, but what was left of it is done: pods, event, answer.
+func TestRedeliveredCommand(t *testing.T) {
+	lead(t, func(w *world) {
+		stop := Command{Verb: Stop, Force: true, Stamp: w.stamp()}
+		w.do(stop)
+		s := *w.alpha()
+		o := w.do(stop)
+		if o == nil || o.Err != nil || o.Event.ID != s.Mark.Last.ID {
+			t.Errorf("outcome %+v", o)
+		}
+		if len(w.cluster.writes) != 1 || len(w.pods.killed) != 2 {
+			t.Errorf("%d writes, %d kills", len(w.cluster.writes), len(w.pods.killed))
+		}
+	}, running(2))
+}
+
+// An older command that is delivered again after a newer one was applied does nothing.
+func TestOlderCommandIsSuperseded(t *testing.T) {
+	lead(t, func(w *world) {
+		start, stop := w.stamp(), w.stamp()
+		stop.Time = stop.Time.Add(time.Millisecond)
+		w.do(Command{Verb: Stop, Stamp: stop})
+		if o := w.do(Command{Verb: Start, Stamp: start}); o == nil || !errors.Is(o.Err, ErrSuperseded) {
+			t.Errorf("outcome %+v", o)
+		}
+		w.expectReplicas(0)
+	}, running(2))
+}
+
+// After the stream was made again its sequences begin anew: a new command must not look old.
+func TestCommandOfARecreatedStream(t *testing.T) {
+	lead(t, func(w *world) {
+		w.do(Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1000, Time: time.Now()}})
+		w.do(Command{Verb: Start, Stamp: activity.Stamp{Sequence: 1, Time: time.Now().Add(time.Second)}})
+		w.expectReplicas(2)
+	}, running(2))
+}
+
+// Commands meet a rival writer on fresh facts, until they are through.
+func TestCommandRetriesAfterConflict(t *testing.T) {
+	lead(t, func(w *world) {
+		conflicts := 3
+		w.cluster.onWrite = func(s *Server) error {
+			if conflicts--; conflicts >= 0 {
+				rival := *s
+				rival.Replicas = 4 + conflicts
+				w.cluster.put(rival)
+			}
+			return nil
+		}
+		o := w.do(Command{Verb: Stop})
+		if o.Err != nil || o.Event.From != 4 || w.alpha().Mark.Restore != 4 || w.cluster.reads != 3 {
+			t.Errorf("outcome %+v, restores %d, %d reads", o, w.alpha().Mark.Restore, w.cluster.reads)
+		}
+	}, running(2))
+}
+
+// When the answer to a write gets lost, the write is looked for, not done again.
+func TestUnsureWriteIsNotRepeated(t *testing.T) {
+	lead(t, func(w *world) {
+		tries := 0
+		w.cluster.onWrite = func(*Server) error { tries++; return ErrUnsure }
+		o := w.do(Command{Verb: Scale, Replicas: 5})
+		if o == nil || o.Err != nil || o.Event.Type != Scaled || tries != 1 {
+			t.Errorf("outcome %+v after %d tries", o, tries)
+		}
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Scaled}) {
+			t.Errorf("told %v", got)
+		}
+	}, running(2))
+}
+
+// An API server that stays away makes a command fail after the retries, and be told.
+func TestCommandGivesUp(t *testing.T) {
+	lead(t, func(w *world) {
+		began := time.Now()
+		w.cluster.onWrite = func(*Server) error { return ErrConflict }
+		o := w.do(Command{Verb: Stop})
+		if o == nil || !errors.Is(o.Err, ErrConflict) || time.Since(began).Round(time.Second) != 2*time.Minute {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+	}, running(2))
+}
+
+// The server of a command may appear after it.
+func TestCommandWaitsForItsServer(t *testing.T) {
+	lead(t, func(w *world) {
+		time.AfterFunc(10*time.Second, func() { w.cluster.put(*running(0)()) })
+		if o := w.do(Command{Verb: Start}); o == nil || o.Err != nil {
+			t.Fatalf("outcome %+v", o)
+		}
+		w.expectReplicas(1)
+	})
+}
+
+// The commands of one server are applied in their order, however long each takes.
+func TestCommandsInOrder(t *testing.T) {
+	lead(t, func(w *world) {
+		slow := true
+		w.cluster.onWrite = func(*Server) error {
+			if slow {
+				slow = false
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}
+		done := make(chan Outcome, 9)
+		for n := range 9 {
+			w.Submit(w.t.Context(), Command{Verb: Scale, Server: alpha, Replicas: n + 1, Stamp: w.stamp()}, func(o Outcome) { done <- o })
+		}
+		for n := range 9 {
+			if o := <-done; o.Err != nil || o.Event.To != n+1 {
+				t.Errorf("outcome %d: %+v", n, o)
+			}
+		}
+	}, running(2))
+}
+
+// A start that waits is answered when the first replica is ready, not when it is written.
+func TestStartWaits(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		began := time.Now()
+		time.AfterFunc(7*time.Second, func() {
+			s := *w.alpha()
+			s.Observed, s.Ready = s.Generation, 1
+			w.cluster.put(s)
+		})
+		o := w.do(Command{Verb: Start, Wait: time.Minute})
+		if o == nil || o.Err != nil || o.Server.Ready != 1 || time.Since(began) != 7*time.Second {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+		synctest.Wait()
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
+			t.Errorf("told %v", got)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// A wait ends as soon as it is known that it won't help, with the reason; the reason is kept on the server.
+func TestStartSaysWhyNot(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		happen func(w *world)
+		want   error
+		says   string
+		after  time.Duration
+		types  []EventType
+	}{
+		{"nothing happens", func(*world) {}, ErrNotInTime, "it goes on starting", time.Minute, []EventType{Woken}},
+		{
+			"the image can't be pulled", func(w *world) { w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true} },
+			ErrFailed, "ImagePullBackOff: no such image", 3 * time.Second,
+			[]EventType{Woken, Failed},
+		},
+		{
+			"it can't be scheduled", func(w *world) { w.pods.diagnoses <- Diagnosis{"Unschedulable", "no memory", false} },
+			ErrNotInTime, "it goes on starting", time.Minute,
+			[]EventType{Woken, Progress},
+		},
+		{
+			"a quota", func(w *world) {
+				s := *w.alpha()
+				s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota", At: time.Now()}
+				w.cluster.put(s)
+			}, ErrFailed, "exceeded quota", time.Second,
+			[]EventType{Woken, Failed},
+		},
+		{
+			"somebody sets it to zero", func(w *world) {
+				s := *w.alpha()
+				s.Replicas, s.Writer, s.Ours = 0, "kubectl", false
+				w.cluster.put(s)
+			}, ErrSuperseded, `"kubectl"`, time.Second,
+			[]EventType{Woken},
+		},
+		{"it is stopped", func(w *world) {
+			w.Submit(w.t.Context(), Command{Verb: Stop, Server: alpha, Actor: "bob", Stamp: w.stamp()}, func(Outcome) {})
+		}, ErrSuperseded, `a command of "bob"`, time.Second, []EventType{Woken, Slept}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.cluster.slow = true
+				began := time.Now()
+				time.AfterFunc(time.Second, func() { tt.happen(w) })
+				o := w.do(Command{Verb: Start, Wait: time.Minute})
+				if o == nil || !errors.Is(o.Err, tt.want) || !strings.Contains(o.Err.Error(), tt.says) || time.Since(began) != tt.after {
+					t.Errorf("outcome %+v after %s", o, time.Since(began))
+				}
+				synctest.Wait()
+				if got := w.bus.types(); !slices.Equal(got, tt.types) {
+					t.Errorf("told %v", got)
+				}
+				if failed := w.alpha().Mark.Failed; (failed != "") != errors.Is(tt.want, ErrFailed) {
+					t.Errorf("marked as failed: %q", failed)
+				}
+			}, asleep(policy.BecauseIdle))
+		})
+	}
+}

@@ -1,0 +1,98 @@
+package scaler
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/policy"
+)
+
+// Nobody but the leader writes; what is submitted to others is not finished, so that it comes again.
+func TestOnlyTheLeaderWrites(t *testing.T) {
+	lead(t, func(w *world) {
+		w.end()
+		w.ping()
+		if o := w.do(Command{Verb: Start}); o != nil {
+			t.Errorf("outcome %+v", o)
+		}
+		w.begin(func() bool { return false }) // a leader that did not renew its lease in time
+		w.Consider(alpha)
+		if o := w.do(Command{Verb: Start}); o != nil {
+			t.Errorf("outcome %+v", o)
+		}
+		w.expectReplicas(0)
+	}, asleep(policy.BecauseIdle))
+}
+
+// What a term has begun is finished when the daemon is asked to end.
+func TestEndFinishesWhatWasBegun(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error { time.Sleep(time.Second); return nil }
+		finished := 0
+		w.Submit(w.t.Context(), Command{Verb: Stop, Server: alpha, Stamp: w.stamp()}, func(Outcome) { finished++ })
+		synctest.Wait()
+		w.end()
+		w.expectReplicas(0)
+		if finished != 1 {
+			t.Errorf("finished %d times", finished)
+		}
+		w.begin(func() bool { return true })
+	}, running(2))
+}
+
+// An event whose publication the former leader did not live to see is on the Deployment, and published by the next.
+func TestNextLeaderPublishesWhatTheStreamLacks(t *testing.T) {
+	lead(t, func(w *world) {
+		w.bus.away = ErrUnsure
+		w.ping()
+		synctest.Wait()
+		w.end()
+		w.bus.away = nil
+		w.begin(func() bool { return true })
+		synctest.Wait()
+		if got := w.bus.types(); !slices.Contains(got, Woken) {
+			t.Fatalf("told %v", got)
+		}
+		w.bus.known = map[string]bool{w.alpha().Mark.Last.ID: true}
+		w.end()
+		told := len(w.bus.types())
+		w.begin(func() bool { return true })
+		synctest.Wait()
+		if got := w.bus.types(); len(got) != told {
+			t.Errorf("told again: %v", got)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// The next change of a server waits until the stream has the event of the last one.
+func TestNextChangeWaitsForTheEvent(t *testing.T) {
+	lead(t, func(w *world) {
+		w.bus.away = ErrUnsure
+		outcomes := 0
+		for _, verb := range []Verb{Stop, Start} {
+			w.Submit(w.t.Context(), Command{Verb: verb, Server: alpha, Stamp: w.stamp()}, func(Outcome) { outcomes++ })
+		}
+		time.Sleep(time.Minute)
+		w.expectReplicas(0)
+		w.bus.mu.Lock()
+		w.bus.away = nil
+		w.bus.mu.Unlock()
+		time.Sleep(time.Minute)
+		w.expectReplicas(2)
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept, Woken, Ready}) || outcomes != 2 {
+			t.Errorf("told %v, %d outcomes", got, outcomes)
+		}
+	}, running(2))
+}
+
+// The sweep runs on the schedule, and a server is found asleep after the first that comes when it was idle.
+func TestSweepsOnSchedule(t *testing.T) {
+	lead(t, func(w *world) {
+		time.Sleep(59 * time.Minute)
+		w.expectReplicas(2)
+		time.Sleep(2 * time.Minute)
+		w.expectReplicas(0)
+	}, running(2))
+}

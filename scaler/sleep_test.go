@@ -1,0 +1,211 @@
+package scaler
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// What is idle sleeps in one write and no read, and everything needed to wake it is in that write.
+func TestSweepPutsAnIdleServerToSleep(t *testing.T) {
+	lead(t, func(w *world) {
+		seen := activity.Stamp{Sequence: 7, Time: time.Now().Add(-31 * time.Minute)}
+		w.tracker.Ping(alpha, seen)
+		if s := w.sweep(); s.Slept != 1 || s.Decisions[policy.Idle] != 1 {
+			t.Errorf("sweep said %+v", s)
+		}
+		w.expectReplicas(0)
+		m := w.alpha().Mark
+		if m.Restore != 3 || m.Because != policy.BecauseIdle || !m.Seen.Equal(seen) || !m.Asleep.Equal(time.Now()) || m.Last.Idle != 31*time.Minute {
+			t.Errorf("marked %+v", m)
+		}
+		if w.cluster.reads != 0 || len(w.cluster.writes) != 1 {
+			t.Errorf("%d reads and %d writes", w.cluster.reads, len(w.cluster.writes))
+		}
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
+			t.Errorf("told %v", got)
+		}
+	}, running(3))
+}
+
+// A sweep leaves alone what is in use or in doubt, and what the world around it forbids to touch.
+func TestSweepLeavesAlone(t *testing.T) {
+	for name, prepare := range map[string]func(w *world){
+		"used a moment ago":         func(w *world) { w.tracker.Ping(alpha, w.stamp()) },
+		"leased":                    func(w *world) { w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) },
+		"the log can't be proved":   func(w *world) { w.bus.away = errors.New("nats is away") },
+		"the log is not heard":      func(w *world) { w.tracker.Deaf("nats is away", time.Now()) },
+		"the lease was not renewed": func(w *world) { w.end(); w.begin(func() bool { return false }) },
+		"a settings error":          func(w *world) { s := *w.alpha(); s.Bad = errors.New("idle-after: eh?"); w.cluster.put(s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				prepare(w)
+				w.sweep()
+				w.expectReplicas(3)
+				if len(w.bus.types()) != 0 {
+					t.Errorf("told %v", w.bus.types())
+				}
+			}, running(3))
+		})
+	}
+}
+
+// A conflict means that somebody is at work on the Deployment: an automatic sleep tries once.
+func TestSleepGivesUpOnConflict(t *testing.T) {
+	lead(t, func(w *world) {
+		tries := 0
+		w.cluster.onWrite = func(*Server) error { tries++; return ErrConflict }
+		w.sweep()
+		w.expectReplicas(3)
+		if tries != 1 || w.cluster.reads != 0 {
+			t.Errorf("%d tries, %d reads", tries, w.cluster.reads)
+		}
+	}, running(3))
+}
+
+// A ping that arrives while the sleep is being written ends with the server awake, whoever leads by then.
+func TestPingDuringASleepWins(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error {
+			w.cluster.onWrite = nil
+			w.tracker.Ping(alpha, w.stamp())
+			w.Consider(alpha) // still awake, as far as is known
+			return nil
+		}
+		w.sweep()
+		w.expectReplicas(0)
+		w.end()
+		w.begin(func() bool { return true })
+		w.expectReplicas(3)
+	}, running(3))
+}
+
+// An error of one server stops no other.
+func TestSweepGoesOnAfterErrors(t *testing.T) {
+	beta := func() *Server { s := running(1)(); s.ID.Name = "beta"; return s }
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(s *Server) error {
+			if s.ID == alpha {
+				return ErrRefused
+			}
+			return nil
+		}
+		sweep, err := w.Sweep(w.t.Context())
+		if !errors.Is(err, ErrRefused) || sweep.Slept != 1 {
+			t.Errorf("slept %d, error %v", sweep.Slept, err)
+		}
+	}, running(1), beta)
+}
+
+// Demand wakes what the daemon put to sleep, with what it had, in one write and no read.
+func TestPingWakes(t *testing.T) {
+	lead(t, func(w *world) {
+		w.ping()
+		w.expectReplicas(3)
+		m := w.alpha().Mark
+		if m.Restore != 0 || m.Because != "" || !m.Asleep.IsZero() || !m.Awake.Equal(time.Now()) {
+			t.Errorf("marked %+v", m)
+		}
+		if w.cluster.reads != 0 || len(w.cluster.writes) != 1 {
+			t.Errorf("%d reads and %d writes", w.cluster.reads, len(w.cluster.writes))
+		}
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
+			t.Errorf("told %v", got)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// A lease is demand as a ping is.
+func TestLeaseWakes(t *testing.T) {
+	lead(t, func(w *world) {
+		w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour)
+		w.Consider(alpha)
+		w.expectReplicas(3)
+		if got := w.alpha().Mark.Last.Cause; got != CauseLease {
+			t.Errorf("woken because of %q", got)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// Pings do not wake what somebody stopped: a person's zero, or a stop command.
+func TestPingLeavesStoppedServers(t *testing.T) {
+	for name, s := range map[string]func() *Server{"command": asleep(policy.BecauseCommand), "somebody": running(0)} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.ping()
+				w.sweep()
+				w.expectReplicas(0)
+			}, s)
+		})
+	}
+}
+
+// "kubectl rollout undo" brings old annotations back: a zero of ours without a mark is woken by a ping, with wake-replicas.
+func TestPingWakesWithoutAMark(t *testing.T) {
+	lead(t, func(w *world) {
+		w.ping()
+		w.expectReplicas(2)
+	}, func() *Server { s := asleep("")(); s.Mark = Mark{}; s.Settings.WakeReplicas = 2; return s })
+}
+
+// A mark of sleep beside replicas is cleared: somebody else woke the server, and it counts as awake since then.
+func TestMarkIsClearedWhenOthersWake(t *testing.T) {
+	lead(t, func(w *world) {
+		s := *w.alpha()
+		s.Replicas, s.Writer, s.Ours = 2, "argocd-controller", false
+		w.cluster.put(s)
+		w.Consider(alpha)
+		w.expectReplicas(2)
+		m := w.alpha().Mark
+		if !m.Asleep.IsZero() || !m.Awake.Equal(time.Now()) || m.Last.Cause != CauseExternal || m.Last.Actor != "argocd-controller" {
+			t.Errorf("marked %+v", m)
+		}
+		w.sweep()
+		w.expectReplicas(2)
+	}, asleep(policy.BecauseIdle))
+}
+
+// A thousand pings for one sleeping server are one write.
+func TestManyPingsAreOneWake(t *testing.T) {
+	lead(t, func(w *world) {
+		for range 1000 {
+			w.tracker.Ping(alpha, w.stamp())
+			w.Consider(alpha)
+		}
+		w.expectReplicas(3)
+		if n := len(w.cluster.writes); n != 1 {
+			t.Errorf("%d writes", n)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// Lanes of servers that have nothing to do leave nothing behind.
+func TestLanesLeaveNothingBehind(t *testing.T) {
+	lead(t, func(w *world) {
+		w.ping()
+		synctest.Wait()
+		term := w.leading()
+		if len(term.lanes.queues) != 0 || len(term.wakes) != 0 || len(term.considered) != 0 || len(w.cluster.watchers) != 0 {
+			t.Errorf("left behind: %d lanes, %d wakes, %d considered, %d watchers", len(term.lanes.queues), len(term.wakes), len(term.considered), len(w.cluster.watchers))
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// A panic while one server is handled is counted and ends no other.
+func TestPanicOfOneServer(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error { w.cluster.onWrite = nil; panic("a bug") }
+		w.ping()
+		if w.meter.panics != 1 {
+			t.Errorf("%d panics counted", w.meter.panics)
+		}
+		w.sweep()
+		w.expectReplicas(3)
+	}, asleep(policy.BecauseIdle))
+}
