@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -242,6 +243,61 @@ func TestStartWaits(t *testing.T) {
 			t.Errorf("told %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
+}
+
+// Ready counts of before the wake do not answer a wait for it.
+func TestStartWaitsForNewCounts(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.do(Command{Verb: Stop})
+		began := time.Now()
+		time.AfterFunc(time.Second, func() {
+			s := *w.alpha()
+			s.Observed = s.Generation
+			w.cluster.put(s)
+		})
+		if o := w.do(Command{Verb: Start, Wait: time.Minute}); o == nil || o.Err != nil || time.Since(began) != time.Second {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+	}, func() *Server { s := running(1)(); s.Ready, s.Total, s.Updated = 1, 1, 1; return s })
+}
+
+// A refusal of the time before the wake does not fail it.
+func TestStaleRefusalFailsNoWake(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		time.AfterFunc(time.Second, func() {
+			s := *w.alpha()
+			s.Refused, s.Ready, s.Observed = nil, 1, s.Generation
+			w.cluster.put(s)
+		})
+		if o := w.do(Command{Verb: Start, Wait: time.Minute}); o == nil || o.Err != nil {
+			t.Errorf("outcome %+v", o)
+		}
+	}, func() *Server {
+		s := asleep(policy.BecauseIdle)()
+		s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota", At: time.Now().Add(-time.Hour)}
+		return s
+	})
+}
+
+// What a session of the bus has submitted is not applied after the session has ended: the next one has it, in order.
+func TestEndedSessionAppliesNothing(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error { time.Sleep(time.Second); return nil }
+		session, end := context.WithCancel(w.t.Context())
+		finished := 0
+		for range 3 {
+			w.Submit(session, Command{Verb: Scale, Replicas: 5, Server: alpha, Stamp: w.stamp()}, func(Outcome) { finished++ })
+		}
+		synctest.Wait()
+		end()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if finished != 1 || len(w.cluster.writes) != 1 {
+			t.Errorf("%d finished, %d written", finished, len(w.cluster.writes))
+		}
+	}, running(1))
 }
 
 // A wait ends as soon as it is known that it won't help, with the reason; the reason is kept on the server.

@@ -86,6 +86,28 @@ func TestPingDuringASleepWins(t *testing.T) {
 	}, running(3))
 }
 
+// A sleep is decided again just before its write: what was learnt since the sweep looked counts.
+func TestSleepIsDecidedAgain(t *testing.T) {
+	lead(t, func(w *world) {
+		w.bus.prove = func() { w.tracker.Ping(alpha, w.stamp()) }
+		w.sweep()
+		w.expectReplicas(3)
+	}, running(3))
+}
+
+// A decision that could not be sent at once is not sent: the world it was made for may be gone.
+func TestOldDecisionIsNotSent(t *testing.T) {
+	lead(t, func(w *world) {
+		decided := Event{Type: Slept, At: time.Now()}
+		time.Sleep(maxDecisionAge + 1)
+		_, _, err := w.leading().change(w.alpha(), Change{Event: decided})
+		if !errors.Is(err, ErrConflict) {
+			t.Errorf("error %v", err)
+		}
+		w.expectReplicas(3)
+	}, running(3))
+}
+
 // An error of one server stops no other.
 func TestSweepGoesOnAfterErrors(t *testing.T) {
 	beta := func() *Server { s := running(1)(); s.ID.Name = "beta"; return s }
@@ -168,6 +190,29 @@ func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 		}
 		w.sweep()
 		w.expectReplicas(2)
+	}, asleep(policy.BecauseIdle))
+	lead(t, func(w *world) { // missed when it happened, found by the sweep
+		s := *w.alpha()
+		s.Replicas = 2
+		w.cluster.put(s)
+		w.sweep()
+		w.expectReplicas(2)
+		if m := w.alpha().Mark; !m.Asleep.IsZero() {
+			t.Errorf("marked %+v", m)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// When the answer to the write of a wake gets lost, the wake is told all the same, once.
+func TestUnsureWakeIsTold(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error { return ErrUnsure }
+		w.ping()
+		time.Sleep(time.Second)
+		w.expectReplicas(3)
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
+			t.Errorf("told %v", got)
+		}
 	}, asleep(policy.BecauseIdle))
 }
 

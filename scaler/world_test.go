@@ -155,6 +155,7 @@ type fakeBus struct {
 	away  error
 	kept  []Event
 	known map[string]bool
+	prove func() // what happens while the log is asked
 }
 
 func (b *fakeBus) Publish(_ context.Context, e Event) error {
@@ -166,7 +167,14 @@ func (b *fakeBus) Publish(_ context.Context, e Event) error {
 	return b.away
 }
 func (b *fakeBus) Known(context.Context) (map[string]bool, error) { return b.known, nil }
-func (b *fakeBus) Prove(context.Context) error                    { return b.away }
+
+func (b *fakeBus) Prove(context.Context) error {
+	if b.prove != nil {
+		b.prove()
+	}
+	return b.away
+}
+
 func (b *fakeBus) types() (types []EventType) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

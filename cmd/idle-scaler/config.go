@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"idle-scaler/internal/bus"
+	"idle-scaler/internal/kube"
+	"idle-scaler/policy"
+	"idle-scaler/scaler"
+)
+
+// natsConfig says how to reach NATS. The daemon and the client commands share it.
+type natsConfig struct {
+	NATS     string
+	Creds    string
+	NKey     string
+	User     string
+	Password string
+	Token    string
+	CA       string
+	Cert     string
+	Key      string
+	Prefix   string
+}
+
+// embedded as the NATS URL asks for a server inside this process.
+const embedded = "embedded"
+
+func (c *natsConfig) register(flags *pflag.FlagSet) {
+	flags.StringVar(&c.NATS, "nats", "", "NATS URLs, separated by commas; \"embedded\" runs a server inside the daemon, for one machine (also NATS_URL)")
+	flags.StringVar(&c.Creds, "nats-creds", "", "NATS credentials `file`")
+	flags.StringVar(&c.NKey, "nats-nkey", "", "NATS nkey seed `file`")
+	flags.StringVar(&c.User, "nats-user", "", "NATS user")
+	flags.StringVar(&c.Password, "nats-password", "", "NATS password; better set by IDLE_SCALER_NATS_PASSWORD, where other processes don't see it")
+	flags.StringVar(&c.Token, "nats-token", "", "NATS token; better set by IDLE_SCALER_NATS_TOKEN")
+	flags.StringVar(&c.CA, "nats-ca", "", "`file` with the certificates that sign the NATS server's")
+	flags.StringVar(&c.Cert, "nats-cert", "", "`file` with the client certificate for NATS")
+	flags.StringVar(&c.Key, "nats-key", "", "`file` with the key of the client certificate")
+	flags.StringVar(&c.Prefix, "prefix", "cortex.mcp", "prefix of all NATS subjects")
+}
+
+func (c *natsConfig) validate() (errs []error) {
+	if c.NATS == "" {
+		errs = append(errs, errors.New(`nats: not set: give --nats nats://HOST:4222, or set NATS_URL; "--nats embedded" with "run" needs no server`))
+	}
+	if _, err := bus.NewSubjects(c.Prefix); err != nil {
+		errs = append(errs, fmt.Errorf("prefix: %w", err))
+	}
+	if (c.User == "") != (c.Password == "") {
+		errs = append(errs, errors.New("nats-user, nats-password: set both or none"))
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		errs = append(errs, errors.New("nats-cert, nats-key: set both or none"))
+	}
+	given := 0
+	for _, s := range []string{c.Creds, c.NKey, c.User, c.Token} {
+		if s != "" {
+			given++
+		}
+	}
+	if given > 1 {
+		errs = append(errs, errors.New("nats-creds, nats-nkey, nats-user, nats-token: set one of them, not several"))
+	}
+	return errs
+}
+
+// Config is all that the daemon can be told.
+type Config struct {
+	natsConfig
+
+	Cluster        string
+	StreamReplicas int
+	EmbeddedDir    string
+	EmbeddedListen string
+
+	Kubeconfig  string
+	KubeContext string
+	Namespaces  []string
+	Selector    string
+
+	IdleAfter     string
+	Schedule      string
+	MinAwake      time.Duration
+	Settle        time.Duration
+	StartDeadline time.Duration
+	CommandMaxAge time.Duration
+	MaxWait       time.Duration
+
+	LeaderElect    bool
+	LeaseName      string
+	LeaseNamespace string
+	LeaseDuration  time.Duration
+
+	Listen    string
+	Pprof     bool
+	LogLevel  string
+	LogFormat string
+}
+
+func (c *Config) register(flags *pflag.FlagSet) {
+	c.natsConfig.register(flags)
+	flags.StringVar(&c.Cluster, "cluster", "default", "name of this cluster: the owner of the NATS streams, and the source of the events")
+	flags.IntVar(&c.StreamReplicas, "stream-replicas", 1, "replicas of each NATS stream; 3 survives the loss of a NATS server")
+	flags.StringVar(&c.EmbeddedDir, "embedded-dir", "idle-scaler-nats", "data `directory` of the embedded NATS server")
+	flags.StringVar(&c.EmbeddedListen, "embedded-listen", "127.0.0.1:4222", "address of the embedded NATS server; port 0 takes a free one")
+
+	flags.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig `file` (also KUBECONFIG); in a cluster none is needed")
+	flags.StringVar(&c.KubeContext, "kube-context", "", "context of the kubeconfig, if not the current one")
+	flags.StringSliceVar(&c.Namespaces, "namespaces", nil, "namespaces to look after, separated by commas; none means all")
+	flags.StringVar(&c.Selector, "selector", "app.kubernetes.io/component=mcp-server", "label selector of the Deployments to look after")
+
+	flags.StringVar(&c.IdleAfter, "idle-after", "30m", `how long a server is unused before it sleeps, or "never"; the annotation idle-scaler/idle-after says otherwise for one`)
+	flags.StringVar(&c.Schedule, "schedule", "@every 30s", `when to look for idle servers: a cron expression, with seconds if it has six fields, "CRON_TZ=ZONE " before it`)
+	flags.DurationVar(&c.MinAwake, "min-awake", time.Minute, "a server that was woken stays awake at least this long")
+	flags.DurationVar(&c.Settle, "settle", 2*time.Minute, "after NATS was away, nothing sleeps for this long")
+	flags.DurationVar(&c.StartDeadline, "start-deadline", 10*time.Minute, "a server that is not ready after this long has failed")
+	flags.DurationVar(&c.CommandMaxAge, "command-max-age", 10*time.Minute, "a command that waited longer for a daemon is not applied any more")
+	flags.DurationVar(&c.MaxWait, "max-wait", 5*time.Minute, "the longest wait that a start or scale request may ask for")
+
+	flags.BoolVar(&c.LeaderElect, "leader-elect", true, "let one of several replicas lead, by a Lease; without it there must be only one")
+	flags.StringVar(&c.LeaseName, "lease-name", "idle-scaler", "name of the Lease")
+	flags.StringVar(&c.LeaseNamespace, "lease-namespace", "", "namespace of the Lease; default the daemon's own, or \"default\" outside a cluster")
+	flags.DurationVar(&c.LeaseDuration, "lease-duration", 15*time.Second, "how long a leader that vanished keeps others from leading")
+
+	flags.StringVar(&c.Listen, "listen", ":8080", "address of /healthz, /readyz and /metrics; empty serves none")
+	flags.BoolVar(&c.Pprof, "pprof", false, "serve /debug/pprof/ there too")
+	flags.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&c.LogFormat, "log-format", "auto", "text, json, or auto: text on a terminal")
+}
+
+// secrets are the flags whose values are not shown.
+var secrets = []string{"nats-password", "nats-token"}
+
+// settings are the parts of a valid configuration that are more than their text.
+type settings struct {
+	idleAfter time.Duration
+	schedule  policy.Schedule
+	level     slog.Level
+}
+
+// validate returns everything that is wrong, not the first only.
+func (c *Config) validate() (s settings, errs []error) {
+	errs = c.natsConfig.validate()
+	check := func(name string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	var err error
+	s.idleAfter, err = policy.ParseIdleAfter(c.IdleAfter)
+	check(fmt.Sprintf("idle-after %q", c.IdleAfter), err)
+	s.schedule, err = policy.ParseSchedule(c.Schedule)
+	check("schedule", err)
+	check("log-level", s.level.UnmarshalText([]byte(c.LogLevel)))
+	_, err = kube.ParseSelector(c.Selector)
+	check("selector", err)
+	if c.Listen != "" {
+		_, _, err = net.SplitHostPort(c.Listen)
+		check("listen", err)
+	}
+	if c.NATS == embedded {
+		_, _, err = net.SplitHostPort(c.EmbeddedListen)
+		check("embedded-listen", err)
+	}
+	if !slices.Contains([]string{"auto", "text", "json"}, c.LogFormat) {
+		check("log-format", fmt.Errorf("%q is none of auto, text, json", c.LogFormat))
+	}
+	if c.StreamReplicas < 1 || c.StreamReplicas > 5 {
+		check("stream-replicas", fmt.Errorf("%d is not between 1 and 5, which is what NATS allows", c.StreamReplicas))
+	}
+	for _, ns := range c.Namespaces {
+		check("namespaces", bus.ValidNamespace(ns))
+	}
+	check("cluster", validName(c.Cluster))
+	for _, d := range []struct {
+		name     string
+		value    time.Duration
+		min, max time.Duration
+	}{
+		{"min-awake", c.MinAwake, 0, 24 * time.Hour},
+		{"settle", c.Settle, 0, time.Hour},
+		{"start-deadline", c.StartDeadline, time.Second, 24 * time.Hour},
+		{"command-max-age", c.CommandMaxAge, time.Second, 24 * time.Hour},
+		{"max-wait", c.MaxWait, time.Second, time.Hour},
+		{"lease-duration", c.LeaseDuration, 3 * time.Second, 5 * time.Minute},
+	} {
+		if d.value < d.min || d.value > d.max {
+			check(d.name, fmt.Errorf("%s is not between %s and %s", d.value, d.min, d.max))
+		}
+	}
+	return s, errs
+}
+
+func validName(name string) error {
+	if name == "" || strings.ContainsAny(name, " \t\n/") {
+		return fmt.Errorf("%q is not one word: name the cluster like \"prod-eu\"", name)
+	}
+	return nil
+}
+
+// scaler returns what the domain is told of all this.
+func (c *Config) scaler() scaler.Config {
+	s := scaler.DefaultConfig()
+	s.Rules = policy.Rules{MinAwake: c.MinAwake, StartDeadline: c.StartDeadline}
+	s.CommandMaxAge, s.MaxWait = c.CommandMaxAge, c.MaxWait
+	return s
+}

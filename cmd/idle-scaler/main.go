@@ -1,0 +1,14 @@
+// Command idle-scaler puts Kubernetes Deployments to sleep while nobody uses them and wakes them when somebody asks.
+//
+// "idle-scaler run" is the daemon; the other commands talk to it over NATS. Only this package knows all the others: run.go
+// wires them, config.go says what can be set, and each client command has a file of its own.
+package main
+
+import (
+	"os"
+	_ "time/tzdata" // a distroless image has no zone files
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

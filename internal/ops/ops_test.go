@@ -1,0 +1,84 @@
+package ops
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"idle-scaler/policy"
+	"idle-scaler/scaler"
+)
+
+func get(t *testing.T, handler http.Handler, path string) (int, string) {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
+	body, err := io.ReadAll(recorder.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return recorder.Code, string(body)
+}
+
+// Readiness says what is missing, and only what holds is ok.
+func TestReadyz(t *testing.T) {
+	missing := "no connection"
+	checks := []Check{
+		{"deployments", func() string { return "" }},
+		{"nats", func() string { return missing }},
+	}
+	handler := Handler(NewMetrics("v1"), checks, false)
+	if code, body := get(t, handler, "/readyz"); code != http.StatusServiceUnavailable || body != "deployments: ok\nnats: no connection\n" {
+		t.Errorf("answered %d %q", code, body)
+	}
+	missing = ""
+	if code, body := get(t, handler, "/readyz"); code != http.StatusOK || body != "deployments: ok\nnats: ok\n" {
+		t.Errorf("answered %d %q", code, body)
+	}
+	if code, _ := get(t, handler, "/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz answered %d", code)
+	}
+}
+
+// Profiles are served only when that is asked for: they tell about memory.
+func TestPprofIsOff(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		code, _ := get(t, Handler(NewMetrics("v1"), nil, on), "/debug/pprof/")
+		if (code == http.StatusOK) != on {
+			t.Errorf("pprof %v answered %d", on, code)
+		}
+	}
+}
+
+// The metrics carry the names that dashboards use, and the last sweep replaces the one before it.
+func TestMetrics(t *testing.T) {
+	m := NewMetrics("v1")
+	m.Event(scaler.Event{Type: scaler.Slept, Cause: scaler.CauseIdle})
+	m.Wake("patch", 20*time.Millisecond)
+	m.Wake("queued", -time.Second)
+	m.Swept(scaler.Sweep{Decisions: map[policy.Reason]int{policy.Idle: 3}})
+	m.Swept(scaler.Sweep{Decisions: map[policy.Reason]int{policy.Blind: 2}})
+	m.APIRequest("PATCH", "200")
+	m.Servers(func() map[scaler.Status]int { return map[scaler.Status]int{scaler.StatusStopped: 4} })
+	_, body := get(t, Handler(m, nil, false), "/metrics")
+	for _, line := range []string{
+		`idle_scaler_events_total{cause="idle",type="slept"} 1`,
+		`idle_scaler_wake_seconds_count{phase="patch"} 1`,
+		`idle_scaler_wake_seconds_sum{phase="queued"} 0`,
+		`idle_scaler_sweeps_total 2`,
+		`idle_scaler_decisions{reason="blind"} 2`,
+		`idle_scaler_api_requests_total{code="200",verb="PATCH"} 1`,
+		`idle_scaler_servers{status="stopped"} 4`,
+		`idle_scaler_build_info{version="v1"} 1`,
+	} {
+		if !strings.Contains(body, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if strings.Contains(body, `reason="idle"`) {
+		t.Error("the decisions of the sweep before are still there")
+	}
+}
