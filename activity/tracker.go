@@ -38,7 +38,7 @@ type Lease struct {
 type Use struct {
 	Last       Stamp     // of the last ping
 	LastAt     time.Time // of the last ping, by the clock of this process, erring to the later
-	LeaseSince time.Time // when a lease was last begun or renewed
+	LeaseSince time.Time // when the lease that ends last was begun or renewed; says nothing once all have ended
 	LeaseUntil time.Time // the latest end of a lease, in the past once all have ended
 }
 
@@ -57,9 +57,12 @@ type Tracker struct {
 
 type use struct {
 	last   Stamp
-	leases map[string]Lease // by holder: the live ones, and those that ended since the last message about a lease
-	ended  time.Time        // the latest end of the leases that were dropped
+	leases map[string]Lease // by holder: the live ones, and at most about as many, or fewLeases, that have ended
+	drop   int              // how many messages about leases may come before those that have ended are dropped
 }
+
+// fewLeases are not worth looking for those that have ended.
+const fewLeases = 16
 
 // NewTracker returns a Tracker that is blind until the log was heard. Settle is the time after the return of
 // sight in which silence still proves nothing: publishers need it to reconnect and send what they kept.
@@ -76,7 +79,7 @@ func (t *Tracker) Ping(id ID, at Stamp) {
 	}
 }
 
-// Lease records that the holder will use the server for ttl, counted from since. A ttl of 0 ends the lease at since.
+// Lease records that the holder will use the server for ttl, counted from since. A ttl of 0 ends it.
 // The newest message of a holder counts, also when it shortens the lease.
 func (t *Tracker) Lease(id ID, holder string, since time.Time, ttl time.Duration) {
 	t.mu.Lock()
@@ -88,13 +91,23 @@ func (t *Tracker) Lease(id ID, holder string, since time.Time, ttl time.Duration
 	if u.leases == nil {
 		u.leases = make(map[string]Lease)
 	}
-	for h, l := range u.leases { // holders come and go for as long as the daemon runs
-		if l.Until.Before(since) {
-			u.ended = latest(u.ended, l.Until)
-			delete(u.leases, h)
-		}
+	u.leases[holder] = Lease{Holder: holder, Since: since, Until: since.Add(max(0, ttl))}
+	if u.drop--; u.drop <= 0 {
+		u.dropEnded(since)
 	}
-	u.leases[holder] = Lease{Holder: holder, Since: since, Until: since.Add(ttl)}
+}
+
+// dropEnded forgets the leases that ended before now: holders come and go for as long as the daemon runs. The rest gets a
+// map of its own, because one that was large once takes long to look through.
+func (u *use) dropEnded(now time.Time) {
+	live := make(map[string]Lease)
+	for holder, l := range u.leases {
+		if l.Until.Before(now) {
+			continue // its end is not missed: the lease that brought us here ends later
+		}
+		live[holder] = l
+	}
+	u.leases, u.drop = live, len(live)+fewLeases
 }
 
 func (t *Tracker) use(id ID) *use {
@@ -114,10 +127,12 @@ func (t *Tracker) Of(id ID) Use {
 	if u == nil {
 		return Use{}
 	}
-	use := Use{Last: u.last, LastAt: t.local(u.last.Time), LeaseUntil: t.local(u.ended)}
+	use := Use{Last: u.last, LastAt: t.local(u.last.Time)}
 	for _, l := range u.leases {
-		use.LeaseSince = latest(use.LeaseSince, t.local(l.Since))
-		use.LeaseUntil = latest(use.LeaseUntil, t.local(l.Until))
+		since, until := t.local(l.Since), t.local(l.Until)
+		if until.After(use.LeaseUntil) || until.Equal(use.LeaseUntil) && since.Before(use.LeaseSince) {
+			use.LeaseSince, use.LeaseUntil = since, until
+		}
 	}
 	return use
 }
@@ -150,6 +165,13 @@ func (t *Tracker) local(at time.Time) time.Time {
 
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
 		return a
 	}
 	return b

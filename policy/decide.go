@@ -113,7 +113,7 @@ func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 	if f.Sight.Blind != "" {
 		return keep(Blind, f.Sight.Until)
 	}
-	if young := f.Sight.Born.Add(f.Settings.IdleAfter); now.Before(young) {
+	if young := f.Sight.Born.Add(f.Settings.IdleAfter); f.Settings.IdleAfter != Never && now.Before(young) {
 		return keep(Blind, young)
 	}
 	if f.Use.Leased(now) {
@@ -147,7 +147,7 @@ func decideAsleep(f *Facts, now time.Time) Decision {
 	case f.Because == BecauseCommand:
 		return Decision{Action: Keep, Reason: Stopped}
 	case f.Use.Leased(now) && f.wakes(f.Use.LeaseSince):
-		return Decision{Action: Wake, Reason: Leased}
+		return Decision{Action: Wake, Reason: Leased, Next: f.Use.LeaseUntil}
 	case !f.Use.Last.IsZero() && !f.Use.Last.Equal(f.Seen) && f.wakes(f.Use.LastAt):
 		return Decision{Action: Wake, Reason: Activity}
 	case f.Sight.Blind != "":

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -9,7 +10,7 @@ import (
 func (d Decision) Explain(f *Facts, now time.Time) string {
 	switch d.Reason {
 	case Unreadable:
-		return fmt.Sprintf("left as it is: its settings can't be read: %s", f.Bad)
+		return fmt.Sprintf("left as it is: its settings can't be read: %s", strings.ReplaceAll(f.Bad.Error(), "\n", "; "))
 	case Paused:
 		return "stays awake: its annotation idle-scaler/paused says so"
 	case Blind:
@@ -24,7 +25,7 @@ func (d Decision) Explain(f *Facts, now time.Time) string {
 		}
 		return fmt.Sprintf("stays awake: a lease on it is live%s", until(d.Next, now))
 	case Starting:
-		return fmt.Sprintf("stays awake: it is starting, and counts as failed if it is not ready%s", until(d.Next, now))
+		return fmt.Sprintf("stays awake: it is starting%s, after which it counts as failed", until(d.Next, now))
 	case RollingOut:
 		return "stays awake: a rollout is under way"
 	case MinAwake:
@@ -39,14 +40,26 @@ func (d Decision) Explain(f *Facts, now time.Time) string {
 	case NotOurs:
 		return "stays at zero: somebody else made it zero; a start command wakes it"
 	case Stopped:
-		return fmt.Sprintf("stays at zero: a command stopped it at %s, which lasts until a start or scale command", clock(f.AsleepSince))
+		return fmt.Sprintf("stays at zero: a command stopped it%s, which lasts until a start or scale command", when("at", f.AsleepSince))
 	case Activity:
 		return fmt.Sprintf("wakes: it was used at %s", clock(f.Use.LastAt))
 	}
-	return fmt.Sprintf("sleeps since %s; a ping, a lease or a start command wakes it", clock(f.AsleepSince))
+	wakes := "a ping, a lease or a start command wakes it"
+	if !f.Settings.WakeOnActivity {
+		wakes = "a start command wakes it, and no ping: its annotation idle-scaler/wake-on-activity says so"
+	}
+	return fmt.Sprintf("sleeps%s; %s", when("since", f.AsleepSince), wakes)
 }
 
 func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// when says when something happened, nothing when that is not known: the mark of a Deployment can get lost.
+func when(preposition string, t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" %s %s", preposition, clock(t))
+}
 
 // until says when a decision may change, nothing when that is not known.
 func until(t, now time.Time) string {

@@ -58,6 +58,9 @@ func (t *term) end() {
 	t.ended = true
 }
 
+// Leads reports whether a term is under way: whether commands are taken.
+func (s *Scaler) Leads() bool { return s.leading() != nil }
+
 // leading returns the current term, nil when this process does not lead.
 func (s *Scaler) leading() *term {
 	s.mu.Lock()

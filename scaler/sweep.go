@@ -23,8 +23,12 @@ func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
 	s := t.s
 	for {
 		now := s.now()
+		next := schedule.Next(now)
+		if next.IsZero() { // not within the years that robfig/cron looks ahead
+			next = now.AddDate(1, 0, 0)
+		}
 		select {
-		case <-time.After(schedule.Next(now).Sub(now)):
+		case <-time.After(next.Sub(now)):
 		case <-ctx.Done():
 			return
 		}

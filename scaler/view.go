@@ -90,6 +90,17 @@ func (s *Scaler) View(server *Server) View {
 	return v
 }
 
+// Count returns how many servers there are of each status.
+func (s *Scaler) Count() map[Status]int {
+	counts := map[Status]int{StatusRunning: 0, StatusStopped: 0, StatusPending: 0, StatusScaling: 0, StatusFailed: 0}
+	now := s.now()
+	for server := range s.cache.All {
+		status, _ := s.status(server, now)
+		counts[status]++
+	}
+	return counts
+}
+
 func (s *Scaler) status(server *Server, now time.Time) (Status, string) {
 	switch {
 	case server.Replicas == 0:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"idle-scaler/internal/bus"
 	"idle-scaler/internal/kube"
@@ -79,7 +80,7 @@ type Config struct {
 	Cluster        string
 	StreamReplicas int
 	EmbeddedDir    string
-	EmbeddedListen string
+	EmbeddedPort   int
 
 	Kubeconfig  string
 	KubeContext string
@@ -110,7 +111,7 @@ func (c *Config) register(flags *pflag.FlagSet) {
 	flags.StringVar(&c.Cluster, "cluster", "default", "name of this cluster: the owner of the NATS streams, and the source of the events")
 	flags.IntVar(&c.StreamReplicas, "stream-replicas", 1, "replicas of each NATS stream; 3 survives the loss of a NATS server")
 	flags.StringVar(&c.EmbeddedDir, "embedded-dir", "idle-scaler-nats", "data `directory` of the embedded NATS server")
-	flags.StringVar(&c.EmbeddedListen, "embedded-listen", "127.0.0.1:4222", "address of the embedded NATS server; port 0 takes a free one")
+	flags.IntVar(&c.EmbeddedPort, "embedded-port", 4222, "`port` of the embedded NATS server, on the loopback address; 0 takes a free one")
 
 	flags.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig `file` (also KUBECONFIG); in a cluster none is needed")
 	flags.StringVar(&c.KubeContext, "kube-context", "", "context of the kubeconfig, if not the current one")
@@ -166,9 +167,8 @@ func (c *Config) validate() (s settings, errs []error) {
 		_, _, err = net.SplitHostPort(c.Listen)
 		check("listen", err)
 	}
-	if c.NATS == embedded {
-		_, _, err = net.SplitHostPort(c.EmbeddedListen)
-		check("embedded-listen", err)
+	if c.EmbeddedPort < 0 || c.EmbeddedPort > 65535 {
+		check("embedded-port", fmt.Errorf("%d is not a port", c.EmbeddedPort))
 	}
 	if !slices.Contains([]string{"auto", "text", "json"}, c.LogFormat) {
 		check("log-format", fmt.Errorf("%q is none of auto, text, json", c.LogFormat))
@@ -177,7 +177,9 @@ func (c *Config) validate() (s settings, errs []error) {
 		check("stream-replicas", fmt.Errorf("%d is not between 1 and 5, which is what NATS allows", c.StreamReplicas))
 	}
 	for _, ns := range c.Namespaces {
-		check("namespaces", bus.ValidNamespace(ns))
+		if problems := validation.IsDNS1123Label(ns); len(problems) > 0 {
+			check("namespaces", fmt.Errorf("%q: %s", ns, problems[0]))
+		}
 	}
 	check("cluster", validName(c.Cluster))
 	for _, d := range []struct {

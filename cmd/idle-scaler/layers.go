@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 )
@@ -39,7 +40,6 @@ func (c *collecting) Set(text string) error {
 // newLayers prepares flags; it is called before they are parsed.
 func newLayers(flags *pflag.FlagSet) *layers {
 	l := &layers{flags: flags, source: make(map[string]string)}
-	flags.String("config", "", "YAML `file` with values for these flags, by their names")
 	flags.VisitAll(func(f *pflag.Flag) { f.Value = &collecting{f.Value, f.Name, l, "--" + f.Name} })
 	return l
 }
@@ -61,10 +61,14 @@ func (l *layers) fill(lookup func(string) (string, bool)) []error {
 			}
 		}
 	})
-	file := l.flags.Lookup("config").Value.String()
-	if file == "" {
+	file := l.flags.Lookup("config")
+	if file == nil || file.Value.String() == "" {
 		return l.errs
 	}
+	return l.fillFrom(file.Value.String())
+}
+
+func (l *layers) fillFrom(file string) []error {
 	values, err := readFile(file)
 	if err != nil {
 		return append(l.errs, err)
@@ -83,6 +87,23 @@ func (l *layers) fill(lookup func(string) (string, bool)) []error {
 		l.set(f, values[name], file)
 	}
 	return l.errs
+}
+
+// layers registers the flags of the daemon with a command.
+func (c *Config) layers(cmd *cobra.Command) *layers {
+	c.register(cmd.Flags())
+	cmd.Flags().String("config", "", "YAML `file` with values for these flags, by their names")
+	return newLayers(cmd.Flags())
+}
+
+// load fills the configuration and validates it. All that is wrong is in the error.
+func (c *Config) load(l *layers) (settings, error) {
+	errs := l.fill(os.LookupEnv)
+	s, invalid := c.validate()
+	if errs = append(errs, invalid...); len(errs) > 0 {
+		return s, coded{errors.Join(errs...), exitUsage}
+	}
+	return s, nil
 }
 
 func (l *layers) set(f *pflag.Flag, text, from string) {

@@ -19,14 +19,15 @@ import (
 
 // apiServer is a running kube-apiserver. done is closed when it has ended, then err says why.
 type apiServer struct {
-	url  string
-	done chan struct{}
-	err  error
+	url    string
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
 }
 
 // startAPIServer does what kube-apiserver's command does, without the command: that installs signal handlers, which
 // may happen only once in a process.
-func startAPIServer(ctx context.Context, files certFiles, etcd string, port int) (*apiServer, error) {
+func startAPIServer(files certFiles, etcd string, port int) (*apiServer, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("listen for the API server: %w", err)
@@ -68,15 +69,18 @@ func startAPIServer(ctx context.Context, files certFiles, etcd string, port int)
 		return nil, errors.Join(err, listener.Close())
 	}
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
+	ctx, cancel := context.WithCancel(context.Background())
 	completed, err := opts.Complete(ctx)
 	if err != nil {
+		cancel()
 		return nil, errors.Join(fmt.Errorf("complete API server options: %w", err), listener.Close())
 	}
 	if err := utilerrors.NewAggregate(completed.Validate()); err != nil {
+		cancel()
 		return nil, errors.Join(fmt.Errorf("validate API server options: %w", err), listener.Close())
 	}
 
-	server := &apiServer{url: "https://" + listener.Addr().String(), done: make(chan struct{})}
+	server := &apiServer{url: "https://" + listener.Addr().String(), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(server.done)
 		server.err = apiapp.Run(ctx, completed)
@@ -104,10 +108,11 @@ func (s *apiServer) waitReady(ctx context.Context, admin *rest.Config) error {
 	return nil
 }
 
-// wait gives the server, whose context has ended, a moment to drain: it would wait for foreign watchers much longer.
-func (s *apiServer) wait(timeout time.Duration) {
+// stop gives a server that was ready a moment to drain: it would wait for foreign watchers much longer.
+func (s *apiServer) stop() {
+	s.cancel()
 	select {
 	case <-s.done:
-	case <-time.After(timeout):
+	case <-time.After(stopTimeout):
 	}
 }

@@ -96,15 +96,11 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer db.stop()
-	api, err := startAPIServer(ctx, files, db.endpoint(), cfg.port)
+	api, err := startAPIServer(files, db.endpoint(), cfg.port)
 	if err != nil {
+		db.stop()
 		return err
 	}
-	defer func() {
-		cancel()
-		api.wait(stopTimeout)
-	}()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	if err := writeKubeconfig(kubeconfig, api.url, files); err != nil {
 		return err
@@ -113,10 +109,16 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-
+	// Until the API server is ready nothing can be stopped in order: it ends the process when its start is interrupted.
+	// Leaving it all to the end of the process is safe, for etcd is made to be killed.
 	if err := api.waitReady(ctx, admin); err != nil {
 		return err
 	}
+	defer func() {
+		cancel()
+		api.stop()
+		db.stop()
+	}()
 	kubelet, err := startControllers(ctx, admin, cfg.pods)
 	if err != nil {
 		return err

@@ -135,7 +135,7 @@ func (s *stage) startDaemon(kubeconfig string) error {
 		return err
 	}
 	s.nats = "nats://127.0.0.1:" + port
-	err = s.start(nil, "idle-scaler", "run", "--kubeconfig", kubeconfig, "--nats", "embedded", "--embedded-listen", "127.0.0.1:"+port,
+	err = s.start(nil, "idle-scaler", "run", "--kubeconfig", kubeconfig, "--nats", "embedded", "--embedded-port", port,
 		"--embedded-dir", filepath.Join(s.dir, "nats"), "--leader-elect=false", "--listen", "127.0.0.1:0",
 		"--idle-after", "15s", "--schedule", "@every 1s", "--settle", "2s", "--min-awake", "5s")
 	if err != nil {

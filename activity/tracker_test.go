@@ -1,0 +1,265 @@
+package activity
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var server = ID{"team-a", "search"}
+
+// at is an instant of the day on which all tests play, as a clock shows it.
+func at(clock string) time.Time {
+	t, err := time.Parse(time.DateTime, "2026-07-01 "+clock)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func stamp(sequence uint64, clock string) Stamp { return Stamp{sequence, at(clock)} }
+
+// The last ping counts: a message is older only if both its sequence and its time say so.
+func TestPing(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		pings []Stamp
+		last  Stamp
+	}{
+		{"none", nil, Stamp{}},
+		{"the later of two", []Stamp{stamp(1, "09:00:00"), stamp(2, "10:00:00")}, stamp(2, "10:00:00")},
+		{"an older one comes late", []Stamp{stamp(2, "10:00:00"), stamp(1, "09:00:00")}, stamp(2, "10:00:00")},
+		{"two at one instant, the older comes late", []Stamp{stamp(2, "10:00:00"), stamp(1, "10:00:00")}, stamp(2, "10:00:00")},
+		{"the same comes again", []Stamp{stamp(2, "10:00:00"), stamp(2, "10:00:00")}, stamp(2, "10:00:00")},
+		{"the stream was made again and counts from 1", []Stamp{stamp(900, "09:00:00"), stamp(1, "10:00:00")}, stamp(1, "10:00:00")},
+		{"the clock of the stream was set back", []Stamp{stamp(1, "10:00:00"), stamp(2, "09:00:00")}, stamp(2, "09:00:00")},
+	} {
+		tracker := NewTracker(0)
+		for _, p := range row.pings {
+			tracker.Ping(server, p)
+		}
+		if use := tracker.Of(server); use.Last != row.last || !use.LastAt.Equal(row.last.Time) {
+			t.Errorf("%s: last is %v at %v, want %v", row.name, use.Last, use.LastAt, row.last)
+		}
+	}
+}
+
+// Two stamps name the same message only if sequence and time are the same, in whatever zone the time is written.
+func TestStampEqual(t *testing.T) {
+	rome := time.FixedZone("CEST", 7200)
+	a := stamp(7, "10:00:00")
+	for _, row := range []struct {
+		name  string
+		b     Stamp
+		equal bool
+	}{
+		{"itself", a, true},
+		{"the same in another zone", Stamp{7, a.Time.In(rome)}, true},
+		{"the same number in a stream made again", stamp(7, "11:00:00"), false},
+		{"another message of that instant", stamp(8, "10:00:00"), false},
+	} {
+		if a.Equal(row.b) != row.equal || row.b.Equal(a) != row.equal {
+			t.Errorf("%s: equal is %v, want %v", row.name, !row.equal, row.equal)
+		}
+	}
+	if a.IsZero() || !(Stamp{}).IsZero() {
+		t.Error("only the zero Stamp names no message")
+	}
+}
+
+type message struct {
+	holder string
+	since  string
+	ttl    time.Duration
+}
+
+// A server is in use until the last of its leases ends; the newest message of a holder counts, also when it shortens.
+func TestLease(t *testing.T) {
+	const minute = time.Minute
+	for _, row := range []struct {
+		name     string
+		messages []message
+		until    string
+	}{
+		{"one", []message{{"a", "09:00:00", 5 * minute}}, "09:05:00"},
+		{"renewed", []message{{"a", "09:00:00", 5 * minute}, {"a", "09:04:00", 5 * minute}}, "09:09:00"},
+		{"shortened", []message{{"a", "09:00:00", 60 * minute}, {"a", "09:01:00", minute}}, "09:02:00"},
+		{"ended", []message{{"a", "09:00:00", 60 * minute}, {"a", "09:01:00", 0}}, "09:01:00"},
+		{"begun again", []message{{"a", "09:00:00", 60 * minute}, {"a", "09:01:00", 0}, {"a", "09:02:00", minute}}, "09:03:00"},
+		{"ended by a message that comes late", []message{{"a", "09:01:00", 60 * minute}, {"a", "09:00:00", 0}}, "10:01:00"},
+		{"ended by a ttl below zero, which makes no sense", []message{{"a", "09:00:00", 5 * minute}, {"a", "09:01:00", -60 * minute}}, "09:01:00"},
+		{"ended in the instant of its beginning", []message{{"a", "09:00:00", 60 * minute}, {"a", "09:00:00", 0}}, "09:00:00"},
+		{"of two holders, the first ends", []message{{"a", "09:00:00", 60 * minute}, {"b", "09:00:00", 5 * minute}, {"a", "09:01:00", 0}}, "09:05:00"},
+		{"of two holders, the first lasts longer", []message{{"a", "09:00:00", 60 * minute}, {"b", "09:30:00", minute}}, "10:00:00"},
+		{"of two holders, both are over", []message{{"a", "09:00:00", 5 * minute}, {"b", "09:10:00", 0}, {"b", "09:11:00", 0}}, "09:11:00"},
+	} {
+		tracker := NewTracker(0)
+		for _, m := range row.messages {
+			tracker.Lease(server, m.holder, at(m.since), m.ttl)
+		}
+		use, end := tracker.Of(server), at(row.until)
+		if !use.LeaseUntil.Equal(end) || !use.Leased(end.Add(-1)) || use.Leased(end) {
+			t.Errorf("%s: leased until %v, want until just before %v", row.name, use.LeaseUntil, end)
+		}
+	}
+}
+
+// Only live leases are listed, each with its holder. LeaseSince is that of the lease that ends last, whatever others begin or end.
+func TestLeases(t *testing.T) {
+	tracker := NewTracker(0)
+	tracker.Lease(server, "a", at("09:00:00"), time.Hour)
+	tracker.Lease(server, "b", at("09:10:00"), time.Minute)
+	tracker.Lease(server, "c", at("09:05:00"), 55*time.Minute)
+	tracker.Lease(server, "d", at("09:10:00"), 0)
+	for range 50 { // in whatever order they are looked at
+		if since := tracker.Of(server).LeaseSince; !since.Equal(at("09:00:00")) {
+			t.Fatalf("leased since %v, want 09:00", since)
+		}
+	}
+	tracker.Lease(server, "c", at("09:10:00"), 0)
+	for clock, n := range map[string]int{"09:10:30": 2, "09:11:00": 1, "09:59:59": 1, "10:00:00": 0} {
+		live := tracker.Leases(server, at(clock))
+		if len(live) != n || n == 1 && live[0] != (Lease{"a", at("09:00:00"), at("10:00:00")}) {
+			t.Errorf("live at %s: %v, want %d", clock, live, n)
+		}
+	}
+	if other := (ID{"team-b", "search"}); tracker.Of(other) != (Use{}) || tracker.Leases(other, at("09:00:00")) != nil {
+		t.Error("a server never heard of is in use")
+	}
+}
+
+// Holders that come and go leave nothing behind, but for the end of the last of their leases.
+func TestLeasesOfManyHolders(t *testing.T) {
+	const holders = 100_000
+	tracker, morning := NewTracker(0), at("09:00:00")
+	tracker.Lease(server, "the longest", morning, 150*time.Second)
+	most := 0
+	for i := range holders {
+		begin := morning.Add(time.Duration(i) * 2 * time.Millisecond)
+		holder := fmt.Sprint("session-", i)
+		tracker.Lease(server, holder, begin, time.Minute)
+		tracker.Lease(server, holder, begin.Add(time.Millisecond), 0)
+		most = max(most, len(tracker.uses[server].leases))
+	}
+	if most > 2*fewLeases {
+		t.Errorf("%d leases were kept at a time, though at most 2 were live", most)
+	}
+	last := morning.Add(holders*2*time.Millisecond - time.Millisecond)
+	if until := tracker.Of(server).LeaseUntil; !until.Equal(last) {
+		t.Errorf("leased until %v, want %v", until, last)
+	}
+}
+
+// Many holders at once cost no more for each than few: this test takes minutes when every message looks at every lease.
+func TestLeasesOfManyHoldersAtOnce(t *testing.T) {
+	const holders = 100_000
+	tracker, morning, noon := NewTracker(0), at("09:00:00"), at("12:00:00")
+	for i := range holders {
+		tracker.Lease(server, fmt.Sprint("session-", i), morning, time.Hour)
+	}
+	if live := tracker.Leases(server, at("09:59:59")); len(live) != holders {
+		t.Errorf("%d leases are live, want %d", len(live), holders)
+	}
+	for range 2 * holders {
+		tracker.Lease(server, "gateway", noon, time.Minute)
+	}
+	if kept := len(tracker.uses[server].leases); kept != 1 {
+		t.Errorf("%d leases are kept, want only that of the gateway", kept)
+	}
+}
+
+// That leases are forgotten can't be seen: the Tracker answers as one that keeps all.
+func TestForgettingShowsNowhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tracker, all, now := NewTracker(0), map[string]time.Time{}, at("09:00:00")
+		for range rapid.IntRange(1, 200).Draw(t, "messages") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "later")) * time.Second)
+			holder := fmt.Sprint(rapid.IntRange(0, 9).Draw(t, "holder"))
+			ttl := time.Duration(rapid.IntRange(0, 900).Draw(t, "ttl")) * time.Second
+			tracker.Lease(server, holder, now, ttl)
+			all[holder] = now.Add(ttl)
+
+			var until time.Time
+			live := 0
+			for _, end := range all {
+				until = latest(until, end)
+				if end.After(now) {
+					live++
+				}
+			}
+			if got := tracker.Of(server).LeaseUntil; !got.Equal(until) {
+				t.Fatalf("leased until %v, want %v", got, until)
+			}
+			if got := len(tracker.Leases(server, now)); got != live {
+				t.Fatalf("%d live leases, want %d", got, live)
+			}
+		}
+	})
+}
+
+// A log whose clock is behind ours must not make a server look idle too soon: what it says is moved later. One that
+// is ahead errs to awake by itself. The stamp, by which messages are told apart, is never moved.
+func TestClockSkew(t *testing.T) {
+	for _, row := range []struct {
+		name        string
+		behind      time.Duration
+		ping, lease string
+		begun       string
+	}{
+		{"no skew", 0, "09:00:00", "10:00:00", "09:30:00"},
+		{"behind by a minute", time.Minute, "09:01:00", "10:01:00", "09:31:00"},
+		{"ahead by a minute", -time.Minute, "09:00:00", "10:00:00", "09:30:00"},
+	} {
+		tracker := NewTracker(0)
+		tracker.Ping(server, stamp(1, "09:00:00"))
+		tracker.Lease(server, "a", at("09:30:00"), 30*time.Minute)
+		tracker.Hear(Log{Born: at("08:00:00"), Behind: row.behind}, at("09:40:00"))
+		want := Use{Last: stamp(1, "09:00:00"), LastAt: at(row.ping), LeaseSince: at(row.begun), LeaseUntil: at(row.lease)}
+		if use := tracker.Of(server); use != want {
+			t.Errorf("%s: %v, want %v", row.name, use, want)
+		}
+		if live := tracker.Leases(server, at("09:45:00")); len(live) != 1 || live[0] != (Lease{"a", at(row.begun), at(row.lease)}) {
+			t.Errorf("%s: leases %v", row.name, live)
+		}
+	}
+	tracker := NewTracker(0)
+	tracker.Hear(Log{Behind: time.Minute}, at("09:00:00"))
+	tracker.Lease(server, "a", at("09:00:00"), time.Minute)
+	if last := tracker.Of(server).LastAt; !last.IsZero() {
+		t.Errorf("the ping that never came is moved to %v", last)
+	}
+}
+
+// All methods may be called at once; run under -race.
+func TestConcurrentUse(t *testing.T) {
+	tracker := NewTracker(time.Minute)
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			id := ID{"team-a", fmt.Sprint(worker % 2)}
+			for i := range 200 {
+				now := at("09:00:00").Add(time.Duration(i) * time.Second)
+				tracker.Ping(id, Stamp{uint64(i + 1), now})
+				tracker.Lease(id, fmt.Sprint(i%5), now, time.Minute)
+				if worker == 0 {
+					tracker.Deaf("the test says so", now)
+					tracker.Hear(Log{Born: at("08:00:00")}, now.Add(time.Millisecond))
+				}
+				tracker.Of(id)
+				tracker.Leases(id, now)
+				sight := tracker.Sight(now)
+				sight.Idle(at("08:00:00"), now)
+				sight.IdleAt(at("08:00:00"), time.Minute)
+			}
+		})
+	}
+	all.Wait()
+	for _, name := range []string{"0", "1"} {
+		if last := tracker.Of(ID{"team-a", name}).Last; last.Sequence != 200 {
+			t.Errorf("the last ping is %v", last)
+		}
+	}
+}

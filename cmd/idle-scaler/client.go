@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"idle-scaler/internal/bus"
+	"idle-scaler/scaler"
+)
+
+// client is what the client commands share: how to reach the daemon, and which servers are meant.
+type client struct {
+	natsConfig
+	namespace string
+	timeout   time.Duration
+	actor     string
+	id        string
+	reason    string
+	*bus.Client
+	nc *nats.Conn
+}
+
+func clientCommands() []*cobra.Command {
+	return []*cobra.Command{
+		listCommand(), statusCommand(), startCommand(), stopCommand(), scaleCommand(), pingCommand(), watchCommand(),
+	}
+}
+
+// command makes a client command. Run is called with a connection to NATS.
+func (c *client) command(use, short string, minArgs int, run func(ctx context.Context, cmd *cobra.Command, args []string) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < minArgs || minArgs == 0 && len(args) > 0 {
+				return usage("wrong number of arguments: it is \"idle-scaler %s\"", cmd.Use)
+			}
+			return nil
+		},
+		ValidArgsFunction: c.complete,
+	}
+	flags := cmd.Flags()
+	c.register(flags)
+	flags.StringVarP(&c.namespace, "namespace", "n", "", "namespace of servers that are named without one")
+	flags.DurationVar(&c.timeout, "timeout", 5*time.Second, "how long to wait for an answer; a --wait comes on top")
+	layers := newLayers(flags)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		errs := append(layers.fill(os.LookupEnv), c.validate()...)
+		if c.NATS == embedded {
+			errs = append(errs, errors.New("nats: \"embedded\" is for the daemon: give the URL that it printed"))
+		}
+		if len(errs) > 0 {
+			return coded{errors.Join(errs...), exitUsage}
+		}
+		if err := c.open(); err != nil {
+			return err
+		}
+		defer c.nc.Close()
+		return answered(run(cmd.Context(), cmd, args))
+	}
+	return cmd
+}
+
+// sender adds the flags that say who asks, and why.
+func (c *client) sender(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.actor, "actor", whoami(), "who asks, as it is shown in events")
+	cmd.Flags().StringVar(&c.reason, "reason", "", "why, as it is shown in events")
+	cmd.Flags().StringVar(&c.id, "id", "", "a name for this command, as it is shown in events")
+}
+
+func (c *client) by() bus.Sender { return bus.Sender{ID: c.id, Actor: c.actor, Reason: c.reason} }
+
+func whoami() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+func (c *client) open() error {
+	nc, err := c.connect(c.NATS, "idle-scaler client", false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return coded{err, exitNoAnswer}
+	}
+	subjects, err := bus.NewSubjects(c.Prefix)
+	if err != nil {
+		return err
+	}
+	c.nc = nc
+	c.Client, err = bus.NewClient(nc, subjects)
+	return err
+}
+
+// answered gives an error its exit code: whether the daemon has refused, or did not answer.
+func answered(err error) error {
+	for _, missing := range []error{bus.ErrNoDaemon, bus.ErrNoAnswer, bus.ErrUnreachable} {
+		if errors.Is(err, missing) {
+			return coded{err, exitNoAnswer}
+		}
+	}
+	return err
+}
+
+// server reads NAME or NS/NAME.
+func (c *client) server(text string) (scaler.ID, error) {
+	namespace, name, ok := strings.Cut(text, "/")
+	if !ok {
+		namespace, name = c.namespace, text
+	}
+	if namespace == "" {
+		return scaler.ID{}, usage("server %q: name its namespace too: NAMESPACE/%s, or -n NAMESPACE", text, text)
+	}
+	id := scaler.ID{Namespace: namespace, Name: name}
+	if err := bus.CheckID(id); err != nil {
+		return id, coded{err, exitUsage}
+	}
+	return id, nil
+}
+
+func (c *client) servers(args []string) ([]scaler.ID, error) {
+	ids := make([]scaler.ID, 0, len(args))
+	var errs []error
+	for _, arg := range args {
+		id, err := c.server(arg)
+		ids, errs = append(ids, id), append(errs, err)
+	}
+	return ids, errors.Join(errs...)
+}
+
+// each does the same to several servers at once. The results come in the order of the servers; the errors are joined.
+func (c *client) each(ctx context.Context, args []string, do func(ctx context.Context, id scaler.ID) (string, error), out io.Writer) error {
+	ids, err := c.servers(args)
+	if err != nil {
+		return err
+	}
+	type result struct {
+		text string
+		err  error
+	}
+	results := make([]chan result, len(ids))
+	for i, id := range ids {
+		results[i] = make(chan result, 1)
+		go func() {
+			text, err := do(ctx, id)
+			results[i] <- result{text, err}
+		}()
+	}
+	var errs []error
+	for i, id := range ids {
+		r := <-results[i]
+		if r.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", id, r.err))
+		} else if r.text != "" {
+			fmt.Fprintln(out, r.text)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// complete offers the names of the servers there are. Without an answer it offers none.
+func (c *client) complete(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	defer cancel()
+	if c.NATS == "" {
+		c.NATS = os.Getenv("NATS_URL")
+	}
+	if len(c.validate()) > 0 || c.open() != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer c.nc.Close()
+	servers, err := c.List(ctx, c.namespace, "")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, s := range servers {
+		name := s.Namespace + "/" + s.Name
+		if c.namespace != "" {
+			name = s.Name
+		}
+		if strings.HasPrefix(name, typed) {
+			names = append(names, name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"idle-scaler/internal/bus"
+	"idle-scaler/scaler"
+)
+
+func startCommand() *cobra.Command {
+	var c client
+	var wait time.Duration
+	cmd := c.command("start NAME...", "Start servers, with the replicas that they had", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		return c.order(ctx, cmd, args, wait, func(ctx context.Context, id scaler.ID) (bus.Answer, error) {
+			return c.Start(ctx, id, wait, c.by())
+		})
+	})
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long for the first ready pod")
+	c.sender(cmd)
+	return cmd
+}
+
+func stopCommand() *cobra.Command {
+	var c client
+	var force bool
+	cmd := c.command("stop NAME...", "Stop servers until they are started or scaled", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (bus.Answer, error) {
+			return c.Stop(ctx, id, force, c.by())
+		})
+	})
+	cmd.Flags().BoolVar(&force, "force", false, "end their pods at once, without the grace period")
+	c.sender(cmd)
+	return cmd
+}
+
+func scaleCommand() *cobra.Command {
+	var c client
+	var wait time.Duration
+	cmd := c.command("scale REPLICAS NAME...", "Give servers a number of replicas; 0 stops them", 2, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		replicas, err := strconv.Atoi(args[0])
+		if err != nil || replicas < 0 {
+			return usage("replicas %q: write a whole number of 0 or more, before the names", args[0])
+		}
+		return c.order(ctx, cmd, args[1:], wait, func(ctx context.Context, id scaler.ID) (bus.Answer, error) {
+			return c.Scale(ctx, id, replicas, wait, c.by())
+		})
+	})
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long until all are ready")
+	c.sender(cmd)
+	return cmd
+}
+
+func pingCommand() *cobra.Command {
+	var c client
+	return c.command("ping NAME...", "Say that servers are used now, which wakes those that sleep", 1, func(ctx context.Context, _ *cobra.Command, args []string) error {
+		ids, err := c.servers(args)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+		return c.Ping(ctx, ids...)
+	})
+}
+
+// order sends an order to several servers and prints what became of each. On a terminal a long wait shows what is waited for.
+func (c *client) order(ctx context.Context, cmd *cobra.Command, args []string, wait time.Duration, send func(context.Context, scaler.ID) (bus.Answer, error)) error {
+	if wait < 0 {
+		return usage("--wait %s is negative: write how long to wait, like 60s", wait)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout+wait)
+	defer cancel()
+	if wait > 0 && isTerminal(cmd.ErrOrStderr()) {
+		go c.showProgress(ctx, cmd)
+	}
+	return c.each(ctx, args, func(ctx context.Context, id scaler.ID) (string, error) {
+		a, err := send(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s %s", id, outcome(a)), nil
+	}, cmd.OutOrStdout())
+}
+
+// outcome says what an order came to.
+func outcome(a bus.Answer) string {
+	if a.Event == nil || a.Server == nil {
+		return "is ordered"
+	}
+	did := fmt.Sprintf("%s: %d → %d replicas", a.Event.Type, a.Event.From, a.Event.To)
+	if a.Event.From == a.Event.To {
+		did = fmt.Sprintf("%s: %d replicas", a.Event.Type, a.Event.To)
+	}
+	return fmt.Sprintf("%s, %d ready", did, a.Server.ReadyReplicas)
+}
+
+// showProgress shows why servers are not ready yet. It is a comfort: without the right to read events there is none.
+func (c *client) showProgress(ctx context.Context, cmd *cobra.Command) {
+	err := c.Watch(ctx, c.namespace, func(e scaler.Event) error {
+		if e.Type == scaler.Progress {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s waits: %s\n", e.Server, e.Text)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "no progress is shown: %v\n", err)
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// Exit codes, of the client commands too.
+const (
+	exitFailed   = 1 // refused, or failed
+	exitUsage    = 2
+	exitNoAnswer = 3 // NATS or the daemon is missing
+)
+
+// coded is an error that ends the program with a code of its own.
+type coded struct {
+	error
+	code int
+}
+
+func (c coded) Unwrap() error { return c.error }
+
+func usage(format string, args ...any) error { return coded{fmt.Errorf(format, args...), exitUsage} }
+
+// run is main with everything it touches as an argument.
+func run(args []string, in io.Reader, out, errs io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(errs, "idle-scaler: %s\n", strings.TrimRight(line, "\n"))
+	}
+	if c := (coded{}); errors.As(err, &c) {
+		return c.code
+	}
+	return exitFailed
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "idle-scaler",
+		Short:         "Puts Kubernetes Deployments to sleep while nobody uses them, and wakes them when somebody asks",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("unknown command %q: see \"idle-scaler --help\"", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%w: see \"%s --help\"", err, cmd.CommandPath())
+	})
+	root.AddCommand(daemonCommand(), configCommand())
+	root.AddCommand(clientCommands()...)
+	return root
+}
+
+func daemonCommand() *cobra.Command {
+	var c Config
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon",
+		Long: `Run the daemon.
+
+Every flag can also be set by the environment, as IDLE_SCALER_ and its name in capitals (IDLE_SCALER_IDLE_AFTER), or in the
+YAML file that --config names, under its own name. A flag beats the environment, which beats the file.`,
+		Args: noArgs,
+	}
+	layers := c.layers(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := c.load(layers)
+		if err != nil {
+			return err
+		}
+		logger := newLogger(cmd.ErrOrStderr(), c.LogFormat, s.level)
+		if err := serve(cmd.Context(), &c, s, logger); err != nil {
+			return err
+		}
+		logger.Info("ended")
+		return nil
+	}
+	return cmd
+}
+
+func configCommand() *cobra.Command {
+	var c Config
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print the configuration that \"run\" would have, and where each value comes from",
+		Args:  noArgs,
+	}
+	layers := c.layers(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		_, err := c.load(layers)
+		layers.print(cmd.OutOrStdout())
+		return err
+	}
+	return cmd
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no arguments, it was given %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
