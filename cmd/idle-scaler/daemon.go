@@ -103,7 +103,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		return err
 	}
 	api, err := bus.NewAPI(commands, bus.APIConfig{
-		Subjects: subjects, Servers: core, Selector: kube.ParseSelector, Cluster: c.Cluster, Version: version, AtOnce: 1024, Logger: logger,
+		Subjects: subjects, Servers: core, Selector: kube.ParseSelector, Cluster: c.Cluster, Version: serviceVersion(), AtOnce: 1024, Logger: logger,
 	})
 	if err != nil {
 		return err

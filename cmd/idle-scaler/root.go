@@ -6,14 +6,26 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
-// version is set by the build.
+// version is set by the build, to what "git describe" says.
 var version = "dev"
+
+// semantic matches what NATS micro takes for the version of a service.
+var semantic = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
+
+// serviceVersion is the version as NATS micro wants it.
+func serviceVersion() string {
+	if v := strings.TrimPrefix(version, "v"); semantic.MatchString(v) {
+		return v
+	}
+	return "0.0.0+" + regexp.MustCompile(`[^0-9A-Za-z.-]`).ReplaceAllString(version, "-")
+}
 
 // Exit codes, of the client commands too.
 const (

@@ -1,0 +1,296 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"idle-scaler/internal/bus"
+	"idle-scaler/scaler"
+)
+
+// patience is how long something that has to happen may take on a machine that is busy.
+const patience = 30 * time.Second
+
+// bench is what one test works with: a namespace, a NATS server and, once run is called, a daemon between them.
+type bench struct {
+	t         *testing.T
+	namespace string
+	nats      *server.Server
+	store     string // of the NATS server, which keeps it over a restart
+	port      int
+	nc        *nats.Conn
+	*bus.Client
+	*daemon
+}
+
+// daemon is one running process of the program.
+type daemon struct {
+	process *exec.Cmd
+	log     *buffer
+	http    string // the address of /readyz and /metrics
+	ended   chan struct{}
+}
+
+// newBench returns a bench without a daemon.
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	t.Parallel()
+	b := &bench{t: t, namespace: newNamespace(t), store: t.TempDir(), port: server.RANDOM_PORT}
+	b.startNATS()
+	t.Cleanup(func() { b.nats.Shutdown(); b.nats.WaitForShutdown() })
+	var err error
+	if b.nc, err = nats.Connect(b.nats.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.nc.Close)
+	subjects, err := bus.NewSubjects("cortex.mcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Client, err = bus.NewClient(b.nc, subjects); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// startNATS starts the NATS server; a second time, where it was and with what it has stored.
+func (b *bench) startNATS() {
+	b.t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: b.port, JetStream: true, StoreDir: b.store, NoLog: true, NoSigs: true})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	go s.Start()
+	if !s.ReadyForConnections(patience) {
+		b.t.Fatal("NATS does not start")
+	}
+	b.nats, b.port = s, s.Addr().(*net.TCPAddr).Port
+}
+
+// idle are flags with which an unused server sleeps after some seconds.
+var idle = []string{"--idle-after", "3s", "--schedule", "@every 1s", "--settle", "0s", "--min-awake", "0s"}
+
+// run starts the daemon with more flags, and returns when it is ready. It ends with the test, which fails if it ends badly.
+func (b *bench) run(flags ...string) {
+	b.t.Helper()
+	b.start(flags...)
+	b.t.Cleanup(b.stop)
+	eventually(b.t, "the daemon is ready", func() error {
+		code, body, err := b.get("/readyz")
+		if err != nil || code != http.StatusOK {
+			return fmt.Errorf("%d %s %w", code, body, err)
+		}
+		return nil
+	})
+}
+
+// start starts the daemon with more flags, and returns when it serves /readyz.
+func (b *bench) start(flags ...string) {
+	b.t.Helper()
+	args := append([]string{
+		"run", "--kubeconfig", kubeconfig, "--nats", b.nats.ClientURL(), "--namespaces", b.namespace,
+		"--lease-namespace", b.namespace, "--lease-duration", "3s", "--listen", "127.0.0.1:0", "--log-level", "debug",
+	}, flags...)
+	d := &daemon{process: exec.Command(program, args...), log: &buffer{}, ended: make(chan struct{})}
+	d.process.Stderr = d.log
+	d.process.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	d.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := d.process.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	go func() { _ = d.process.Wait(); close(d.ended) }()
+	b.daemon = d
+	b.t.Cleanup(func() {
+		if b.t.Failed() {
+			b.t.Logf("the daemon said:\n%s", d.log)
+		}
+	})
+	eventually(b.t, "the daemon serves health", func() error {
+		d.http = d.logged("serving health and metrics", "address")
+		if d.http == "" {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+}
+
+// stop asks the daemon to end, as Kubernetes does, and expects that it ends well. Once it has ended nothing happens.
+func (b *bench) stop() {
+	b.t.Helper()
+	select {
+	case <-b.ended:
+		return
+	default:
+	}
+	_ = b.process.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-b.ended:
+		if code := b.process.ProcessState.ExitCode(); code != 0 {
+			b.t.Errorf("the daemon ended with %d", code)
+		}
+	case <-time.After(patience):
+		_ = b.process.Process.Kill()
+		b.t.Error("the daemon does not end")
+	}
+}
+
+// kill ends the daemon without a chance to finish anything.
+func (b *bench) kill() {
+	_ = b.process.Process.Kill()
+	<-b.ended
+}
+
+// get asks the daemon over HTTP.
+func (d *daemon) get(path string) (int, string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.http+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
+}
+
+// logged returns a value of the first log line with a message, empty when there is none.
+func (d *daemon) logged(message, key string) string {
+	for line := range strings.Lines(d.log.String()) {
+		var entry map[string]any
+		if json.Unmarshal([]byte(line), &entry) == nil && entry["msg"] == message {
+			return fmt.Sprint(entry[key])
+		}
+	}
+	return ""
+}
+
+// id is a server of the test's namespace.
+func (b *bench) id(name string) scaler.ID { return scaler.ID{Namespace: b.namespace, Name: name} }
+
+// ping says that a server is used now.
+func (b *bench) ping(name string) {
+	b.t.Helper()
+	if err := b.Ping(b.t.Context(), b.id(name)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// order publishes a command as "nats pub" does.
+func (b *bench) order(verb, name, payload string) {
+	b.t.Helper()
+	subject := fmt.Sprintf("cortex.mcp.command.%s.%s.%s", verb, b.namespace, name)
+	if _, err := b.nc.Request(subject, []byte(payload), patience); err != nil { // the answer is the stream's
+		b.t.Fatal(err)
+	}
+}
+
+// events subscribes to what happens in the namespace from now on.
+func (b *bench) events() *events {
+	b.t.Helper()
+	e := &events{t: b.t}
+	sub, err := b.nc.Subscribe("cortex.mcp.event.*."+b.namespace+".>", func(m *nats.Msg) {
+		event, err := bus.DecodeEvent(m.Data)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if err != nil {
+			e.t.Errorf("event %s: %v", m.Subject, err)
+		}
+		e.seen = append(e.seen, event)
+	})
+	if err == nil {
+		err = b.nc.Flush()
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = sub.Unsubscribe() })
+	return e
+}
+
+// events are those that were seen.
+type events struct {
+	t    *testing.T
+	mu   sync.Mutex
+	seen []scaler.Event
+}
+
+// next waits for the first event of a type about a server.
+func (e *events) next(kind scaler.EventType, name string) scaler.Event {
+	e.t.Helper()
+	var found scaler.Event
+	eventually(e.t, fmt.Sprintf("%s is %s", name, kind), func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, event := range e.seen {
+			if event.Type == kind && event.Server.Name == name {
+				found = event
+				return nil
+			}
+		}
+		return fmt.Errorf("seen are %d others: %v", len(e.seen), e.seen)
+	})
+	return found
+}
+
+// eventually waits until check says nil, which it has to within patience.
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s in vain until %s: %v", patience, what, err)
+		}
+		time.Sleep(20 * time.Millisecond) // between two looks; nothing depends on it
+	}
+}
+
+// consistently expects that check says nil for as long as d: for what must not happen.
+func consistently(t *testing.T, d time.Duration, what string, check func() error) {
+	t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if err := check(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
