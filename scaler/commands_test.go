@@ -84,7 +84,7 @@ func TestRejectedCommands(t *testing.T) {
 		{"negative wait", Command{Verb: Start, Wait: -time.Second}, ErrInvalid, "negative"},
 		{"too long a wait", Command{Verb: Start, Wait: 10 * time.Hour}, ErrOutOfRange, "at most 5m0s"},
 		{"unknown verb", Command{Verb: "stat"}, ErrInvalid, "use start, stop or scale"},
-		{"unknown server", Command{Verb: Start, Server: ID{"team-a", "alpah"}}, ErrUnknown, "near it are: alpha"},
+		{"unknown server", Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "alpah"}}, ErrUnknown, "near it are: alpha"},
 		{"too old", Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1, Time: time.Unix(0, 0)}}, ErrExpired, "send it again"},
 		{"past its deadline", Command{Verb: Stop, Deadline: time.Unix(1, 0)}, ErrExpired, "send it again"},
 	} {

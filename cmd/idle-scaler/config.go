@@ -29,6 +29,7 @@ type natsConfig struct {
 	CA       string
 	Cert     string
 	Key      string
+	Inbox    string
 	Prefix   string
 }
 
@@ -45,6 +46,7 @@ func (c *natsConfig) register(flags *pflag.FlagSet) {
 	flags.StringVar(&c.CA, "nats-ca", "", "`file` with the certificates that sign the NATS server's")
 	flags.StringVar(&c.Cert, "nats-cert", "", "`file` with the client certificate for NATS")
 	flags.StringVar(&c.Key, "nats-key", "", "`file` with the key of the client certificate")
+	flags.StringVar(&c.Inbox, "nats-inbox-prefix", "", "prefix of the inbox for answers, for an account that has one of its own; begins with _INBOX")
 	flags.StringVar(&c.Prefix, "prefix", "cortex.mcp", "prefix of all NATS subjects")
 }
 
@@ -60,6 +62,9 @@ func (c *natsConfig) validate() (errs []error) {
 	}
 	if (c.Cert == "") != (c.Key == "") {
 		errs = append(errs, errors.New("nats-cert, nats-key: set both or none"))
+	}
+	if c.Inbox != "" && !strings.HasPrefix(c.Inbox, "_INBOX") {
+		errs = append(errs, fmt.Errorf("nats-inbox-prefix %q: begin it with _INBOX: the daemon answers nowhere else", c.Inbox))
 	}
 	given := 0
 	for _, s := range []string{c.Creds, c.NKey, c.User, c.Token} {

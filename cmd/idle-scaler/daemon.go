@@ -182,7 +182,7 @@ func (t told) Publish(ctx context.Context, e scaler.Event) error {
 func (c *natsConfig) connect(urls, name string, retry bool, logger *slog.Logger) (*nats.Conn, error) {
 	return bus.Connect(bus.Options{
 		URLs: strings.Split(urls, ","), CredsFile: c.Creds, NKeyFile: c.NKey, User: c.User, Password: c.Password, Token: c.Token,
-		CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, Name: name, Retry: retry,
+		CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, Name: name, InboxPrefix: c.Inbox, Retry: retry,
 	}, logger)
 }
 
