@@ -154,6 +154,13 @@ func (t *Tracker) Leases(id ID, now time.Time) []Lease {
 	return live
 }
 
+// Local turns an instant of the log's clock into ours, as far as the difference is known.
+func (t *Tracker) Local(at time.Time) time.Time {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.local(at)
+}
+
 // local turns an instant of the log's clock into ours. A log whose clock is behind stamps a ping too early by our clock,
 // which would look idle too soon: such stamps are moved. One that is ahead errs to "awake" by itself.
 func (t *Tracker) local(at time.Time) time.Time {

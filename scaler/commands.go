@@ -30,7 +30,7 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 		case c.Wait == 0 || server.Replicas == 0:
 			finish(Outcome{Server: server, Event: event})
 		default:
-			t.after.Go(func() {
+			t.beside(c.Server, func() {
 				ready, err := t.await(ctx, server, c)
 				if !errors.Is(err, errNotLeader) {
 					finish(Outcome{Err: err, Server: ready, Event: event})
@@ -57,7 +57,7 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 		return nil, Event{}, err
 	}
 	if c.Verb == Start {
-		t.s.meter.Wake("queued", t.s.now().Sub(c.Stamp.Time))
+		t.s.meter.Wake("queued", t.s.now().Sub(t.s.tracker.Local(c.Stamp.Time)))
 	}
 	server, event, err := t.apply(c.Server, func(server *Server) (Change, error) { return t.plan(server, c) })
 	if err != nil {
@@ -81,7 +81,7 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 
 func (t *term) expired(c Command) error {
 	now := t.s.now()
-	if age := now.Sub(c.Stamp.Time); age > t.s.config.CommandMaxAge {
+	if age := now.Sub(t.s.tracker.Local(c.Stamp.Time)); age > t.s.config.CommandMaxAge {
 		return fmt.Errorf("%w: the command is %s old, the limit is %s: send it again if it is still wanted",
 			ErrExpired, age.Round(time.Second), t.s.config.CommandMaxAge)
 	}

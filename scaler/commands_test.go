@@ -122,6 +122,17 @@ func TestRedeliveredCommand(t *testing.T) {
 	}, running(2))
 }
 
+// The age of a command is measured by one clock: that of NATS may be behind ours without every command looking old.
+func TestCommandOfAClockBehind(t *testing.T) {
+	lead(t, func(w *world) {
+		w.tracker.Hear(activity.Log{Born: time.Now().Add(-time.Hour), Behind: time.Hour}, time.Now())
+		stamp := activity.Stamp{Sequence: 1, Time: time.Now().Add(-time.Hour)}
+		if o := w.do(Command{Verb: Stop, Stamp: stamp}); o == nil || o.Err != nil {
+			t.Errorf("outcome %+v", o)
+		}
+	}, running(2))
+}
+
 // An older command that is delivered again after a newer one was applied does nothing.
 func TestOlderCommandIsSuperseded(t *testing.T) {
 	lead(t, func(w *world) {

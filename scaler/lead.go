@@ -68,25 +68,29 @@ func (s *Scaler) leading() *term {
 	return s.term
 }
 
-// run appends f to the server's lane; it reports whether it did, which it does until the term has ended. A panic while one
-// server is handled must not end the others.
+// run appends f to the server's lane; it reports whether it did, which it does until the term has ended.
 func (t *term) run(id ID, f func()) bool {
-	s := t.s
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended {
 		return false
 	}
-	t.lanes.run(id, func() {
-		defer func() {
-			if p := recover(); p != nil {
-				s.meter.Panic()
-				s.logger.Error("panic while a server was handled: please report this", "server", id.String(), "panic", p, "stack", string(debug.Stack()))
-			}
-		}()
-		f()
-	})
+	t.lanes.run(id, func() { t.s.guard(id, f) })
 	return true
+}
+
+// beside runs f beside the server's lane, for what waits. The caller is in a lane, or is run by beside.
+func (t *term) beside(id ID, f func()) { t.after.Go(func() { t.s.guard(id, f) }) }
+
+// guard runs f. A panic while one server is handled must not end the others.
+func (s *Scaler) guard(id ID, f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.meter.Panic()
+			s.logger.Error("panic while a server was handled: please report this", "server", id.String(), "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // eventsKept is how long an event is republished when the stream lacks it: a day less than the stream keeps events. An

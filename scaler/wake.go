@@ -26,7 +26,7 @@ func (t *term) follow(server *Server, began time.Time) *wake {
 	ctx, stop := context.WithDeadline(t.ctx, began.Add(t.s.config.Rules.StartDeadline))
 	w := &wake{stop: stop, failed: make(chan struct{})}
 	t.wakes[server.ID] = w
-	t.after.Go(func() {
+	t.beside(server.ID, func() {
 		defer stop()
 		t.accompany(ctx, w, server, began)
 		t.mu.Lock()
