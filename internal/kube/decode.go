@@ -1,0 +1,165 @@
+package kube
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"idle-scaler/policy"
+	"idle-scaler/scaler"
+)
+
+// fieldManager is the name under which the daemon writes, of every version and on every cluster: a zero whose last writer has
+// it is ours.
+const fieldManager = "idle-scaler"
+
+// deployment is what is kept of a Deployment. It is not changed once others can see it.
+type deployment struct {
+	server    *scaler.Server
+	selector  string            // of its pods
+	podLabels map[string]string // that its pods will have
+}
+
+func decode(d *appsv1.Deployment, defaults policy.Settings) *deployment {
+	s := &scaler.Server{
+		ID:         scaler.ID{Namespace: d.Namespace, Name: d.Name},
+		UID:        string(d.UID),
+		Version:    d.ResourceVersion,
+		Generation: d.Generation,
+		Observed:   d.Status.ObservedGeneration,
+		Replicas:   1, // what Kubernetes takes when nothing is written
+		Total:      int(d.Status.Replicas),
+		Updated:    int(d.Status.UpdatedReplicas),
+		Ready:      int(d.Status.ReadyReplicas),
+		Available:  int(d.Status.AvailableReplicas),
+		Created:    d.CreationTimestamp.Time,
+		Labels:     d.Labels,
+		Writer:     lastWriter(d.ManagedFields),
+	}
+	if d.Spec.Replicas != nil {
+		s.Replicas = int(*d.Spec.Replicas)
+	}
+	s.Ours = s.Writer == fieldManager
+	for _, c := range d.Status.Conditions {
+		s.Conditions = append(s.Conditions, scaler.Condition{
+			Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message, Since: c.LastTransitionTime.Time,
+		})
+		observe(s, c)
+	}
+	var badSettings, badMark error
+	s.Settings, badSettings = policy.Parse(settingsOf(d.Annotations), defaults)
+	s.Mark, badMark = decodeMark(s.ID, d.Annotations)
+	s.Bad = errors.Join(badSettings, badMark)
+
+	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+	if err != nil {
+		selector = labels.Nothing() // the API server lets no such Deployment in
+	}
+	return &deployment{server: s, selector: selector.String(), podLabels: d.Spec.Template.Labels}
+}
+
+// observe takes from a condition what it says about the server.
+func observe(s *scaler.Server, c appsv1.DeploymentCondition) {
+	yes, no := c.Status == corev1.ConditionTrue, c.Status == corev1.ConditionFalse
+	switch {
+	case c.Type == appsv1.DeploymentAvailable && yes && s.Ready > 0:
+		s.ReadySince = c.LastTransitionTime.Time
+	case c.Type == appsv1.DeploymentAvailable && no && s.Ready == 0:
+		s.UnreadySince = c.LastTransitionTime.Time
+	case c.Type == appsv1.DeploymentProgressing && no && c.Reason == "ProgressDeadlineExceeded":
+		s.Stalled = true
+	case c.Type == appsv1.DeploymentReplicaFailure && yes:
+		s.Refused = &scaler.Refusal{Reason: c.Reason, Message: c.Message, At: c.LastUpdateTime.Time}
+	}
+}
+
+// remember adds what a former state of the same Deployment tells: since when it is ready, or not. The condition Available proves
+// nothing by itself: where all replicas may be unavailable it is always true.
+func (d *deployment) remember(former *deployment, now time.Time) {
+	s := d.server
+	if former == nil || former.server.UID != s.UID {
+		return
+	}
+	f := former.server
+	switch {
+	case s.Ready > 0 && f.Ready > 0:
+		s.ReadySince = later(s.ReadySince, f.ReadySince)
+	case s.Ready > 0:
+		s.ReadySince = later(s.ReadySince, now)
+	case f.Ready == 0:
+		s.UnreadySince = later(s.UnreadySince, f.UnreadySince)
+	default:
+		s.UnreadySince = later(s.UnreadySince, now)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// lastWriter returns the field manager that last wrote spec.replicas, empty when that is not known. Several own it when they
+// agree on its value; Kubernetes keeps whole seconds, and a tie is ours.
+func lastWriter(entries []metav1.ManagedFieldsEntry) string {
+	var writer string
+	var at time.Time
+	for _, entry := range entries {
+		if !ownsReplicas(entry) {
+			continue
+		}
+		var t time.Time
+		if entry.Time != nil {
+			t = entry.Time.Time
+		}
+		if writer == "" || t.After(at) || t.Equal(at) && entry.Manager == fieldManager {
+			writer, at = entry.Manager, t
+		}
+	}
+	return writer
+}
+
+// ownsReplicas reports whether the entry's manager wrote spec.replicas: in the Deployment, or by its scale.
+func ownsReplicas(entry metav1.ManagedFieldsEntry) bool {
+	if entry.FieldsV1 == nil {
+		return false
+	}
+	var fields struct {
+		Spec struct {
+			Replicas json.RawMessage `json:"f:replicas"`
+		} `json:"f:spec"`
+	}
+	if err := json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields); err != nil {
+		return false
+	}
+	return fields.Spec.Replicas != nil
+}
+
+// trim takes from a Deployment that was just read what decode does not look at: while thousands are listed they are all in memory.
+func trim(obj any) (any, error) {
+	d, ok := obj.(*appsv1.Deployment)
+	if !ok {
+		return obj, nil
+	}
+	var writers []metav1.ManagedFieldsEntry
+	for _, entry := range d.ManagedFields {
+		if ownsReplicas(entry) {
+			writers = append(writers, entry)
+		}
+	}
+	d.ManagedFields = writers
+	for name := range d.Annotations {
+		if !strings.HasPrefix(name, prefix) {
+			delete(d.Annotations, name)
+		}
+	}
+	d.Spec.Template = corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: d.Spec.Template.Labels}}
+	return d, nil
+}

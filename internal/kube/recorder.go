@@ -1,0 +1,135 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"idle-scaler/scaler"
+)
+
+// eventsQueued is how many events may wait to be written. More are dropped: the bus has them all.
+const eventsQueued = 1024
+
+// Recorder leaves a Kubernetes Event on the Deployment for what happened to a server, where kubectl describe shows it. It does its best
+// and no more. client-go's own recorder is not used: it drops what comes after 25 events about an object, but one each 5 minutes.
+type Recorder struct {
+	client   kubernetes.Interface
+	cache    *Cache
+	logger   *slog.Logger
+	instance string
+	queue    chan scaler.Event
+	dropped  atomic.Int64
+}
+
+// NewRecorder returns a Recorder that writes once Run is called. Its client should be its own, so that events never delay a wake.
+func NewRecorder(client kubernetes.Interface, cache *Cache, logger *slog.Logger) *Recorder {
+	host, _ := os.Hostname() // only to be shown
+	return &Recorder{client: client, cache: cache, logger: logger, instance: cut(host+"-idle-scaler", 128), queue: make(chan scaler.Event, eventsQueued)}
+}
+
+// Record queues an event. It returns at once.
+func (r *Recorder) Record(e scaler.Event) {
+	if e.Type == scaler.Progress {
+		return // too many, and the pods have them
+	}
+	select {
+	case r.queue <- e:
+	default:
+		r.dropped.Add(1)
+	}
+}
+
+// Run writes what was recorded until ctx is done.
+func (r *Recorder) Run(ctx context.Context) error {
+	var told string
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-r.queue:
+			err := r.write(ctx, e)
+			if err != nil && ctx.Err() == nil && err.Error() != told { // not once for each event
+				told = err.Error()
+				r.logger.Warn("cannot write kubernetes events", "server", e.Server.String(), "err", err)
+			}
+			if n := r.dropped.Swap(0); n > 0 {
+				r.logger.Warn("kubernetes events were dropped: there were too many at once", "dropped", n)
+			}
+		}
+	}
+}
+
+func (r *Recorder) write(ctx context.Context, e scaler.Event) error {
+	server, ok := r.cache.Get(e.Server)
+	if !ok {
+		return nil // nothing to leave it on
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := r.client.EventsV1().Events(e.Server.Namespace).Create(ctx, r.event(server, e), metav1.CreateOptions{FieldManager: fieldManager})
+	if err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return request{"create", "events.events.k8s.io", e.Server.Namespace, ""}.failure(err)
+}
+
+func (r *Recorder) event(server *scaler.Server, e scaler.Event) *eventsv1.Event {
+	hash := fnv.New64a()
+	hash.Write([]byte(e.ID))
+	kind := corev1.EventTypeNormal
+	switch e.Type {
+	case scaler.Failed, scaler.Rejected, scaler.Expired:
+		kind = corev1.EventTypeWarning
+	}
+	id := e.Server
+	name := strings.TrimRight(id.Name[:min(len(id.Name), 230)], "-.") // with what comes behind it: a name again
+	return &eventsv1.Event{
+		// The same event told twice has the same name, so it is written once.
+		ObjectMeta:          metav1.ObjectMeta{Namespace: id.Namespace, Name: fmt.Sprintf("%s.%x", name, hash.Sum64())},
+		EventTime:           metav1.NewMicroTime(e.At),
+		ReportingController: "idle-scaler",
+		ReportingInstance:   r.instance,
+		Action:              "Scale",
+		Reason:              strings.ToUpper(string(e.Type[:1])) + string(e.Type[1:]),
+		Regarding:           corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: id.Namespace, Name: id.Name, UID: types.UID(server.UID)},
+		Note:                cut(note(e), 1024),
+		Type:                kind,
+	}
+}
+
+// note says what happened in one line: "2 → 0 replicas by idle: unused for 31m".
+func note(e scaler.Event) string {
+	var b strings.Builder
+	if e.From != e.To {
+		fmt.Fprintf(&b, "%d → %d replicas", e.From, e.To)
+	} else {
+		fmt.Fprintf(&b, "%d replicas", e.To)
+	}
+	if e.Cause != "" {
+		fmt.Fprintf(&b, " by %s", e.Cause)
+	}
+	for _, part := range []struct{ label, value string }{
+		{": ", e.Text}, {"; asked for by ", e.Actor}, {", command ", e.Command}, {", because ", e.Reason},
+	} {
+		if part.value != "" {
+			b.WriteString(part.label + part.value)
+		}
+	}
+	if e.Type == scaler.Ready {
+		fmt.Fprintf(&b, ", ready after %s", e.Took.Round(time.Millisecond))
+	}
+	return b.String()
+}

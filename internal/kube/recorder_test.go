@@ -1,0 +1,77 @@
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"idle-scaler/scaler"
+)
+
+// What happened is left on the Deployment once, as a warning when it is bad news; progress and servers that are gone are not.
+func TestRecorder(t *testing.T) {
+	cache := newTestCache(t)
+	cache.put(at(9, "u1", 0))
+	recorder := NewRecorder(cache.client, cache, slog.New(slog.DiscardHandler))
+	slept := scaler.Event{ID: "1", Type: scaler.Slept, Server: testID, At: noon, From: 2, Cause: scaler.CauseIdle, Text: "unused for 31m"}
+	failed := scaler.Event{ID: "2", Type: scaler.Failed, Server: testID, At: noon, From: 1, To: 1, Cause: scaler.CauseCommand, Text: "no image", Actor: "bob", Command: "c1", Reason: "lunch"}
+	for _, e := range []scaler.Event{
+		slept,
+		{ID: "3", Type: scaler.Progress, Server: testID},
+		{ID: "4", Type: scaler.Rejected, Server: scaler.ID{Namespace: "team-a", Name: "gone"}},
+		slept,
+		failed,
+	} {
+		recorder.Record(e)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- recorder.Run(ctx) }()
+	list := func() []eventsv1.Event {
+		events, err := cache.client.EventsV1().Events("team-a").List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return events.Items
+	}
+	eventually(t, "two events", func() bool { return len(list()) == 2 })
+	stop()
+	<-ended
+	found := make(map[string]eventsv1.Event)
+	for _, e := range list() {
+		found[e.Reason] = e
+	}
+	for reason, want := range map[string]struct{ kind, note string }{
+		"Slept":  {"Normal", "2 → 0 replicas by idle: unused for 31m"},
+		"Failed": {"Warning", "1 replicas by command: no image; asked for by bob, command c1, because lunch"},
+	} {
+		e := found[reason]
+		if e.Type != want.kind || e.Note != want.note || e.Regarding.UID != "u1" || e.Regarding.Name != "search" || !e.EventTime.Time.Equal(noon) {
+			t.Errorf("%s: %+v", reason, e)
+		}
+	}
+}
+
+// Recording never waits: neither for the API server, nor when nothing runs.
+func TestRecordDoesNotBlock(t *testing.T) {
+	recorder := NewRecorder(nil, nil, slog.New(slog.DiscardHandler))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 2 * eventsQueued {
+			recorder.Record(scaler.Event{Type: scaler.Slept})
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("blocked")
+	}
+	if n := recorder.dropped.Load(); n != eventsQueued {
+		t.Errorf("%d dropped", n)
+	}
+}
