@@ -1,0 +1,303 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/singleflight"
+
+	"idle-scaler/activity"
+)
+
+// ActivityLogConfig is what an ActivityLog needs to be told. All fields must be set.
+type ActivityLogConfig struct {
+	Subjects   Subjects
+	Tracker    *activity.Tracker
+	OnActivity func(activity.ID)           // called after each ping and lease, once the tracker has it; must not block
+	Ensure     func(context.Context) error // makes the streams again when they are gone
+	Interval   time.Duration               // how often it is looked whether the log can still be heard: 5s
+	Patience   time.Duration               // how long one look may take: 2s
+	Heartbeat  time.Duration               // how often the server says that it is there: 2s
+	Logger     *slog.Logger
+}
+
+// ActivityLog fills a Tracker from the streams of pings and leases, and says how far the Tracker may be believed. It
+// implements scaler.ActivityLog.
+//
+// Silence is proven, not assumed: the last sequence of both streams is asked for, and the tracker must have
+// come that far. That is done at each interval, so that a connection that leads nowhere and a consumer that hands out nothing
+// are noticed too, and by Prove before each sleep.
+type ActivityLog struct {
+	config ActivityLogConfig
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	pings  *reader
+	leases *reader
+	flight singleflight.Group
+
+	pingHistory, leaseHistory history // used only by the one look under way
+
+	pinged, leased, malformed atomic.Uint64
+	complaint                 atomic.Int64 // when a malformed message was last logged, in Unix nanoseconds
+
+	mu        sync.Mutex
+	losses    uint64    // how often the connection was lost
+	proven    time.Time // since when the log was last proven to be known; zero before it was and once it is lost
+	replayed  bool
+	skew      time.Duration
+	blindness string // why the log can't be heard, as last logged
+}
+
+// Counts are what an ActivityLog has seen, for metrics.
+type Counts struct {
+	Pings, Leases, Malformed uint64
+	Skew                     time.Duration // how far the log's clock is behind ours
+	Replayed                 bool          // everything was read once
+	Blind                    string        // why the log can't be heard now, empty when it can
+}
+
+// NewActivityLog returns an ActivityLog that reads once Run is called.
+func NewActivityLog(nc *nats.Conn, config ActivityLogConfig) (*ActivityLog, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	l := &ActivityLog{config: config, nc: nc, js: js}
+	read := func(wants jetstream.StreamConfig, handle func(*nats.Msg, place)) *reader {
+		return &reader{
+			nc: nc, js: js, stream: wants.Name, wants: wants, heartbeat: config.Heartbeat,
+			handle: handle, logger: config.Logger, reached: make(chan struct{}, 1),
+		}
+	}
+	streams := StreamOptions{Subjects: config.Subjects, Replicas: 1}
+	l.pings = read(streams.activity(), l.ping)
+	l.leases = read(streams.leases(), l.lease)
+	return l, nil
+}
+
+// retryInterval is how often it is looked for the log while it can't be heard.
+const retryInterval = 250 * time.Millisecond
+
+// Run reads the log until ctx is done.
+func (l *ActivityLog) Run(ctx context.Context) error {
+	status := l.nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	defer l.nc.RemoveStatusListener(status)
+	var readers sync.WaitGroup
+	readers.Go(func() { l.pings.run(ctx) })
+	readers.Go(func() { l.leases.run(ctx) })
+	defer func() {
+		readers.Wait()
+		l.lose(errors.New("the activity log is not read any more"))
+	}()
+	for {
+		next := l.config.Interval
+		if err := l.prove(); err != nil {
+			next = min(next, retryInterval)
+		}
+		select {
+		case s := <-status:
+			if s != nats.CONNECTED {
+				l.lose(errDisconnected)
+			}
+		case <-time.After(next):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Prove returns nil when the tracker knows everything that the log held at some moment within the last second. Those who ask at
+// once share one look.
+func (l *ActivityLog) Prove(ctx context.Context) error {
+	for range 2 { // the look that was shared may have begun too long ago
+		if l.provenSince(time.Now().Add(-time.Second)) {
+			return nil
+		}
+		select {
+		case r := <-l.flight.DoChan("", func() (any, error) { return nil, l.look() }):
+			if r.Err != nil {
+				return r.Err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if l.provenSince(time.Now().Add(-time.Second)) {
+		return nil
+	}
+	return errors.New("NATS answers too slowly to know that the activity log is silent")
+}
+
+func (l *ActivityLog) prove() error {
+	_, err, _ := l.flight.Do("", func() (any, error) { return nil, l.look() })
+	return err
+}
+
+func (l *ActivityLog) provenSince(t time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.proven.After(t)
+}
+
+// look finds out whether the tracker knows everything that the log holds, and tells the tracker. Only one runs at a time.
+func (l *ActivityLog) look() error {
+	ctx, cancel := context.WithTimeout(context.Background(), l.config.Patience)
+	defer cancel()
+	l.mu.Lock()
+	losses := l.losses
+	l.mu.Unlock()
+	began := time.Now()
+	log, err := l.state(ctx)
+	if err != nil {
+		if !l.nc.IsConnected() {
+			err = errDisconnected // which says more than that there was no answer
+		}
+		l.lose(err)
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.losses != losses {
+		return errDisconnected // meanwhile: what was seen was seen before
+	}
+	l.config.Tracker.Hear(log, time.Now())
+	if l.blindness != "" || !l.replayed {
+		l.config.Logger.Info("the activity log can be heard", "since", log.Born, "empty", log.Empty)
+	}
+	l.proven, l.replayed, l.skew, l.blindness = began, true, log.Behind, ""
+	return nil
+}
+
+// lose records that the log can't be heard, since it was last proven that it could.
+func (l *ActivityLog) lose(why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	since := time.Now()
+	if !l.proven.IsZero() {
+		since = l.proven
+	}
+	l.losses++
+	l.proven = time.Time{}
+	l.config.Tracker.Deaf(why.Error(), since)
+	switch {
+	case l.blindness == why.Error():
+	case !l.replayed && errors.Is(why, errBehind): // the usual begin
+	default:
+		l.config.Logger.Warn("the activity log can't be heard: no server is put to sleep", "err", why)
+	}
+	l.blindness = why.Error()
+}
+
+// state asks for the state of both streams, and returns it when all that is in them was handled.
+func (l *ActivityLog) state(ctx context.Context) (activity.Log, error) {
+	if !l.nc.IsConnected() {
+		return activity.Log{}, errDisconnected
+	}
+	pings, skew, err := l.read(ctx, l.pings, &l.pingHistory)
+	if err != nil {
+		return activity.Log{}, err
+	}
+	if _, _, err = l.read(ctx, l.leases, &l.leaseHistory); err != nil {
+		return activity.Log{}, err
+	}
+	born := l.pingHistory.born // the log is as complete as the less complete of the two
+	if l.leaseHistory.born.After(born) {
+		born = l.leaseHistory.born
+	}
+	return activity.Log{Born: born.Add(max(0, skew)), Empty: pings.State.LastSeq == 0, Behind: skew}, nil
+}
+
+// read asks for the state of one stream, and returns it when all that is in it was handled, with how far the clock of the
+// server is behind ours.
+func (l *ActivityLog) read(ctx context.Context, r *reader, h *history) (*jetstream.StreamInfo, time.Duration, error) {
+	position := r.position()
+	before := time.Now()
+	stream, err := l.js.Stream(ctx, r.stream)
+	after := time.Now()
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = errors.Join(err, l.config.Ensure(ctx))
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
+	}
+	info := stream.CachedInfo()
+	if lost := h.look(info, after); lost != "" {
+		l.record(ctx, info, lost, h.born)
+	}
+	if err := r.usable(info); err != nil {
+		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
+	}
+	if err := r.caughtUp(ctx, position, info); err != nil {
+		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
+	}
+	return info, behind(before, after, info.TimeStamp), nil
+}
+
+// record writes on the stream that it has lost messages, for the daemons that start later.
+func (l *ActivityLog) record(ctx context.Context, info *jetstream.StreamInfo, lost string, born time.Time) {
+	config := info.Config
+	config.Metadata = maps.Clone(config.Metadata)
+	if config.Metadata == nil {
+		config.Metadata = make(map[string]string)
+	}
+	config.Metadata[completeKey] = born.UTC().Format(time.RFC3339Nano)
+	_, err := l.js.UpdateStream(ctx, config)
+	l.config.Logger.Warn("a log has lost messages: no server is put to sleep before it has been listened to for its idle-after",
+		"stream", config.Name, "what", lost, "recorded", err == nil, "err", err)
+}
+
+// ping takes a message of the activity stream.
+func (l *ActivityLog) ping(m *nats.Msg, p place) {
+	id, err := l.config.Subjects.ParseActivity(m.Subject)
+	if err != nil {
+		l.complain(m, err)
+		return
+	}
+	l.config.Tracker.Ping(id, p.stamp())
+	l.pinged.Add(1)
+	l.config.OnActivity(id)
+}
+
+// lease takes a message of the lease stream.
+func (l *ActivityLog) lease(m *nats.Msg, p place) {
+	holder, id, err := l.config.Subjects.ParseLease(m.Subject)
+	if err != nil {
+		l.complain(m, err)
+		return
+	}
+	ttl, err := readTTL(m.Data)
+	if err != nil {
+		l.complain(m, err)
+		return
+	}
+	l.config.Tracker.Lease(id, holder, p.at, ttl)
+	l.leased.Add(1)
+	l.config.OnActivity(id)
+}
+
+// complain counts a message that makes no sense, and logs one in a minute: nobody can be told, and there may be many.
+func (l *ActivityLog) complain(m *nats.Msg, err error) {
+	l.malformed.Add(1)
+	now, last := time.Now().UnixNano(), l.complaint.Load()
+	if now-last > int64(time.Minute) && l.complaint.CompareAndSwap(last, now) {
+		l.config.Logger.Warn("ignored a message about activity", "subject", shorten(m.Subject), "err", err)
+	}
+}
+
+// Counts returns what was seen so far.
+func (l *ActivityLog) Counts() Counts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Counts{
+		Pings: l.pinged.Load(), Leases: l.leased.Load(), Malformed: l.malformed.Load(),
+		Skew: l.skew, Replayed: l.replayed, Blind: l.blindness,
+	}
+}

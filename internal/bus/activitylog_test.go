@@ -1,0 +1,503 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"idle-scaler/activity"
+	"idle-scaler/scaler"
+)
+
+// listener is an ActivityLog under test, with its tracker.
+type listener struct {
+	*ActivityLog
+	tracker *activity.Tracker
+	heard   chan activity.ID
+	stop    func()
+}
+
+// listen begins to read the log of a world, as a daemon that has just started would.
+func listen(w *world, nc *nats.Conn, change ...func(*ActivityLogConfig)) *listener {
+	w.t.Helper()
+	l := &listener{tracker: activity.NewTracker(0), heard: make(chan activity.ID, 1000)}
+	config := ActivityLogConfig{
+		Subjects: w.subjects, Tracker: l.tracker,
+		OnActivity: func(id activity.ID) { l.heard <- id },
+		Ensure:     func(context.Context) error { return w.ensure() },
+		Interval:   50 * time.Millisecond, Patience: 300 * time.Millisecond, Heartbeat: 200 * time.Millisecond, Logger: quiet,
+	}
+	for _, c := range change {
+		c(&config)
+	}
+	var err error
+	l.ActivityLog, err = NewActivityLog(nc, config)
+	check(w.t, err)
+	l.stop = run(w.t, l.Run)
+	return l
+}
+
+func (l *listener) blind() string { return l.tracker.Sight(time.Now()).Blind }
+
+func (l *listener) sees(t testing.TB) {
+	t.Helper()
+	eventually(t, "sight", func() bool { return l.blind() == "" })
+}
+
+func (l *listener) isBlind(t testing.TB, why string) {
+	t.Helper()
+	eventually(t, "blindness because of "+why, func() bool { return strings.Contains(l.blind(), why) })
+}
+
+func ping(t testing.TB, js jetstream.JetStream, subjects Subjects, ids ...scaler.ID) {
+	t.Helper()
+	for _, id := range ids {
+		_, err := js.Publish(context.Background(), subjects.Activity(id), nil)
+		check(t, err)
+	}
+}
+
+// The tracker is a cache of the log: after a restart of daemon and NATS it knows the same, with the stream's sequences and timestamps.
+func TestPingsAreReplayed(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	first := listen(w, w.connect())
+	for _, id := range []scaler.ID{web, files, web} {
+		ping(t, js, w.subjects, id)
+		receive(t, "a live ping", first.heard)
+	}
+	first.sees(t)
+	check(t, first.Prove(context.Background()))
+	before := first.tracker.Of(web).Last
+	if m, err := mustStream(t, js, w.subjects.activityStream()).GetMsg(context.Background(), 3); err != nil || before.Sequence != 3 || !before.Time.Equal(m.Time) {
+		t.Errorf("got %v, want the stream's %v %v", before, m, err)
+	}
+	first.stop()
+	w.server.Shutdown()
+	w.begin()
+
+	second := listen(w, w.connect())
+	second.sees(t)
+	if got := second.tracker.Of(web).Last; !got.Equal(before) {
+		t.Errorf("got %v, want %v", got, before)
+	}
+	if got := second.tracker.Of(files).Last.Sequence; got != 2 {
+		t.Errorf("got %d, want 2", got)
+	}
+	if c := second.Counts(); c.Pings != 2 || !c.Replayed || c.Skew != 0 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func mustStream(t testing.TB, js jetstream.JetStream, name string) jetstream.Stream {
+	t.Helper()
+	s, err := js.Stream(context.Background(), name)
+	check(t, err)
+	return s
+}
+
+// Nobody can end or stall the reading of the log: what a publisher writes into a ping does not make it a word of the server.
+func TestPingsThatLookLikeTheServer(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	l := listen(w, w.connect())
+	for _, status := range []string{"100", "404", "408", "409", "503"} {
+		m := nats.NewMsg(w.subjects.Activity(web))
+		m.Header.Set("Status", status)
+		m.Header.Set("Description", "Consumer Deleted")
+		_, err := js.PublishMsg(context.Background(), m)
+		check(t, err)
+		receive(t, "the ping with status "+status, l.heard)
+	}
+	l.sees(t)
+	check(t, l.Prove(context.Background()))
+}
+
+// A log that never held any ping proves nothing; the first one ends that.
+func TestEmptyLogIsBlind(t *testing.T) {
+	w := newWorldWithStreams(t)
+	l := listen(w, w.connect())
+	l.isBlind(t, "never held a ping")
+	check(t, l.Prove(context.Background()))
+	ping(t, w.jetStream(), w.subjects, web)
+	l.sees(t)
+}
+
+// While NATS is away the log is blind, and that time is not idle time. After it has returned a settle time passes, then it is not;
+// and what was sent meanwhile is known.
+func TestDisconnected(t *testing.T) {
+	w := newWorldWithStreams(t)
+	ping(t, w.jetStream(), w.subjects, web)
+	const settle = 700 * time.Millisecond
+	l := listen(w, w.connect(), func(c *ActivityLogConfig) { c.Tracker = activity.NewTracker(settle) })
+	l.tracker = l.config.Tracker
+	l.sees(t)
+	since := time.Now()
+	w.server.Shutdown()
+	eventually(t, "blindness", func() bool { return l.blind() != "" })
+	eventually(t, "the loss of the connection", func() bool { return !l.nc.IsConnected() })
+	if err := l.Prove(context.Background()); err == nil {
+		t.Error("silence is proven without NATS")
+	}
+	time.Sleep(100 * time.Millisecond) // it is away for at least this long
+	w.begin()
+	ping(t, w.jetStream(), w.subjects, files)
+	l.isBlind(t, "again only since a moment ago")
+	if l.tracker.Of(files).Last.Sequence != 2 {
+		t.Error("it can be heard, and a ping is not known")
+	}
+	settling := time.Now()
+	l.sees(t)
+	if waited := time.Since(settling); waited > settle+2*time.Second {
+		t.Errorf("it took %s to settle", waited)
+	}
+	now := time.Now()
+	if idle := l.tracker.Sight(now).Idle(since, now); idle > now.Sub(since)-100*time.Millisecond {
+		t.Errorf("idle for %s of %s, though NATS was away for more than 100ms", idle, now.Sub(since))
+	}
+}
+
+// A connection that leads nowhere is noticed by the next look, long before TCP or NATS would.
+func TestBlackHole(t *testing.T) {
+	w := newWorldWithStreams(t)
+	ping(t, w.jetStream(), w.subjects, web)
+	proxy := newProxy(t, w.server.URL())
+	nc, err := Connect(Options{URLs: []string{proxy.url}}, quiet)
+	check(t, err)
+	t.Cleanup(nc.Close)
+	l := listen(w, nc)
+	l.sees(t)
+	proxy.hole.Store(true)
+	l.isBlind(t, "deadline exceeded")
+	if err := l.Prove(context.Background()); err == nil {
+		t.Error("silence is proven over a connection that leads nowhere")
+	}
+	proxy.hole.Store(false)
+	l.sees(t)
+}
+
+// proxy forwards one way and back, or holds everything up.
+type proxy struct {
+	url  string
+	hole atomic.Bool
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	in, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { in.Close() })
+	p := &proxy{url: "nats://" + in.Addr().String()}
+	forward := func(from, to net.Conn) {
+		buffer := make([]byte, 4096)
+		for n, err := 0, error(nil); err == nil; n, err = from.Read(buffer) {
+			for p.hole.Load() {
+				time.Sleep(time.Millisecond)
+			}
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		_ = to.(io.Closer).Close()
+	}
+	go func() {
+		for {
+			near, err := in.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", strings.TrimPrefix(to, "nats://"))
+			if err != nil {
+				return
+			}
+			go forward(near, far)
+			go forward(far, near)
+		}
+	}()
+	return p
+}
+
+// Prove is false while the tracker has not taken what is in the log; and it does not believe an old proof.
+func TestProveWhileBehind(t *testing.T) {
+	w := newWorldWithStreams(t)
+	ping(t, w.jetStream(), w.subjects, web)
+	hold, held := make(chan struct{}), make(chan struct{}, 10)
+	var block atomic.Bool
+	l := listen(w, w.connect(), func(c *ActivityLogConfig) {
+		c.OnActivity = func(activity.ID) {
+			if block.Load() {
+				held <- struct{}{}
+				<-hold
+			}
+		}
+	})
+	l.sees(t)
+	check(t, l.Prove(context.Background()))
+	block.Store(true)
+	ping(t, w.jetStream(), w.subjects, web, files)
+	receive(t, "the ping that is held up", held)
+	l.isBlind(t, errBehind.Error())
+	if err := l.Prove(context.Background()); err == nil || Code(err) != 500 {
+		t.Errorf("got %v, want that it is behind", err)
+	}
+	block.Store(false)
+	close(hold)
+	l.sees(t)
+	check(t, l.Prove(context.Background()))
+	if l.tracker.Of(files).Last.Sequence != 3 {
+		t.Error("silence is proven, and a ping is not known")
+	}
+}
+
+// A consumer that was deleted, or that hands out nothing, is replaced.
+func TestConsumerIsDeleted(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	ping(t, js, w.subjects, web)
+	l := listen(w, w.connect())
+	l.sees(t)
+	stream := mustStream(t, js, w.subjects.activityStream())
+	for name := range stream.ConsumerNames(context.Background()).Name() {
+		check(t, stream.DeleteConsumer(context.Background(), name))
+	}
+	ping(t, js, w.subjects, files)
+	eventually(t, "the ping after it", func() bool { return l.tracker.Of(files).Last.Sequence == 2 })
+	l.sees(t)
+}
+
+// The last message may be gone without ever having been delivered: the log is known all the same.
+func TestLastMessageIsGone(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	ping(t, js, w.subjects, web, files)
+	check(t, mustStream(t, js, w.subjects.activityStream()).DeleteMsg(context.Background(), 2))
+	l := listen(w, w.connect())
+	l.sees(t)
+	check(t, l.Prove(context.Background()))
+	ping(t, js, w.subjects, files)
+	eventually(t, "the ping after it", func() bool { return l.tracker.Of(files).Last.Sequence == 3 })
+	l.sees(t)
+}
+
+// A purge is noticed at once, and recorded on the stream: a daemon that starts after it, when the log is not empty any more, knows
+// as well that the log does not tell of the time before.
+func TestPurgeMovesBirth(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	ping(t, js, w.subjects, web, files)
+	l := listen(w, w.connect())
+	l.sees(t)
+	created := w.info(w.subjects.leaseStream()).Created // made after that of the pings
+	if born := l.tracker.Sight(time.Now()).Born; !born.Equal(created) {
+		t.Errorf("born %s, want %s", born, created)
+	}
+	before := time.Now()
+	check(t, mustStream(t, js, w.subjects.activityStream()).Purge(context.Background(), jetstream.WithPurgeSubject(w.subjects.Activity(web))))
+	eventually(t, "a new birth", func() bool { return !l.tracker.Sight(time.Now()).Born.Before(before) })
+	eventually(t, "its record", func() bool { return w.info(w.subjects.activityStream()).Config.Metadata[completeKey] != "" })
+	l.stop()
+
+	ping(t, js, w.subjects, web)
+	second := listen(w, w.connect())
+	second.sees(t)
+	if born := second.tracker.Sight(time.Now()).Born; born.Before(before) {
+		t.Errorf("a later daemon takes it to be born %s, before the purge at %s", born, before)
+	}
+	check(t, w.ensure()) // the record does not make it another's
+}
+
+// A stream that was deleted is made again, and read from its start, though its sequences are lower; its birth is that of the new one.
+func TestStreamIsMadeAgain(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	ping(t, js, w.subjects, web, web, web, files)
+	l := listen(w, w.connect())
+	l.sees(t)
+	before := time.Now()
+	check(t, js.DeleteStream(context.Background(), w.subjects.activityStream()))
+	eventually(t, "the stream", func() bool {
+		_, err := js.Stream(context.Background(), w.subjects.activityStream())
+		return err == nil
+	})
+	ping(t, js, w.subjects, web)
+	l.sees(t)
+	eventually(t, "the ping in it", func() bool { return l.tracker.Of(web).Last.Sequence == 1 })
+	eventually(t, "a new birth", func() bool { return !l.tracker.Sight(time.Now()).Born.Before(before) })
+	l.sees(t)
+}
+
+// A log that is full refuses the pings of new servers, without a word to who sends them: its silence proves nothing.
+func TestFullLogIsNotUsable(t *testing.T) {
+	r := &reader{wants: jetstream.StreamConfig{MaxMsgs: 100_000}}
+	for count, usable := range map[uint64]bool{0: true, 98_999: true, 99_000: false, 100_000: false, 100_001: false} {
+		info := &jetstream.StreamInfo{Config: r.wants, State: jetstream.StreamState{Msgs: count}}
+		if err := r.usable(info); (err == nil) != usable {
+			t.Errorf("%d of %d: got %v", count, r.wants.MaxMsgs, err)
+		}
+		if info.Config.MaxMsgs = -1; r.usable(info) != nil {
+			t.Errorf("%d without a limit: not usable", count)
+		}
+	}
+}
+
+// A log that somebody has changed so that it forgets too early proves nothing, from that moment on.
+func TestChangedLogIsBlind(t *testing.T) {
+	w := newWorld(t)
+	js := w.jetStream()
+	config := w.options().activity()
+	_, err := js.CreateStream(context.Background(), config)
+	check(t, err)
+	check(t, w.ensure())
+	for i := range 3 {
+		ping(t, js, w.subjects, scaler.ID{Namespace: "team-a", Name: fmt.Sprint("s", i)})
+	}
+	l := listen(w, w.connect())
+	l.sees(t)
+	config.MaxMsgs, config.Metadata = 3, map[string]string{ownerKey: "here"}
+	config.PersistMode = w.info(config.Name).Config.PersistMode
+	_, err = js.UpdateStream(context.Background(), config)
+	check(t, err)
+	l.isBlind(t, "max_msgs")
+}
+
+// A stream that was made again is not taken for the one that was read, also when as many messages are in it.
+func TestOtherStreamIsNoticed(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	ping(t, js, w.subjects, web, files)
+	log, err := NewActivityLog(w.connect(), ActivityLogConfig{
+		Subjects: w.subjects, Tracker: activity.NewTracker(0), OnActivity: func(activity.ID) {}, Heartbeat: time.Hour, Logger: quiet,
+	})
+	check(t, err)
+	r, ctx := log.pings, context.Background()
+	f, err := r.open(ctx)
+	check(t, err)
+	defer f.close(nil)
+	check(t, r.caughtUp(ctx, r.position(), w.info(r.stream)))
+	check(t, js.DeleteStream(ctx, r.stream))
+	check(t, w.ensure())
+	ping(t, js, w.subjects, files, web)
+	if err := r.caughtUp(ctx, r.position(), w.info(r.stream)); !errors.Is(err, errOtherStream) {
+		t.Errorf("got %v", err)
+	}
+	receive(t, "the end of the feed", f.done)
+}
+
+// A look that was under way when the log was lost does not bring it back: what it has seen was seen before.
+func TestLossDuringLook(t *testing.T) {
+	w := newWorldWithStreams(t)
+	ping(t, w.jetStream(), w.subjects, web)
+	hold, held := make(chan struct{}), make(chan struct{}, 10)
+	var block atomic.Bool
+	l := listen(w, w.connect(), func(c *ActivityLogConfig) {
+		c.Interval, c.Patience = time.Hour, time.Minute
+		c.OnActivity = func(activity.ID) {
+			if block.Load() {
+				held <- struct{}{}
+				<-hold
+			}
+		}
+	})
+	l.sees(t)
+	block.Store(true)
+	ping(t, w.jetStream(), w.subjects, web)
+	receive(t, "the ping that is held up", held)
+	l.mu.Lock()
+	l.proven = time.Now().Add(-time.Hour)
+	proven := l.proven
+	l.mu.Unlock()
+	result := make(chan error, 1)
+	go func() { result <- l.Prove(context.Background()) }()
+	eventually(t, "the look", func() bool {
+		l.pings.mu.Lock()
+		defer l.pings.mu.Unlock()
+		return l.pings.wanted > 0
+	})
+	l.lose(errDisconnected)
+	close(hold)
+	if err := receive(t, "its result", result); err == nil || l.blind() == "" {
+		t.Errorf("got %v, blind %q", err, l.blind())
+	}
+	// It may have been lost at any time since it was last proven that it was not.
+	if want := proven.UTC().Format(time.RFC3339); !strings.Contains(l.blind(), want) {
+		t.Errorf("blind %q, want since %s", l.blind(), want)
+	}
+}
+
+// A lease is in force until its end, may be renewed, shortened and ended; what makes no sense is counted and changes nothing.
+func TestLeases(t *testing.T) {
+	w := newWorldWithStreams(t)
+	nc := w.connect()
+	client, err := NewClient(nc, w.subjects)
+	check(t, err)
+	ctx := context.Background()
+	l := listen(w, w.connect())
+	for _, begun := range []struct {
+		holder string
+		ttl    time.Duration
+	}{{"gw", time.Hour}, {"gw", 2 * time.Hour}, {"session-7", time.Minute}} {
+		check(t, client.Lease(ctx, begun.holder, web, begun.ttl))
+		receive(t, "the lease of "+begun.holder, l.heard)
+	}
+	live := l.tracker.Leases(web, time.Now())
+	if len(live) != 2 || !l.tracker.Of(web).LeaseUntil.After(time.Now().Add(119*time.Minute)) {
+		t.Errorf("got %+v", live)
+	}
+	for i, payload := range []string{"", "{}", `{"ttl":"25h"}`, `{"ttl":"-1s"}`, `{"ttl":5}`, "x"} {
+		check(t, nc.Publish(w.subjects.Lease(fmt.Sprint("bad", i), web), []byte(payload)))
+	}
+	check(t, nc.Publish("cortex.mcp.lease.gw.Team.web", []byte(`{"ttl":"5m"}`)))
+	check(t, nc.Publish("cortex.mcp.activity.team-a", nil))
+	eventually(t, "8 malformed messages", func() bool { return l.Counts().Malformed == 8 })
+	check(t, client.Lease(ctx, "gw", web, 0))
+	receive(t, "the end of a lease", l.heard)
+	if live := l.tracker.Leases(web, time.Now()); len(live) != 1 || live[0].Holder != "session-7" {
+		t.Errorf("got %+v", live)
+	}
+	check(t, client.Lease(ctx, "session-7", web, time.Millisecond))
+	eventually(t, "the end by itself", func() bool { return !l.tracker.Of(web).Leased(time.Now()) })
+
+	again := listen(w, w.connect())
+	eventually(t, "the replay", func() bool { return again.Counts().Replayed })
+	if again.tracker.Of(web).Leased(time.Now()) || again.tracker.Of(web).LeaseUntil.IsZero() {
+		t.Errorf("after a replay: got %+v", again.tracker.Of(web))
+	}
+	for _, err := range []error{client.Lease(ctx, "a.b", web, 0), client.Lease(ctx, "gw", scaler.ID{}, 0), client.Lease(ctx, "gw", web, 25*time.Hour)} {
+		if err == nil {
+			t.Error("a lease that makes no sense is sent")
+		}
+	}
+}
+
+// Those who ask at once share one look: a sweep of thousands of servers is a few requests.
+func TestProveIsShared(t *testing.T) {
+	w := newWorldWithStreams(t)
+	ping(t, w.jetStream(), w.subjects, web)
+	nc := w.connect()
+	l := listen(w, nc, func(c *ActivityLogConfig) { c.Interval = time.Hour })
+	eventually(t, "the replay", func() bool { return l.Counts().Replayed })
+	var asked atomic.Int64
+	_, err := nc.Subscribe("$JS.API.STREAM.INFO.>", func(*nats.Msg) { asked.Add(1) })
+	check(t, err)
+	check(t, nc.Flush())
+	l.mu.Lock()
+	l.proven = time.Now().Add(-2 * time.Second)
+	l.mu.Unlock()
+	var all sync.WaitGroup
+	for range 1000 {
+		all.Go(func() { check(t, l.Prove(context.Background())) })
+	}
+	all.Wait()
+	if n := asked.Load(); n == 0 || n > 4 {
+		t.Errorf("1000 proofs asked %d times, want 2: once for each stream", n)
+	}
+}

@@ -1,0 +1,208 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+
+	"idle-scaler/scaler"
+)
+
+// Servers is what there is to ask about servers. Implemented by scaler.Scaler.
+type Servers interface {
+	List(f scaler.Filter) ([]*scaler.Server, error)
+	Status(ctx context.Context, id scaler.ID) (scaler.View, error)
+	View(server *scaler.Server) scaler.View
+	Check(ctx context.Context, c scaler.Command) (*scaler.Server, error)
+}
+
+// APIConfig is what an API needs to be told. All fields must be set.
+type APIConfig struct {
+	Subjects Subjects
+	Servers  Servers
+	Selector func(text string) (func(labels map[string]string) bool, error) // reads a label selector
+	Cluster  string
+	Version  string // semantic
+	AtOnce   int    // how many requests may be under way: 1024
+	Logger   *slog.Logger
+}
+
+// API answers requests, as the NATS micro service "idle-scaler". All replicas do, each request goes to one of them. Reads are answered
+// from memory; a write is checked, so that what is wrong is known at once, and put on the command stream, whose session answers it.
+type API struct {
+	config APIConfig
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	slots  chan struct{}
+	errors map[string]*atomic.Int64 // answered, by endpoint
+
+	mu      sync.Mutex
+	ended   bool // no goroutine begins any more
+	running sync.WaitGroup
+}
+
+// NewAPI returns an API that answers once Run is called.
+func NewAPI(nc *nats.Conn, config APIConfig) (*API, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	a := &API{config: config, nc: nc, js: js, slots: make(chan struct{}, config.AtOnce), errors: make(map[string]*atomic.Int64)}
+	for _, e := range a.endpoints() {
+		a.errors[e.name] = new(atomic.Int64)
+	}
+	return a, nil
+}
+
+// endpoint is one part of the service. Handle sends the answer, or returns why there is none to send.
+type endpoint struct {
+	name, subject, queue string
+	describe             map[string]string // shown by "nats micro info"
+	handle               func(ctx context.Context, request micro.Request) error
+}
+
+// strays is the queue group of the endpoint that gets every request. NATS hands a message to one member of each queue
+// group, whatever the subject it has subscribed to: in the group of the others it would take their requests away.
+const strays = "strays"
+
+func (a *API) endpoints() []endpoint {
+	write := func(verb scaler.Verb, payload string) endpoint {
+		return endpoint{string(verb), string(verb) + ".*.>", micro.DefaultQueueGroup, map[string]string{"payload": payload},
+			func(ctx context.Context, r micro.Request) error { return a.write(ctx, r) }}
+	}
+	return []endpoint{
+		{"list", "list", micro.DefaultQueueGroup, map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list},
+		{"list-namespace", "list.*", micro.DefaultQueueGroup, map[string]string{"payload": "as that of list"}, a.list},
+		{"status", "status.*.>", micro.DefaultQueueGroup, map[string]string{"payload": "none"}, a.status},
+		write(scaler.Start, `{"wait":"60s","id":"...","actor":"...","reason":"..."}, all optional; "0s" answers when it is written`),
+		write(scaler.Stop, `{"force":false,"id":"...","actor":"...","reason":"..."}, all optional`),
+		write(scaler.Scale, `{"replicas":3,"wait":"0s","id":"...","actor":"...","reason":"..."}, all but replicas optional`),
+		{"help", ">", strays, map[string]string{"description": "says what there is, to a request that no other endpoint takes"}, a.help},
+	}
+}
+
+// Run answers until ctx is done and what is under way has been answered.
+func (a *API) Run(ctx context.Context) error {
+	service, err := micro.AddService(a.nc, micro.Config{
+		Name:        "idle-scaler",
+		Version:     a.config.Version,
+		Description: "turns MCP servers off while nobody uses them and on when somebody asks",
+		Metadata:    map[string]string{"cluster": a.config.Cluster},
+		StatsHandler: func(e *micro.Endpoint) any {
+			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(len(a.slots))}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("offer the API on NATS: %w", err)
+	}
+	group := service.AddGroup(strings.TrimSuffix(a.config.Subjects.api, "."))
+	for _, e := range a.endpoints() {
+		handler := micro.HandlerFunc(func(r micro.Request) { a.serve(e, r) })
+		err = errors.Join(err, group.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject),
+			micro.WithEndpointQueueGroup(e.queue), micro.WithEndpointMetadata(e.describe)))
+	}
+	if err == nil {
+		<-ctx.Done()
+	}
+	err = errors.Join(err, service.Stop())
+	a.mu.Lock()
+	a.ended = true
+	a.mu.Unlock()
+	a.running.Wait()
+	return err
+}
+
+// serve answers one request. It is called within the subscription of the endpoint, which it must not block, and it must not
+// answer through micro either, which reads what became of a request as soon as serve returns.
+func (a *API) serve(e endpoint, r micro.Request) {
+	if e.queue == strays {
+		a.finish(e, r, e.handle(context.Background(), r))
+		return
+	}
+	select {
+	case a.slots <- struct{}{}:
+	default:
+		a.finish(e, r, fmt.Errorf("%w: %d requests are under way: try again in a moment", errUnavailable, cap(a.slots)))
+		return
+	}
+	work := func() {
+		defer func() { <-a.slots }()
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		defer cancel()
+		a.finish(e, r, e.handle(ctx, r))
+	}
+	a.mu.Lock()
+	ended := a.ended
+	if !ended {
+		a.running.Go(work)
+	}
+	a.mu.Unlock()
+	if ended { // requests that had arrived when the service stopped are answered before the connection is closed
+		work()
+	}
+}
+
+// finish tells the sender of a request what is wrong with it, if anything is.
+func (a *API) finish(e endpoint, r micro.Request, failure error) {
+	if failure == nil {
+		return
+	}
+	a.errors[e.name].Add(1)
+	if err := a.answer(r, nil, failure); err != nil {
+		a.config.Logger.Debug("cannot answer a request", "subject", shorten(r.Subject()), "failure", failure, "err", err)
+	}
+}
+
+// answer sends an answer, if it can be answered at all: see inboxPrefix.
+func (a *API) answer(r micro.Request, body any, failure error) error {
+	to := answerable(r.Reply())
+	if to == "" {
+		return fmt.Errorf("its reply subject %q does not begin with %s", shorten(r.Reply()), inboxPrefix)
+	}
+	return respond(a.nc, to, body, failure)
+}
+
+func (a *API) status(ctx context.Context, r micro.Request) error {
+	_, rest := a.config.Subjects.split(r.Subject())
+	id, err := parseID(rest)
+	if err != nil {
+		return err
+	}
+	if _, err := decode(r.Data(), fields{}); err != nil {
+		return err
+	}
+	view, err := a.config.Servers.Status(ctx, id)
+	if err != nil {
+		return err
+	}
+	return a.answer(r, describe(view, time.Now()), nil)
+}
+
+// help answers requests that no other endpoint takes. All come here as well.
+func (a *API) help(_ context.Context, r micro.Request) error {
+	verb, rest := a.config.Subjects.split(r.Subject())
+	tokens := 0
+	if rest != "" {
+		tokens = strings.Count(rest, ".") + 1
+	}
+	switch {
+	case verb == "list" && tokens < 2:
+		return nil
+	case verb == "list":
+		return invalid("list %q: name one namespace, or none", shorten(rest))
+	case verb != "status" && verb != string(scaler.Start) && verb != string(scaler.Stop) && verb != string(scaler.Scale):
+		return invalid("unknown verb %q: use list, status, start, stop or scale", shorten(verb))
+	case tokens < 2:
+		return invalid("%s needs a server: send it to %s%s.NAMESPACE.NAME", verb, a.config.Subjects.api, verb)
+	}
+	return nil
+}

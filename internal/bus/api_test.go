@@ -1,0 +1,458 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+	"idle-scaler/scaler"
+)
+
+// replica is the domain of a daemon that knows some servers.
+type replica struct {
+	servers []*scaler.Server
+	hold    chan struct{} // what is asked about the first server takes until this is closed
+}
+
+func (r *replica) List(f scaler.Filter) (found []*scaler.Server, err error) {
+	for _, s := range r.servers { // in order
+		if (f.Namespace == "" || f.Namespace == s.ID.Namespace) && s.ID.String() > f.After.String() && (f.Match == nil || f.Match(s.Labels)) {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
+
+func (r *replica) Status(_ context.Context, id scaler.ID) (scaler.View, error) {
+	for i, s := range r.servers {
+		if s.ID == id {
+			if i == 0 && r.hold != nil {
+				<-r.hold
+			}
+			return r.View(s), nil
+		}
+	}
+	return scaler.View{}, fmt.Errorf("%w: there is no Deployment %s", scaler.ErrUnknown, id)
+}
+
+func (r *replica) View(s *scaler.Server) scaler.View {
+	return scaler.View{Server: s, Status: scaler.StatusRunning}
+}
+
+func (r *replica) Check(ctx context.Context, c scaler.Command) (*scaler.Server, error) {
+	if c.Wait < 0 || c.Verb == scaler.Scale && c.Replicas == 13 {
+		return nil, fmt.Errorf("%w: as the domain says", scaler.ErrInvalid)
+	}
+	if c.Wait > time.Hour || c.Replicas < 0 {
+		return nil, fmt.Errorf("%w: as the domain says", scaler.ErrOutOfRange)
+	}
+	view, err := r.Status(ctx, c.Server)
+	return view.Server, err
+}
+
+// serve begins to answer requests, as a replica would that knows some servers.
+func serve(w *world, nc *nats.Conn, servers ...*scaler.Server) (stop func()) {
+	w.t.Helper()
+	_, stop = serveReplica(w, nc, &replica{servers: servers})
+	return stop
+}
+
+func serveReplica(w *world, nc *nats.Conn, r *replica) (api *API, stop func()) {
+	w.t.Helper()
+	api, err := NewAPI(nc, APIConfig{
+		Subjects: w.subjects, Servers: r, Cluster: "here", Version: "1.2.3", AtOnce: 4, Logger: quiet,
+		Selector: func(text string) (func(map[string]string) bool, error) {
+			key, value, ok := strings.Cut(text, "=")
+			if !ok {
+				return nil, errors.New("write key=value")
+			}
+			return func(labels map[string]string) bool { return labels[key] == value }, nil
+		},
+	})
+	check(w.t, err)
+	stop = run(w.t, api.Run)
+	asker := w.connect()
+	eventually(w.t, "the API", func() bool {
+		_, err := asker.Request(w.subjects.Request("list", scaler.ID{}), nil, time.Second)
+		return err == nil
+	})
+	return api, stop
+}
+
+// ask sends a request as "nats req" would.
+func ask(t testing.TB, nc *nats.Conn, subject, payload string, header ...string) *nats.Msg {
+	t.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = []byte(payload)
+	for i := 0; i < len(header); i += 2 {
+		m.Header.Set(header[i], header[i+1])
+	}
+	answer, err := nc.RequestMsg(m, patiently)
+	if err != nil {
+		t.Fatalf("%s %.60s: %v", subject, payload, err)
+	}
+	return answer
+}
+
+// Bad input is a clear error with its code, from any replica at once, and nothing else happens.
+func TestRequestsThatMakeNoSense(t *testing.T) {
+	w := newWorldWithStreams(t)
+	serve(w, w.connect(), &scaler.Server{ID: web})
+	nc := w.connect()
+	for _, row := range []struct {
+		request, payload, code, want string
+	}{
+		{"start.team-a.web", `{`, "400", "not valid JSON"},
+		{"start.team-a.web", `{"waits":"1s"}`, "400", "unknown field"},
+		{"start.team-a.web", `{"reason":"` + strings.Repeat("x", 65<<10) + `"}`, "400", "at most 65536"},
+		{"start.team-a.web", "{\"reason\":\"\xff\"}", "400", "UTF-8"},
+		{"start.team-a.web", `{"wait":"-1s"}`, "400", "domain"},
+		{"start.team-a.web", `{"wait":"10h"}`, "422", "domain"},
+		{"start.team-a.web", `{"wait":"1s"} x`, "400", "goes on"},
+		{"scale.team-a.web", `{"replicas":-1}`, "422", "domain"},
+		{"scale.team-a.web", `{"replicas":1.5}`, "400", "whole number"},
+		{"scale.team-a.web", `{"replicas":"3"}`, "400", "whole number"},
+		{"scale.team-a.web", ``, "400", "no replicas"},
+		{"stop.team-a.web", `{"force":1}`, "400", "true or false"},
+		{"start.team-a.webb", ``, "404", "no Deployment"},
+		{"start.team-a.Web", ``, "400", "name"},
+		{"start.team_a.web", ``, "400", "namespace"},
+		{"start.team-a", ``, "400", "start.NAMESPACE.NAME"},
+		{"start", ``, "400", "start.NAMESPACE.NAME"},
+		{"status", ``, "400", "status.NAMESPACE.NAME"},
+		{"status.team-a", ``, "400", "status.NAMESPACE.NAME"},
+		{"status.team-a.gone", ``, "404", "no Deployment"},
+		{"status.team-a.web", `{"x":1}`, "400", "unknown field"},
+		{"boot.team-a.web", ``, "400", "use list, status, start, stop or scale"},
+		{"boot", ``, "400", "use list, status, start, stop or scale"},
+		{"list.team-a.web", ``, "400", "one namespace"},
+		{"list.Team", ``, "400", "namespace"},
+		{"list", `{"limit":0}`, "422", "at least 1"},
+		{"list", `{"limit":"9"}`, "400", "whole number"},
+		{"list", `{"selector":"x"}`, "400", "write key=value"},
+		{"list", `{"after":"x"}`, "400", "the page before"},
+		{"list", `[]`, "400", "not a JSON object"},
+	} {
+		answer := ask(t, nc, "cortex.mcp.api."+row.request, row.payload)
+		text := answer.Header.Get(micro.ErrorHeader)
+		if answer.Header.Get(micro.ErrorCodeHeader) != row.code || !strings.Contains(text, row.want) {
+			t.Errorf("%s %.60s: got %s %.200s, want %s with %q", row.request, row.payload, answer.Header.Get(micro.ErrorCodeHeader), text, row.code, row.want)
+		}
+		var body Answer
+		if err := json.Unmarshal(answer.Data, &body); err != nil || body.Error == nil || body.Error.Text != text {
+			t.Errorf("%s: the body is %.200s", row.request, answer.Data)
+		}
+	}
+	if n := w.left(); n > 0 {
+		t.Errorf("%d commands are on the stream", n)
+	}
+}
+
+// Every request is answered once, by one replica, whatever it asks for.
+func TestRequestsAreAnsweredOnce(t *testing.T) {
+	w := newWorldWithStreams(t)
+	serve(w, w.connect(), &scaler.Server{ID: web})
+	serve(w, w.connect(), &scaler.Server{ID: web})
+	nc := w.connect()
+	for _, request := range []string{"list", "list.team-a", "status.team-a.web", "status.team-a.gone", "status", "boot.x", "list.a.b", "stop.team-a.X"} {
+		answers := make(chan *nats.Msg, 10)
+		inbox := nc.NewInbox()
+		sub, err := nc.ChanSubscribe(inbox, answers)
+		check(t, err)
+		check(t, nc.PublishRequest("cortex.mcp.api."+request, inbox, nil))
+		receive(t, "an answer to "+request, answers)
+		// Another answer would be there before that to a later request of the same kind is, twice, from both replicas.
+		for range 8 {
+			ask(t, nc, "cortex.mcp.api."+request, "")
+		}
+		if len(answers) > 0 {
+			t.Errorf("%s is answered twice", request)
+		}
+		check(t, sub.Unsubscribe())
+	}
+}
+
+// A request that takes long keeps nobody else waiting; when too many do, others are told to come back; and at the end
+// all that have begun are answered.
+func TestSlowRequests(t *testing.T) {
+	w := newWorldWithStreams(t)
+	hold := make(chan struct{})
+	api, stop := serveReplica(w, w.connect(), &replica{[]*scaler.Server{{ID: web}, {ID: files}}, hold})
+	nc := w.connect()
+	answers := make(chan *nats.Msg, 10)
+	inbox := nc.NewInbox()
+	_, err := nc.ChanSubscribe(inbox, answers)
+	check(t, err)
+	underWay := func(n int) {
+		t.Helper()
+		eventually(t, fmt.Sprint(n, " requests under way"), func() bool { return len(api.slots) == n })
+	}
+	for i := range 3 {
+		underWay(i)
+		check(t, nc.PublishRequest("cortex.mcp.api.status.team-a.web", inbox, nil))
+		underWay(i + 1)
+		if got := ask(t, nc, "cortex.mcp.api.status.team-b.files.v2", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Errorf("got %v", got.Header)
+		}
+	}
+	underWay(3)
+	check(t, nc.PublishRequest("cortex.mcp.api.status.team-a.web", inbox, nil))
+	underWay(4)
+	got := ask(t, nc, "cortex.mcp.api.status.team-b.files.v2", "")
+	if got.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "try again") {
+		t.Errorf("got %v", got.Header)
+	}
+	go stop()
+	eventually(t, "the end of the service", func() bool {
+		_, err := nc.Request("$SRV.PING.idle-scaler", nil, time.Second)
+		return errors.Is(err, nats.ErrNoResponders)
+	})
+	close(hold)
+	for range 4 {
+		if got := receive(t, "the answer to a slow request", answers); got.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Errorf("got %v", got.Header)
+		}
+	}
+}
+
+// A request that writes becomes a command with where to answer and until when, is answered by the leader, and is a command like others.
+func TestWriteIsACommand(t *testing.T) {
+	w := newWorldWithStreams(t)
+	serve(w, w.connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
+	d, _ := lead(w, w.connect())
+	client, err := NewClient(w.connect(), w.subjects)
+	check(t, err)
+	type result struct {
+		Answer
+		error
+	}
+	got := make(chan result, 1)
+	go func() {
+		a, err := client.Start(context.Background(), files, 5*time.Second, Sender{ID: "7", Actor: "ann", Reason: "tea"})
+		got <- result{a, err}
+	}()
+	c := receive(t, "the command", d.given)
+	if c.Verb != scaler.Start || c.Server != files || c.Wait != 5*time.Second || c.ID != "7" || c.Actor != "ann" || c.Reason != "tea" {
+		t.Errorf("got %+v", c.Command)
+	}
+	if left := time.Until(c.Deadline); left < 20*time.Second || left > patience {
+		t.Errorf("it may be applied for %s, want %s", left, patience)
+	}
+	c.finish(scaler.Outcome{Server: &scaler.Server{ID: files, Replicas: 1}, Event: scaler.Event{Type: scaler.Woken, To: 1}})
+	if r := receive(t, "the answer", got); r.error != nil || r.Server.Name != files.Name || r.Event.To != 1 || r.Command.Sequence != c.Stamp.Sequence {
+		t.Errorf("got %+v", r)
+	}
+
+	go func() {
+		a, err := client.Scale(context.Background(), web, 2, 90*time.Second, Sender{})
+		got <- result{a, err}
+	}()
+	c = receive(t, "the command", d.given)
+	if left := time.Until(c.Deadline); c.Replicas != 2 || left < 80*time.Second {
+		t.Errorf("got %+v, to be applied for %s", c.Command, left)
+	}
+	c.finish(scaler.Outcome{Err: fmt.Errorf("%w: no image", scaler.ErrFailed), Server: &scaler.Server{ID: web}, Event: scaler.Event{Type: scaler.Woken}})
+	r := receive(t, "the answer", got)
+	var code *CodeError
+	if !errors.As(r.error, &code) || code.Code != 503 || !errors.Is(r.error, scaler.ErrFailed) || r.Server == nil {
+		t.Errorf("got %+v", r)
+	}
+
+	go func() {
+		a, err := client.Stop(context.Background(), web, true, Sender{})
+		got <- result{a, err}
+	}()
+	c = receive(t, "the command", d.given)
+	if c.Verb != scaler.Stop || !c.Force {
+		t.Errorf("got %+v", c.Command)
+	}
+	c.finish(scaler.Outcome{Server: &scaler.Server{ID: web}})
+	if r := receive(t, "the answer", got); r.error != nil {
+		t.Errorf("got %v", r.error)
+	}
+	eventually(t, "the end of all", func() bool { return w.left() == 0 })
+}
+
+// A start that does not say how long to wait waits a minute when it is a request; one without an inbox is a command that
+// nobody waits for.
+func TestDefaultWait(t *testing.T) {
+	w := newWorldWithStreams(t)
+	serve(w, w.connect(), &scaler.Server{ID: web})
+	d, _ := lead(w, w.connect())
+	nc := w.connect()
+	check(t, nc.PublishRequest("cortex.mcp.api.start.team-a.web", nc.NewInbox(), nil))
+	if c := receive(t, "the command", d.given); c.Wait != defaultWait || c.Deadline.IsZero() {
+		t.Errorf("got %+v", c.Command)
+	}
+	check(t, nc.Publish("cortex.mcp.api.start.team-a.web", nil))
+	if c := receive(t, "the command", d.given); c.Wait != 0 || !c.Deadline.IsZero() {
+		t.Errorf("got %+v", c.Command)
+	}
+}
+
+// A request that is sent again with the same Nats-Msg-Id is done once, and answered all the same; the same id for another server is
+// another request.
+func TestDuplicateRequest(t *testing.T) {
+	w := newWorldWithStreams(t)
+	serve(w, w.connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
+	d, _ := lead(w, w.connect())
+	nc := w.connect()
+	check(t, nc.PublishMsg(&nats.Msg{Subject: "cortex.mcp.api.stop.team-a.web", Reply: nc.NewInbox(), Header: nats.Header{nats.MsgIdHdr: {"1"}}}))
+	first := receive(t, "the command", d.given)
+	var body Answer
+	check(t, json.Unmarshal(ask(t, nc, "cortex.mcp.api.stop.team-a.web", "", nats.MsgIdHdr, "1").Data, &body))
+	if body.Command == nil || !body.Command.Duplicate || body.Command.Sequence != first.Stamp.Sequence || body.Server.Name != "web" {
+		t.Errorf("got %+v", body)
+	}
+	check(t, nc.PublishMsg(&nats.Msg{Subject: "cortex.mcp.api.stop.team-b.files.v2", Reply: nc.NewInbox(), Header: nats.Header{nats.MsgIdHdr: {"1"}}}))
+	if c := receive(t, "the other command", d.given); c.Server != files {
+		t.Errorf("got %+v", c.Command)
+	}
+}
+
+// A command that can't be stored is an error to its sender, not silence.
+func TestWriteWithoutStream(t *testing.T) {
+	w := newWorldWithStreams(t)
+	serve(w, w.connect(), &scaler.Server{ID: web})
+	check(t, w.jetStream().DeleteStream(context.Background(), w.subjects.commandStream()))
+	answer := ask(t, w.connect(), "cortex.mcp.api.stop.team-a.web", "")
+	if answer.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(answer.Header.Get(micro.ErrorHeader), "nothing was done") {
+		t.Errorf("got %v", answer.Header)
+	}
+}
+
+// A list of any length is answered in pages that fit into one message, which together are everything, in order.
+func TestListIsPaged(t *testing.T) {
+	w := newWorldWithStreams(t)
+	var servers []*scaler.Server
+	for i := range 12_000 {
+		servers = append(servers, &scaler.Server{
+			ID:     scaler.ID{Namespace: fmt.Sprint("team-", i/6000), Name: fmt.Sprintf("server-%05d-%s", i, strings.Repeat("x", 100))},
+			Labels: map[string]string{"app": fmt.Sprint(i % 2)},
+		})
+	}
+	nc := w.connect()
+	serve(w, nc, servers...)
+	client, err := NewClient(w.connect(), w.subjects)
+	check(t, err)
+	answer := ask(t, nc, "cortex.mcp.api.list", "")
+	var page Page
+	check(t, json.Unmarshal(answer.Data, &page))
+	if int64(len(answer.Data)) > nc.MaxPayload() || page.Next == "" || len(page.Servers) < 1000 {
+		t.Errorf("the first page has %d bytes of %d, %d servers, and then %q", len(answer.Data), nc.MaxPayload(), len(page.Servers), page.Next)
+	}
+	for _, row := range []struct {
+		namespace, selector string
+		want                int
+	}{{"", "", 12_000}, {"team-1", "", 6000}, {"team-1", "app=1", 3000}, {"team-7", "", 0}} {
+		got, err := client.List(context.Background(), row.namespace, row.selector)
+		check(t, err)
+		sorted := slices.IsSortedFunc(got, func(a, b ServerSummary) int { return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name) })
+		if len(got) != row.want || !sorted {
+			t.Errorf("%q %q: got %d servers, sorted %v; want %d", row.namespace, row.selector, len(got), sorted, row.want)
+		}
+	}
+	check(t, json.Unmarshal(ask(t, nc, "cortex.mcp.api.list.team-1", `{"limit":2,"after":"team-1/server-06001-x"}`).Data, &page))
+	if len(page.Servers) != 2 || !strings.HasPrefix(page.Servers[0].Name, "server-06001-xx") || page.Next != "team-1/"+page.Servers[1].Name {
+		t.Errorf("got %+v", page)
+	}
+}
+
+// Everything the domain knows of a server is in its status, under documented names.
+func TestStatusOnTheWire(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	got, err := json.Marshal(describe(scaler.View{
+		Server: &scaler.Server{
+			ID: web, Replicas: 2, Ready: 1, Available: 1, Updated: 2, Created: at, Labels: map[string]string{"a": "b"},
+			Conditions: []scaler.Condition{{Type: "Available", Status: "True", Reason: "R", Message: "m", Since: at}},
+			Settings:   policy.Settings{IdleAfter: 30 * time.Minute, WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true},
+			Bad:        errors.New("idle-after: what?"),
+			Mark: scaler.Mark{Restore: 2, Because: policy.BecauseIdle, Asleep: at, Failed: "no image", Done: scaler.Done{Stamp: activity.Stamp{Sequence: 7}, ID: "x"},
+				Last: scaler.Event{ID: "e", Type: scaler.Slept, From: 2, At: at, Cause: scaler.CauseIdle, Text: "unused"}},
+		},
+		Status: scaler.StatusScaling, Why: "why",
+		Facts:     policy.Facts{Use: activity.Use{LastAt: at}},
+		Decision:  policy.Decision{Action: policy.Keep, Reason: policy.Awake, Idle: 252*time.Second + 1, Next: at.Add(time.Hour)},
+		Leases:    []activity.Lease{{Holder: "gw", Since: at, Until: at.Add(time.Hour)}},
+		Endpoints: []scaler.Endpoint{{Service: "web", Type: "ClusterIP", Port: "http", URL: "http://web:80"}},
+	}, at))
+	check(t, err)
+	want := `{"name":"web","namespace":"team-a","status":"scaling","failure":"why","replicas":2,"ready_replicas":1,` +
+		`"endpoints":[{"service":"web","type":"ClusterIP","port":"http","url":"http://web:80"}],` +
+		`"last_activity":"2026-01-02T03:04:05Z","idle_for":"4m12s","idle_seconds":252,"sleeps_at":"2026-01-02T04:04:05Z",` +
+		`"available_replicas":1,"updated_replicas":2,"created":"2026-01-02T03:04:05Z",` +
+		`"conditions":[{"type":"Available","status":"True","reason":"R","message":"m","since":"2026-01-02T03:04:05Z"}],` +
+		`"decision":{"action":"keep","reason":"awake","text":"`
+	if !strings.HasPrefix(string(got), want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	want = `","next_change":"2026-01-02T04:04:05Z"},` +
+		`"marks":{"restore":2,"asleep_since":"2026-01-02T03:04:05Z","asleep_because":"idle","failed":"no image","command_id":"x","command_sequence":7,` +
+		`"last":{"id":"e","type":"slept","from":2,"to":0,"at":"2026-01-02T03:04:05Z","cause":"idle","text":"unused"}},` +
+		`"settings":{"idle_after":"30m0s","wake_replicas":1,"max_replicas":10,"wake_on_activity":true,"paused":false},"settings_error":"idle-after: what?",` +
+		`"leases":[{"holder":"gw","since":"2026-01-02T03:04:05Z","until":"2026-01-02T04:04:05Z"}],"labels":{"a":"b"}}`
+	if !strings.HasSuffix(string(got), want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The service is found by "nats micro ls", with what each endpoint takes.
+func TestServiceIsDiscovered(t *testing.T) {
+	w := newWorldWithStreams(t)
+	serve(w, w.connect())
+	nc := w.connect()
+	ask(t, nc, "cortex.mcp.api.boot", "")
+	var info micro.Info
+	check(t, json.Unmarshal(ask(t, nc, "$SRV.INFO.idle-scaler", "").Data, &info))
+	if info.Version != "1.2.3" || info.Metadata["cluster"] != "here" || len(info.Endpoints) != 7 || info.Endpoints[3].Metadata["payload"] == "" {
+		t.Errorf("got %+v", info)
+	}
+	stats := ask(t, nc, "$SRV.STATS.idle-scaler", "").Data
+	if !strings.Contains(string(stats), `"errors":1`) {
+		t.Errorf("got %s", stats)
+	}
+}
+
+// The end of the API answers what has arrived; after it nobody answers, and the client can tell that from an unreachable NATS.
+func TestClientErrors(t *testing.T) {
+	w := newWorldWithStreams(t)
+	stop := serve(w, w.connect(), &scaler.Server{ID: web})
+	nc := w.connect()
+	client, err := NewClient(nc, w.subjects)
+	check(t, err)
+	ctx := context.Background()
+	if s, err := client.Status(ctx, web); err != nil || s.Name != "web" {
+		t.Errorf("got %+v %v", s, err)
+	}
+	if _, err := client.Status(ctx, files); !errors.Is(err, scaler.ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := client.Start(ctx, scaler.ID{Namespace: "a", Name: ""}, 0, Sender{}); !errors.Is(err, scaler.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := client.Stop(short, web, false, Sender{}); !errors.Is(err, ErrNoAnswer) { // there is no leader
+		t.Errorf("got %v, want no answer", err)
+	}
+	stop()
+	eventually(t, "that there is no daemon", func() bool {
+		_, err := client.Status(ctx, web)
+		return errors.Is(err, ErrNoDaemon)
+	})
+	w.server.Shutdown()
+	eventually(t, "the loss of the connection", func() bool { return !nc.IsConnected() })
+	if _, err := client.Status(ctx, web); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("got %v, want unreachable", err)
+	}
+}

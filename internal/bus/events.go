@@ -1,0 +1,173 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"idle-scaler/scaler"
+)
+
+// eventType is what the type of a CloudEvent begins with; the domain's type follows.
+const eventType = "io.idle-scaler."
+
+// EventData is the data of a CloudEvent.
+type EventData struct {
+	From    int    `json:"from"` // replicas before
+	To      int    `json:"to"`   // and after
+	Cause   string `json:"cause,omitempty"`
+	Actor   string `json:"actor,omitempty"`   // who asked, as it said itself
+	Command string `json:"command,omitempty"` // the id of the command, as its sender named it
+	Reason  string `json:"reason,omitempty"`  // why, in the words of the actor
+	Text    string `json:"text,omitempty"`    // what happened and why, in words
+	Idle    string `json:"idle,omitempty"`    // how long it was unused before it slept
+	Took    string `json:"took,omitempty"`    // from the write to the first ready replica
+}
+
+// Events publishes what happened as CloudEvents. It implements scaler.Events.
+type Events struct {
+	subjects Subjects
+	source   string
+	nc       *nats.Conn
+	js       jetstream.JetStream
+}
+
+// NewEvents returns the Events of a cluster.
+func NewEvents(nc *nats.Conn, subjects Subjects, cluster string) (*Events, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	return &Events{subjects, "/idle-scaler/" + cluster, nc, js}, nil
+}
+
+// Publish returns after the stream has stored the event, or knows that it has it already.
+func (e *Events) Publish(ctx context.Context, event scaler.Event) error {
+	payload, err := encodeEvent(event, e.source)
+	if err != nil {
+		return fmt.Errorf("encode event %s: %w", event.ID, err)
+	}
+	m := nats.NewMsg(e.subjects.Event(event.Type, event.Server))
+	m.Data = payload
+	m.Header.Set(nats.MsgIdHdr, messageID(event.ID))
+	m.Header.Set("Content-Type", cloudevents.ApplicationCloudEventsJSON)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if _, err := e.js.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("publish event %s: %w", event.ID, err)
+	}
+	return nil
+}
+
+// knownTimeout is how long it may take to read which events there are. A leader does not begin before it has.
+const knownTimeout = 30 * time.Second
+
+// Known returns the IDs of the last event of each server and type that the stream has.
+func (e *Events) Known(ctx context.Context) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, knownTimeout)
+	defer cancel()
+	known := make(map[string]bool)
+	var once sync.Once
+	done := make(chan struct{})
+	f, err := openFeed(ctx, e.nc, e.js, e.subjects.eventStream(), jetstream.ConsumerConfig{
+		Description:       "idle-scaler reads which events there are",
+		FilterSubject:     e.subjects.event + ">",
+		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
+		AckPolicy:         jetstream.AckNonePolicy,
+		MaxDeliver:        1,
+		HeadersOnly:       true,
+		FlowControl:       true,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: 10 * time.Second,
+	}, time.Second, func(m *nats.Msg, p place) {
+		select {
+		case <-done: // the caller has the map
+			return
+		default:
+		}
+		known[m.Header.Get(nats.MsgIdHdr)] = true
+		if p.pending == 0 {
+			once.Do(func() { close(done) })
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read which events the stream has: %w", err)
+	}
+	defer f.close(nil)
+	if f.nothing {
+		return known, nil
+	}
+	select {
+	case <-done:
+		return known, nil
+	case <-f.done:
+		return nil, fmt.Errorf("read which events the stream has: %w", f.err)
+	}
+}
+
+// messageID makes an ID fit for a header, in which a line may not end.
+func messageID(id string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, id))
+}
+
+func encodeEvent(e scaler.Event, source string) ([]byte, error) {
+	c := cloudevents.New()
+	c.SetID(e.ID)
+	c.SetType(eventType + string(e.Type))
+	c.SetSource(source)
+	c.SetSubject(e.Server.String())
+	c.SetTime(e.At)
+	if err := c.SetData(cloudevents.ApplicationJSON, NewEventData(e)); err != nil {
+		return nil, err
+	}
+	return json.Marshal(c)
+}
+
+// NewEventData returns the data of an event.
+func NewEventData(e scaler.Event) EventData {
+	return EventData{
+		From: e.From, To: e.To, Cause: string(e.Cause), Actor: e.Actor,
+		Command: e.Command, Reason: e.Reason, Text: e.Text, Idle: span(e.Idle), Took: span(e.Took),
+	}
+}
+
+func span(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
+// DecodeEvent reads an event as Publish has written it.
+func DecodeEvent(payload []byte) (scaler.Event, error) {
+	var c cloudevents.Event
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return scaler.Event{}, fmt.Errorf("read an event: %w", err)
+	}
+	var data EventData
+	if err := c.DataAs(&data); err != nil {
+		return scaler.Event{}, fmt.Errorf("read the data of event %s: %w", c.ID(), err)
+	}
+	namespace, name, _ := strings.Cut(c.Subject(), "/")
+	idle, _ := time.ParseDuration(data.Idle) // empty when there is none
+	took, _ := time.ParseDuration(data.Took)
+	return scaler.Event{
+		ID: c.ID(), Type: scaler.EventType(strings.TrimPrefix(c.Type(), eventType)), At: c.Time(),
+		Server: scaler.ID{Namespace: namespace, Name: name},
+		From:   data.From, To: data.To, Cause: scaler.Cause(data.Cause), Actor: data.Actor,
+		Command: data.Command, Reason: data.Reason, Text: data.Text, Idle: idle, Took: took,
+	}, nil
+}

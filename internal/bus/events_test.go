@@ -1,0 +1,134 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"testing"
+	"time"
+
+	"idle-scaler/scaler"
+)
+
+var slept = scaler.Event{
+	ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), From: 2, Cause: scaler.CauseIdle,
+	Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m", Idle: 30 * time.Minute, Took: 1500 * time.Millisecond,
+}
+
+// An event is a CloudEvent that says everything the domain has said, and is kept once however often it is published.
+func TestEventIsPublishedOnce(t *testing.T) {
+	w := newWorldWithStreams(t)
+	ctx := context.Background()
+	events, err := NewEvents(w.connect(), w.subjects, "here")
+	check(t, err)
+	client, err := NewClient(w.connect(), w.subjects)
+	check(t, err)
+	got := make(chan scaler.Event, 10)
+	run(t, func(ctx context.Context) error {
+		return client.Watch(ctx, "team-b", func(e scaler.Event) error { got <- e; return nil })
+	})
+	eventually(t, "the watch", func() bool { return client.nc.NumSubscriptions() > 0 && client.nc.Flush() == nil })
+	for range 3 {
+		check(t, events.Publish(ctx, slept))
+	}
+	if e := receive(t, "the event", got); e != slept {
+		t.Errorf("got %+v, want %+v", e, slept)
+	}
+	if state := w.info(w.subjects.eventStream()).State; state.Msgs != 1 {
+		t.Errorf("the stream has %d", state.Msgs)
+	}
+	m, err := mustStream(t, w.jetStream(), w.subjects.eventStream()).GetMsg(ctx, 1)
+	check(t, err)
+	var body map[string]any
+	check(t, json.Unmarshal(m.Data, &body))
+	data := body["data"].(map[string]any)
+	delete(body, "data")
+	if want := map[string]any{
+		"specversion": "1.0", "id": "uid-17", "type": "io.idle-scaler.slept", "source": "/idle-scaler/here", "subject": "team-b/files.v2",
+		"time": "2026-01-02T03:04:05.000006Z", "datacontenttype": "application/json",
+	}; !maps.Equal(body, want) {
+		t.Errorf("got %v, want %v", body, want)
+	}
+	if want := map[string]any{
+		"from": 2.0, "to": 0.0, "cause": "idle", "actor": "ann", "command": "7", "reason": "tea", "text": "unused for 30m", "idle": "30m0s", "took": "1.5s",
+	}; !maps.Equal(data, want) {
+		t.Errorf("got %v, want %v", data, want)
+	}
+	if m.Subject != "cortex.mcp.event.slept.team-b.files.v2" || m.Header.Get("Content-Type") != "application/cloudevents+json" {
+		t.Errorf("got %s %v", m.Subject, m.Header)
+	}
+}
+
+// A new leader learns which events the stream has, and only the last of each server and type is needed for that.
+func TestKnownEvents(t *testing.T) {
+	w := newWorldWithStreams(t)
+	ctx := context.Background()
+	events, err := NewEvents(w.connect(), w.subjects, "here")
+	check(t, err)
+	known, err := events.Known(ctx)
+	if err != nil || len(known) > 0 {
+		t.Errorf("of an empty stream: got %v %v", known, err)
+	}
+	for _, e := range []scaler.Event{
+		{ID: "a-1", Type: scaler.Slept, Server: web}, {ID: "a-2", Type: scaler.Woken, Server: web}, {ID: "a-3", Type: scaler.Slept, Server: web},
+		{ID: "b-1", Type: scaler.Slept, Server: files}, {ID: "c-1", Type: scaler.Rejected, Text: "of nobody"},
+		{ID: "d\nfailed: ä ", Type: scaler.Failed, Server: files},
+	} {
+		check(t, events.Publish(ctx, e))
+	}
+	known, err = events.Known(ctx)
+	want := map[string]bool{"a-2": true, "a-3": true, "b-1": true, "c-1": true, "d failed: ä": true}
+	if err != nil || !maps.Equal(known, want) {
+		t.Errorf("got %v %v, want %v", known, err, want)
+	}
+	check(t, mustStream(t, w.jetStream(), w.subjects.eventStream()).Purge(ctx))
+	if known, err = events.Known(ctx); err != nil || len(known) > 0 {
+		t.Errorf("of a purged stream: got %v %v", known, err)
+	}
+}
+
+// What the stream does not have is an error, so that it is published again.
+func TestEventIsNotLost(t *testing.T) {
+	w := newWorld(t)
+	events, err := NewEvents(w.connect(), w.subjects, "here")
+	check(t, err)
+	if err := events.Publish(context.Background(), slept); err == nil {
+		t.Error("it is published without a stream")
+	}
+	if _, err := events.Known(context.Background()); err == nil {
+		t.Error("nothing is known without a stream, and it is not said")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := events.Publish(ctx, slept); err == nil {
+		t.Error("it is published after the end")
+	}
+}
+
+// What is not an event is an error, not a panic.
+func TestDecodeEventErrors(t *testing.T) {
+	for _, payload := range []string{"", "x", "{}", `{"specversion":"1.0","id":"x","type":"t","source":"s","data":[1]}`, `{"specversion":"9"}`} {
+		if e, err := DecodeEvent([]byte(payload)); err == nil {
+			t.Errorf("%s: got %+v", payload, e)
+		}
+	}
+}
+
+// Pings go out singly, with one flush: each is in the log when Ping returns and the stream has been asked.
+func TestClientPings(t *testing.T) {
+	w := newWorldWithStreams(t)
+	client, err := NewClient(w.connect(), w.subjects)
+	check(t, err)
+	check(t, client.Ping(context.Background(), web, files))
+	eventually(t, "two pings", func() bool { return w.info(w.subjects.activityStream()).State.Msgs == 2 })
+	if err := client.Ping(context.Background(), web, scaler.ID{Namespace: "a", Name: "*"}); err == nil {
+		t.Error("a ping to nobody is sent")
+	}
+	if n := w.info(w.subjects.activityStream()).State.LastSeq; n != 2 {
+		t.Errorf("%d pings are sent, though one of them makes no sense", n)
+	}
+	client.nc.Close()
+	if err := client.Ping(context.Background(), web); err == nil {
+		t.Error("a ping without NATS is no error")
+	}
+}

@@ -1,0 +1,78 @@
+package bus
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// history remembers what was last seen of a log's stream, to notice that it has lost messages other than by age: it was
+// purged, shortened, restored from a backup, made again. From then on it proves nothing about the time before.
+type history struct {
+	born    time.Time // since when the log is complete
+	last    uint64    // its last sequence
+	count   uint64    // of its messages
+	oldest  time.Time // of its messages
+	created time.Time
+	record  string // of the stream's metadata: what another daemon, or this one in a former life, has noticed
+}
+
+// completeKey is the metadata of a stream in which a loss is recorded. Without it a daemon that starts after a purge,
+// and after the next ping, could not know that the log is shorter than the stream is old.
+const completeKey = "idle-scaler/complete-since"
+
+// look takes note of the stream as it is at now. It returns why the log has a new birth, if it has one that the stream itself does
+// not tell to those who look later.
+func (h *history) look(info *jetstream.StreamInfo, now time.Time) (lost string) {
+	state := info.State
+	switch {
+	case h.created.IsZero() && state.Msgs == 0 && state.LastSeq > 0 && !expired(state.LastTime, info):
+		lost = "it is empty, and messages are missing that are not too old"
+	case h.created.IsZero():
+	case !info.Created.Equal(h.created): // its creation tells
+		h.born, h.record = time.Time{}, ""
+	case state.LastSeq < h.last:
+		lost = fmt.Sprintf("its last sequence went back from %d to %d", h.last, state.LastSeq)
+	case state.Msgs < h.count && !expired(h.oldest, info):
+		lost = fmt.Sprintf("it had %d messages, and has %d, and none was too old", h.count, state.Msgs)
+	}
+	if info.Created.After(h.born) {
+		h.born = info.Created
+	}
+	if record := info.Config.Metadata[completeKey]; record != h.record {
+		h.record = record
+		if t, err := time.Parse(time.RFC3339Nano, record); err == nil && t.After(h.born) {
+			h.born = t
+		}
+	}
+	if lost != "" {
+		h.born = now
+	}
+	h.created, h.last, h.count, h.oldest = info.Created, state.LastSeq, state.Msgs, state.FirstTime
+	return lost
+}
+
+// expired reports whether a message of that time may have been removed because of its age. A stream whose oldest message is at
+// its end may lose others unnoticed at the same moment; that moment is one look in as long as a ping is kept.
+func expired(at time.Time, info *jetstream.StreamInfo) bool {
+	if at.IsZero() || at.Unix() == 0 || info.Config.MaxAge == 0 {
+		return false
+	}
+	const margin = 10 * time.Second // the server's own timer
+	return info.TimeStamp.Sub(at) > info.Config.MaxAge-margin
+}
+
+// behind is how far the clock that read server is behind ours, which read before and after. What the way there and back may
+// account for is not a difference.
+func behind(before, after, server time.Time) time.Duration {
+	if server.IsZero() {
+		return 0
+	}
+	way := after.Sub(before) / 2
+	difference := before.Add(way).Sub(server)
+	if difference.Abs() <= way {
+		return 0
+	}
+	return difference
+}

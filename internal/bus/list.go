@@ -1,0 +1,75 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"idle-scaler/scaler"
+)
+
+// pageRoom is what of the largest payload of NATS is left free in a page: for the JSON around the servers.
+const pageRoom = 1 << 10
+
+// list answers with as many servers as fit into one message, and says where the next page begins.
+func (a *API) list(_ context.Context, r micro.Request) error {
+	filter, limit, err := a.filter(r)
+	if err != nil {
+		return err
+	}
+	servers, err := a.config.Servers.List(filter)
+	if err != nil {
+		return err
+	}
+	page := struct {
+		Servers []json.RawMessage `json:"servers"`
+		Next    string            `json:"next,omitempty"`
+	}{Servers: []json.RawMessage{}}
+	free := int(a.nc.MaxPayload()) - pageRoom
+	for i, server := range servers {
+		summary, err := json.Marshal(summarize(a.config.Servers.View(server)))
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", server.ID, err)
+		}
+		free -= len(summary) + len(",")
+		if i > 0 && (free < 0 || limit > 0 && i == limit) {
+			page.Next = servers[i-1].ID.String()
+			break
+		}
+		page.Servers = append(page.Servers, summary)
+	}
+	return a.answer(r, page, nil)
+}
+
+// filter reads what a list is to hold, from its subject and payload.
+func (a *API) filter(r micro.Request) (scaler.Filter, int, error) {
+	var f scaler.Filter
+	if _, f.Namespace = a.config.Subjects.split(r.Subject()); f.Namespace != "" {
+		if err := checkNamespace(f.Namespace); err != nil {
+			return f, 0, err
+		}
+	}
+	var selector, after string
+	var limit int
+	has, err := decode(r.Data(), fields{"selector": &selector, "limit": &limit, "after": &after})
+	if err != nil {
+		return f, 0, err
+	}
+	if has["limit"] && limit < 1 {
+		return f, 0, fmt.Errorf("%w: limit %d: ask for at least 1", scaler.ErrOutOfRange, limit)
+	}
+	if after != "" {
+		if f.After.Namespace, f.After.Name, _ = strings.Cut(after, "/"); CheckID(f.After) != nil {
+			return f, 0, invalid(`after %q: send the "next" of the page before`, shorten(after))
+		}
+	}
+	if selector != "" {
+		if f.Match, err = a.config.Selector(selector); err != nil {
+			return f, 0, invalid("selector %q: %s", shorten(selector), err)
+		}
+	}
+	return f, limit, nil
+}

@@ -1,0 +1,157 @@
+package bus
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"idle-scaler/scaler"
+)
+
+// Verb or type first, then namespace, then name, which may contain dots: what is built is parsed back.
+func TestSubjectsRoundTrip(t *testing.T) {
+	s, err := NewSubjects(DefaultPrefix)
+	check(t, err)
+	for _, id := range []scaler.ID{web, files, {Namespace: "0", Name: strings.Repeat("a", 253)}} {
+		if verb, got, err := s.ParseCommand(s.Command(scaler.Scale, id)); verb != scaler.Scale || got != id || err != nil {
+			t.Errorf("command: got %s %s %v, want scale %s", verb, got, err, id)
+		}
+		if got, err := s.ParseActivity(s.Activity(id)); got != id || err != nil {
+			t.Errorf("activity: got %s %v, want %s", got, err, id)
+		}
+		if holder, got, err := s.ParseLease(s.Lease("gw-1/x", id)); holder != "gw-1/x" || got != id || err != nil {
+			t.Errorf("lease: got %s %s %v, want gw-1/x %s", holder, got, err, id)
+		}
+		if kind, got, err := s.ParseEvent(s.Event(scaler.Woken, id)); kind != scaler.Woken || got != id || err != nil {
+			t.Errorf("event: got %s %s %v, want woken %s", kind, got, err, id)
+		}
+	}
+	for subject, want := range map[string]string{
+		s.Command(scaler.Start, files):                      "cortex.mcp.command.start.team-b.files.v2",
+		s.Activity(web):                                     "cortex.mcp.activity.team-a.web",
+		s.Lease("gw", web):                                  "cortex.mcp.lease.gw.team-a.web",
+		s.Request("list", scaler.ID{}):                      "cortex.mcp.api.list",
+		s.Request("list", scaler.ID{Namespace: "team-a"}):   "cortex.mcp.api.list.team-a",
+		s.Request("status", web):                            "cortex.mcp.api.status.team-a.web",
+		s.Event(scaler.Slept, web):                          "cortex.mcp.event.slept.team-a.web",
+		s.Event(scaler.Rejected, scaler.ID{}):               "cortex.mcp.event.rejected._._",
+		s.Event(scaler.Rejected, scaler.ID{Name: "a..*.>"}): "cortex.mcp.event.rejected._.a._._._",
+	} {
+		if subject != want {
+			t.Errorf("got %s, want %s", subject, want)
+		}
+	}
+}
+
+// What can't be a Deployment is an error that says what to write, and says as much as could be read.
+func TestSubjectsThatMakeNoSense(t *testing.T) {
+	s, err := NewSubjects(DefaultPrefix)
+	check(t, err)
+	for subject, want := range map[string]string{
+		"cortex.mcp.command.start.team-a":                               "name",
+		"cortex.mcp.command.start":                                      "namespace",
+		"cortex.mcp.command.start..web":                                 "namespace",
+		"cortex.mcp.command.start.team-a.":                              "name",
+		"cortex.mcp.command.start.team-a.web..x":                        "name",
+		"cortex.mcp.command.start.team-a.-web":                          "name",
+		"cortex.mcp.command.start.team-a.web-":                          "name",
+		"cortex.mcp.command.start.team-a.Web":                           "name",
+		"cortex.mcp.command.start.team_a.web":                           "namespace",
+		"cortex.mcp.command.start.*.web":                                "namespace",
+		"cortex.mcp.command.start.team-a.>":                             "name",
+		"cortex.mcp.command.start.team-a.wéb":                           "name",
+		"cortex.mcp.command.start." + strings.Repeat("a", 64) + ".web":  "at most 63",
+		"cortex.mcp.command.start.team-a." + strings.Repeat("a.", 127):  "at most 253",
+		"cortex.mcp.command.start.team-a." + strings.Repeat("a", 254):   "at most 253",
+		"cortex.mcp.command.boot.team-a.web":                            "use start, stop or scale",
+		"cortex.mcp.command..team-a.web":                                "use start, stop or scale",
+		"cortex.other.command.start.team-a.web":                         "does not begin",
+		"cortex.mcp.command.start.team-a." + strings.Repeat("X", 1<<20): "...",
+	} {
+		_, _, err := s.ParseCommand(subject)
+		if !errors.Is(err, scaler.ErrInvalid) || !strings.Contains(err.Error(), want) || len(err.Error()) > 300 {
+			t.Errorf("%.80s: got %.300v, want an invalid one with %q", subject, err, want)
+		}
+	}
+	if _, id, err := s.ParseCommand("cortex.mcp.command.start.team-a.Web"); err == nil || id != (scaler.ID{Namespace: "team-a", Name: "Web"}) {
+		t.Errorf("got %s %v, want what could be read", id, err)
+	}
+	for _, holder := range []string{"", "a*", "a>", "a b", "ä", strings.Repeat("a", 129)} {
+		if _, _, err := s.ParseLease("cortex.mcp.lease." + holder + ".team-a.web"); !errors.Is(err, scaler.ErrInvalid) {
+			t.Errorf("holder %q: got %v, want invalid", holder, err)
+		}
+	}
+}
+
+func TestPrefix(t *testing.T) {
+	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a.*", "a.>", "a b", "$SYS.x", "_INBOX.x", strings.Repeat("a", 101)} {
+		if _, err := NewSubjects(prefix); err == nil {
+			t.Errorf("%q is taken", prefix)
+		}
+	}
+	s, err := NewSubjects("one.Two_3-x")
+	check(t, err)
+	if got := s.commandStream(); got != "ONE_TWO_3-X_COMMANDS" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A ping costs no memory beyond its message.
+func TestParseActivityDoesNotAllocate(t *testing.T) {
+	s, err := NewSubjects(DefaultPrefix)
+	check(t, err)
+	subject := s.Activity(files)
+	if n := testing.AllocsPerRun(100, func() { _, _ = s.ParseActivity(subject) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	reply := "$JS.ACK.CORTEX_MCP_ACTIVITY.idle-scaler-x.1.17.4.1700000000000000000.3"
+	if n := testing.AllocsPerRun(100, func() { parsePlace(reply) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Both forms of the reply subject are read, and nothing else is taken for one.
+func TestParsePlace(t *testing.T) {
+	for _, reply := range []string{
+		"$JS.ACK.STREAM.consumer.1.17.4.1700000000000000000.3",
+		"$JS.ACK._.hash.STREAM.consumer.1.17.4.1700000000000000000.3",
+		"$JS.ACK.hub.hash.STREAM.consumer.1.17.4.1700000000000000000.3.random",
+	} {
+		p, ok := parsePlace(reply)
+		if !ok || p.stream != 17 || p.consumer != 4 || p.pending != 3 || p.at.Unix() != 1700000000 {
+			t.Errorf("%s: got %+v %v", reply, p, ok)
+		}
+	}
+	for _, reply := range []string{"", "_INBOX.x", "$JS.FC.STREAM.consumer.x", "$JS.ACK.STREAM.consumer", "$JS.ACK."} {
+		if _, ok := parsePlace(reply); ok {
+			t.Errorf("%q is taken for the place of a message", reply)
+		}
+	}
+}
+
+// Whatever is parsed without error is built again exactly, and nothing makes the parser panic.
+func FuzzSubjects(f *testing.F) {
+	s, err := NewSubjects(DefaultPrefix)
+	check(f, err)
+	for _, seed := range []string{
+		s.Command(scaler.Start, web), s.Activity(files), s.Lease("gw", web), s.Event(scaler.Slept, files),
+		"cortex.mcp.command.", "cortex.mcp.lease...", "cortex.mcp.command.start.a.b\xff", "",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, subject string) {
+		if verb, id, err := s.ParseCommand(subject); err == nil && s.Command(verb, id) != subject {
+			t.Errorf("command %q became %q", subject, s.Command(verb, id))
+		}
+		if id, err := s.ParseActivity(subject); err == nil && s.Activity(id) != subject {
+			t.Errorf("activity %q became %q", subject, s.Activity(id))
+		}
+		if holder, id, err := s.ParseLease(subject); err == nil && s.Lease(holder, id) != subject {
+			t.Errorf("lease %q became %q", subject, s.Lease(holder, id))
+		}
+		if kind, id, err := s.ParseEvent(subject); err == nil && s.Event(kind, id) != subject && kind != "" && !strings.ContainsAny(string(kind), "*> \t\r\n") {
+			t.Errorf("event %q became %q", subject, s.Event(kind, id))
+		}
+		parsePlace(subject)
+	})
+}
