@@ -25,6 +25,8 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 		server, event, err := t.execute(c)
 		switch {
 		case errors.Is(err, errNotLeader):
+		case errors.Is(err, ErrSuperseded): // commands are applied in order: it was finished before, and its acknowledgement got lost
+			finish(Outcome{Err: err})
 		case err != nil:
 			finish(t.reject(c, err))
 		case c.Wait == 0 || server.Replicas == 0:

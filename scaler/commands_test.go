@@ -337,8 +337,16 @@ func TestStartSaysWhyNot(t *testing.T) {
 				s := *w.alpha()
 				s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota", At: time.Now()}
 				w.cluster.put(s)
-			}, ErrFailed, "exceeded quota", time.Second,
+			}, ErrFailed, "exceeded quota", 3 * time.Second,
 			[]EventType{Woken, Failed},
+		},
+		{
+			"a quota lets some of its pods in", func(w *world) {
+				s := *w.alpha()
+				s.Total, s.Refused = 1, &Refusal{Reason: "FailedCreate", Message: "exceeded quota", At: time.Now()}
+				w.cluster.put(s)
+			}, ErrNotInTime, "it goes on starting", time.Minute,
+			[]EventType{Woken},
 		},
 		{
 			"somebody sets it to zero", func(w *world) {

@@ -19,6 +19,8 @@ const (
 	Failed    EventType = "failed"    // a server that was woken will not get ready; Text says why
 	Rejected  EventType = "rejected"  // a command was not applied
 	Expired   EventType = "expired"   // a command came too late to be applied
+	Blinded   EventType = "blinded"   // of the daemon itself: silence proves nothing, so nothing sleeps; Text says why
+	Sighted   EventType = "sighted"   // of the daemon itself: silence proves something again
 )
 
 // Cause is what made it happen.

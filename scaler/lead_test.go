@@ -2,10 +2,12 @@ package scaler
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"idle-scaler/activity"
 	"idle-scaler/policy"
 )
 
@@ -85,6 +87,27 @@ func TestNextChangeWaitsForTheEvent(t *testing.T) {
 			t.Errorf("told %v, %d outcomes", got, outcomes)
 		}
 	}, running(2))
+}
+
+// That nothing can be put to sleep is told once, with the reason, and so is its end.
+func TestBlindnessIsTold(t *testing.T) {
+	lead(t, func(w *world) {
+		time.Sleep(70 * time.Minute)
+		w.tracker.Deaf("NATS is away", time.Now())
+		time.Sleep(3 * time.Hour)
+		w.tracker.Hear(activity.Log{Born: time.Now().Add(-12 * time.Hour)}, time.Now())
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		var told []Event
+		for _, e := range w.bus.kept {
+			if e.Server.Namespace == "_" {
+				told = append(told, e)
+			}
+		}
+		if len(told) != 2 || told[0].Type != Blinded || !strings.Contains(told[0].Text, "NATS is away") || told[1].Type != Sighted || told[1].Took != 3*time.Hour {
+			t.Errorf("told %+v", told)
+		}
+	})
 }
 
 // The sweep runs on the schedule, and a server is found asleep after the first that comes when it was idle.

@@ -67,6 +67,7 @@ type Meter interface {
 // Config is what the scaler needs to be told. All fields must be set.
 type Config struct {
 	Rules policy.Rules
+	Self  ID // whom events are about that concern the daemon and no server
 
 	MaxInFlight   int           // requests to the API server at once
 	MaxSleeps     int           // how many of them may be automatic sleeps, so that these never delay a wake
@@ -80,6 +81,7 @@ type Config struct {
 // DefaultConfig holds the numbers of the design.
 func DefaultConfig() Config {
 	return Config{
+		Self:          ID{Namespace: "_", Name: "default"},
 		Rules:         policy.Rules{MinAwake: time.Minute, StartDeadline: 10 * time.Minute},
 		MaxInFlight:   64,
 		MaxSleeps:     16,

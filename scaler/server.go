@@ -95,13 +95,22 @@ func (s *Scaler) facts(server *Server, now time.Time) policy.Facts {
 		StartingAt:  startingAt(server),
 		Created:     server.Created,
 		Ours:        server.Ours,
-		Because:     server.Mark.Because,
+		Because:     server.because(),
 		AsleepSince: server.Mark.Asleep,
 		AwakeSince:  server.Mark.Awake,
 		Seen:        server.Mark.Seen,
 		Use:         s.tracker.Of(server.ID),
 		Sight:       s.tracker.Sight(now),
 	}
+}
+
+// because is why the server is at zero, as far as the mark can be believed. One that says both was put back by "kubectl rollout undo": a
+// ReplicaSet collects the annotations of its Deployment and loses none, so the newer counts.
+func (s *Server) because() policy.Because {
+	if s.Mark.Awake.After(s.Mark.Asleep) {
+		return policy.BecauseUnknown
+	}
+	return s.Mark.Because
 }
 
 // startingAt is when the server began what may be a start: the latest of its creation, its wake and the loss of its last ready replica.

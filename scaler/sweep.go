@@ -21,6 +21,7 @@ type Sweep struct {
 // sweepOn sweeps when the schedule says so, until ctx is done. A sweep that is still going on when the next is due makes that one late.
 func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
 	s := t.s
+	var told blindness
 	for {
 		now := s.now()
 		next := schedule.Next(now)
@@ -37,6 +38,7 @@ func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
 			s.logger.Error("sweep met errors, the servers concerned are looked at again in the next", "err", err)
 		}
 		s.meter.Swept(sweep)
+		t.tellSight(&told)
 		s.logger.Debug("swept", "slept", sweep.Slept, "woken", sweep.Woken, "took", sweep.Took)
 	}
 }

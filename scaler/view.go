@@ -110,7 +110,7 @@ func (s *Scaler) status(server *Server, now time.Time) (Status, string) {
 	case server.Ready > 0:
 		return StatusScaling, ""
 	}
-	if server.Refused != nil {
+	if server.Refused != nil && server.Total == 0 {
 		return StatusFailed, fmt.Sprintf("%s: %s", server.Refused.Reason, server.Refused.Message)
 	}
 	if server.Mark.Failed != "" {

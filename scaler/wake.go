@@ -57,11 +57,7 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 	diagnose := time.After(s.config.DiagnoseAfter)
 	var diagnoses <-chan Diagnosis
 	told := false // that it is ready
-	// Right after a wake the conditions may still be those of before it.
-	var stale *Refusal
-	if server.Mark.Last.Type == Woken {
-		stale = server.Refused
-	}
+	slow := false // right after a wake a refusal may be of before it, or of some of the pods while others are on their way
 
 	event := func(kind EventType, text string) Event {
 		return Event{
@@ -91,14 +87,14 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 		if now.allReady(server.Generation) {
 			return
 		}
-		if refused := now.Refused; refused != nil && (diagnoses != nil || stale == nil || *refused != *stale) {
+		if refused := now.Refused; refused != nil && slow && (told || now.Total == 0) {
 			fail(fmt.Sprintf("%s: %s", refused.Reason, refused.Message))
 			return
 		}
 		select {
 		case <-changed:
 		case <-diagnose:
-			diagnoses = s.pods.Diagnose(ctx, server)
+			slow, diagnoses = true, s.pods.Diagnose(ctx, server)
 		case d, ok := <-diagnoses:
 			if !ok {
 				diagnoses = nil
@@ -210,6 +206,9 @@ func (s *Scaler) watch(ctx context.Context, id ID, wanted func(*Server) bool) (*
 
 // writer says who set the replicas.
 func (s *Server) writer() string {
+	if s.Writer == "" {
+		return "somebody (Kubernetes does not say who; so it is after kubectl scale)"
+	}
 	if !s.Ours {
 		return fmt.Sprintf("%q", s.Writer)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 // client is what the client commands share: how to reach the daemon, and which servers are meant.
 type client struct {
 	natsConfig
+	layers    *layers
 	namespace string
 	timeout   time.Duration
 	actor     string
@@ -54,14 +56,13 @@ func (c *client) command(use, short string, minArgs int, run func(ctx context.Co
 	c.register(flags)
 	flags.StringVarP(&c.namespace, "namespace", "n", "", "namespace of servers that are named without one")
 	flags.DurationVar(&c.timeout, "timeout", 5*time.Second, "how long to wait for an answer; a --wait comes on top")
-	layers := newLayers(flags)
+	c.layers = newLayers(flags)
+	if minArgs == 0 {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		errs := append(layers.fill(os.LookupEnv), c.validate()...)
-		if c.NATS == embedded {
-			errs = append(errs, errors.New("nats: \"embedded\" is for the daemon: give the URL that it printed"))
-		}
-		if len(errs) > 0 {
-			return coded{errors.Join(errs...), exitUsage}
+		if err := c.load(); err != nil {
+			return err
 		}
 		if err := c.open(); err != nil {
 			return err
@@ -70,6 +71,21 @@ func (c *client) command(use, short string, minArgs int, run func(ctx context.Co
 		return answered(run(cmd.Context(), cmd, args))
 	}
 	return cmd
+}
+
+// load fills the flags and validates them. All that is wrong is in the error.
+func (c *client) load() error {
+	errs := append(c.layers.fill(os.LookupEnv), c.validate()...)
+	if c.NATS == embedded {
+		errs = append(errs, errors.New(`nats: "embedded" is for the daemon: give the URL that it printed`))
+	}
+	if c.timeout <= 0 {
+		errs = append(errs, fmt.Errorf("timeout: %s is not above 0: write how long to wait, like 5s", c.timeout))
+	}
+	if len(errs) > 0 {
+		return coded{errors.Join(errs...), exitUsage}
+	}
+	return nil
 }
 
 // sender adds the flags that say who asks, and why.
@@ -168,14 +184,11 @@ func (c *client) each(ctx context.Context, args []string, do func(ctx context.Co
 	return errors.Join(errs...)
 }
 
-// complete offers the names of the servers there are. Without an answer it offers none.
-func (c *client) complete(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+// complete offers the names of the servers there are that are not on the command line yet. Without an answer it offers none.
+func (c *client) complete(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
-	if c.NATS == "" {
-		c.NATS = os.Getenv("NATS_URL")
-	}
-	if len(c.validate()) > 0 || c.open() != nil {
+	if c.load() != nil || c.open() != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer c.nc.Close()
@@ -189,7 +202,7 @@ func (c *client) complete(cmd *cobra.Command, _ []string, typed string) ([]strin
 		if c.namespace != "" {
 			name = s.Name
 		}
-		if strings.HasPrefix(name, typed) {
+		if strings.HasPrefix(name, typed) && !slices.Contains(args, name) {
 			names = append(names, name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -51,8 +52,14 @@ func (c *natsConfig) register(flags *pflag.FlagSet) {
 }
 
 func (c *natsConfig) validate() (errs []error) {
-	if c.NATS == "" {
+	switch c.NATS {
+	case "":
 		errs = append(errs, errors.New(`nats: not set: give --nats nats://HOST:4222, or set NATS_URL; "--nats embedded" with "run" needs no server`))
+	case embedded:
+	default:
+		if _, err := natsURLs(c.NATS); err != nil {
+			errs = append(errs, fmt.Errorf("nats: %w", err))
+		}
 	}
 	if _, err := bus.NewSubjects(c.Prefix); err != nil {
 		errs = append(errs, fmt.Errorf("prefix: %w", err))
@@ -76,6 +83,25 @@ func (c *natsConfig) validate() (errs []error) {
 		errs = append(errs, errors.New("nats-creds, nats-nkey, nats-user, nats-token: set one of them, not several"))
 	}
 	return errs
+}
+
+// natsURLs reads a list of URLs. What nats.go takes for one without a scheme gets it. The errors don't show what may be a password.
+func natsURLs(text string) ([]string, error) {
+	urls := strings.Split(text, ",")
+	for i, one := range urls {
+		if one = strings.TrimSpace(one); !strings.Contains(one, "://") {
+			one = "nats://" + one
+		}
+		u, err := url.Parse(one)
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return nil, fmt.Errorf("URL number %d can't be read (it is not shown, as it may hold a password): write it like nats://HOST:4222", i+1)
+		}
+		if u.Hostname() == embedded {
+			return nil, fmt.Errorf("%q is no server: give it alone, or leave it out", embedded)
+		}
+		urls[i] = one
+	}
+	return urls, nil
 }
 
 // Config is all that the daemon can be told.
@@ -165,9 +191,14 @@ func (c *Config) validate() (s settings, errs []error) {
 	check(fmt.Sprintf("idle-after %q", c.IdleAfter), err)
 	s.schedule, err = policy.ParseSchedule(c.Schedule)
 	check("schedule", err)
-	check("log-level", s.level.UnmarshalText([]byte(c.LogLevel)))
+	if s.level.UnmarshalText([]byte(c.LogLevel)) != nil {
+		check("log-level", fmt.Errorf("%q is none of debug, info, warn, error", c.LogLevel))
+	}
 	_, err = kube.ParseSelector(c.Selector)
 	check("selector", err)
+	if strings.TrimSpace(c.Selector) == "" && len(c.Namespaces) == 0 {
+		check("selector", errors.New("empty, it takes every Deployment of the cluster, those of the system too: name a label, or name namespaces"))
+	}
 	if c.Listen != "" {
 		_, _, err = net.SplitHostPort(c.Listen)
 		check("listen", err)
@@ -187,6 +218,12 @@ func (c *Config) validate() (s settings, errs []error) {
 		}
 	}
 	check("cluster", validName(c.Cluster))
+	if problems := validation.IsDNS1123Subdomain(c.LeaseName); len(problems) > 0 {
+		check("lease-name", fmt.Errorf("%q: %s", c.LeaseName, problems[0]))
+	}
+	if problems := validation.IsDNS1123Label(c.LeaseNamespace); c.LeaseNamespace != "" && len(problems) > 0 {
+		check("lease-namespace", fmt.Errorf("%q: %s", c.LeaseNamespace, problems[0]))
+	}
 	for _, d := range []struct {
 		name     string
 		value    time.Duration
@@ -206,9 +243,10 @@ func (c *Config) validate() (s settings, errs []error) {
 	return s, errs
 }
 
+// validName checks the name of the cluster, which becomes a part of the source of every event: a URI.
 func validName(name string) error {
-	if name == "" || strings.ContainsAny(name, " \t\n/") {
-		return fmt.Errorf("%q is not one word: name the cluster like \"prod-eu\"", name)
+	if name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
+		return fmt.Errorf("%q: name the cluster by letters, digits, \".\", \"_\" and \"-\", like \"prod-eu\"", name)
 	}
 	return nil
 }
@@ -216,6 +254,7 @@ func validName(name string) error {
 // scaler returns what the domain is told of all this.
 func (c *Config) scaler() scaler.Config {
 	s := scaler.DefaultConfig()
+	s.Self.Name = c.Cluster
 	s.Rules = policy.Rules{MinAwake: c.MinAwake, StartDeadline: c.StartDeadline}
 	s.CommandMaxAge, s.MaxWait = c.CommandMaxAge, c.MaxWait
 	return s

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,9 +50,6 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	}
 	ensure := func(ctx context.Context) error {
 		return bus.EnsureStreams(ctx, commands, bus.StreamOptions{Subjects: subjects, Owner: c.Cluster, Replicas: c.StreamReplicas}, logger)
-	}
-	if err := ensureOnce(ctx, commands, ensure, logger); err != nil {
-		return err
 	}
 	events, err := bus.NewEvents(commands, subjects, c.Cluster)
 	if err != nil {
@@ -127,19 +123,24 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		logger.Info("leading")
 		core.Lead(ctx, s.schedule, leads)
 	}
-	return operate(ctx,
-		[]part{cache.Run, services.Run, log.Run, recorder.Run, func(ctx context.Context) error {
-			if listener == nil {
-				return nil
-			}
-			return ops.Serve(ctx, listener, ops.Handler(metrics, checks(cache, commands, log), c.Pprof))
-		}},
-		[]part{api.Run, sessions.Run, func(ctx context.Context) error {
-			if !synced(ctx, cache) {
-				return nil
-			}
-			return kube.Elect(ctx, config, election, lead)
-		}})
+	health := func(ctx context.Context) error {
+		if listener == nil {
+			return nil
+		}
+		return ops.Serve(ctx, listener, ops.Handler(metrics, checks(cache, commands, log), c.Pprof))
+	}
+	elect := func(ctx context.Context) error {
+		if !synced(ctx, cache) {
+			return nil
+		}
+		return kube.Elect(ctx, config, election, lead)
+	}
+	return operate(ctx, []part{health, cache.Run, services.Run, recorder.Run}, []part{func(ctx context.Context) error {
+		if err := ensureOnce(ctx, commands, ensure, logger); err != nil { // until NATS is there, we are alive and not ready
+			return err
+		}
+		return operate(ctx, []part{log.Run}, []part{api.Run, sessions.Run, elect})
+	}})
 }
 
 // part runs until its context is done, or fails.
@@ -149,15 +150,23 @@ type part func(context.Context) error
 func operate(ctx context.Context, needed, taking []part) error {
 	lower, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	base, lower := errgroup.WithContext(lower)
-	for _, run := range needed {
-		base.Go(func() error { return run(lower) })
-	}
 	upper, cancel := context.WithCancel(ctx)
-	defer context.AfterFunc(lower, cancel)()
-	front, upper := errgroup.WithContext(upper)
+	defer cancel()
+	begin := func(group *errgroup.Group, ctx context.Context, run part) {
+		group.Go(func() error {
+			err := run(ctx)
+			if err != nil {
+				cancel()
+			}
+			return err
+		})
+	}
+	var base, front errgroup.Group
+	for _, run := range needed {
+		begin(&base, lower, run)
+	}
 	for _, run := range taking {
-		front.Go(func() error { return run(upper) })
+		begin(&front, upper, run)
 	}
 	err := front.Wait()
 	stop()
@@ -179,9 +188,13 @@ func (t told) Publish(ctx context.Context, e scaler.Event) error {
 }
 
 // connect opens a connection to NATS. With retry it is there at once, and connects as soon as NATS can be reached.
-func (c *natsConfig) connect(urls, name string, retry bool, logger *slog.Logger) (*nats.Conn, error) {
+func (c *natsConfig) connect(servers, name string, retry bool, logger *slog.Logger) (*nats.Conn, error) {
+	urls, err := natsURLs(servers)
+	if err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
 	return bus.Connect(bus.Options{
-		URLs: strings.Split(urls, ","), CredsFile: c.Creds, NKeyFile: c.NKey, User: c.User, Password: c.Password, Token: c.Token,
+		URLs: urls, CredsFile: c.Creds, NKeyFile: c.NKey, User: c.User, Password: c.Password, Token: c.Token,
 		CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, Name: name, InboxPrefix: c.Inbox, Retry: retry,
 	}, logger)
 }

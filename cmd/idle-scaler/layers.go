@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +19,8 @@ import (
 )
 
 // layers fills flags from four places, the first that has a value wins: the command line, the environment, a YAML file whose keys are
-// the names of the flags, and the default. The flag "config" names the file.
+// the names of the flags, and the default. The flag "config" names the file. Flags that are registered later are about one call, like
+// --force, and come from the command line only.
 type layers struct {
 	flags  *pflag.FlagSet
 	source map[string]string // where the value of a flag came from, by name
@@ -30,9 +35,18 @@ type collecting struct {
 	from   string
 }
 
+// kinds say what to write as the value of a flag, by its type. A string takes anything.
+var kinds = map[string]string{
+	"bool":        "true or false",
+	"duration":    `a duration with its unit, like "30s" or "5m"`,
+	"int":         "a whole number",
+	"stringSlice": "names, separated by commas",
+	"string":      "text, in quotes",
+}
+
 func (c *collecting) Set(text string) error {
 	if err := c.Value.Set(text); err != nil {
-		c.layers.errs = append(c.layers.errs, fmt.Errorf("%s %q (from %s): not a %s: %w", c.name, text, c.from, c.Type(), err))
+		c.layers.errs = append(c.layers.errs, fmt.Errorf("%s %q (from %s): write %s", c.name, text, c.from, kinds[c.Type()]))
 	}
 	return nil
 }
@@ -40,7 +54,12 @@ func (c *collecting) Set(text string) error {
 // newLayers prepares flags; it is called before they are parsed.
 func newLayers(flags *pflag.FlagSet) *layers {
 	l := &layers{flags: flags, source: make(map[string]string)}
-	flags.VisitAll(func(f *pflag.Flag) { f.Value = &collecting{f.Value, f.Name, l, "--" + f.Name} })
+	flags.VisitAll(func(f *pflag.Flag) {
+		f.Value = &collecting{f.Value, f.Name, l, "--" + f.Name}
+		if f.DefValue == "[]" {
+			f.DefValue = "" // pflag no longer sees that this is a list, and would show its default
+		}
+	})
 	return l
 }
 
@@ -61,32 +80,31 @@ func (l *layers) fill(lookup func(string) (string, bool)) []error {
 			}
 		}
 	})
-	file := l.flags.Lookup("config")
-	if file == nil || file.Value.String() == "" {
-		return l.errs
+	if file := l.flags.Lookup("config"); file != nil && file.Value.String() != "" {
+		l.fillFrom(file.Value.String())
 	}
-	return l.fillFrom(file.Value.String())
+	return l.errs
 }
 
-func (l *layers) fillFrom(file string) []error {
+func (l *layers) fillFrom(file string) {
 	values, err := readFile(file)
 	if err != nil {
-		return append(l.errs, err)
+		l.errs = append(l.errs, err)
+		return
 	}
-	names := make([]string, 0, len(values))
-	for name := range values {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		f := l.flags.Lookup(name)
 		if f == nil || name == "config" || name == "help" {
 			l.errs = append(l.errs, fmt.Errorf("%s: unknown key %q: the keys are the names of the flags of \"idle-scaler run\"", file, name))
 			continue
 		}
-		l.set(f, values[name], file)
+		text, ok := textFor(f, values[name])
+		if !ok { // the value is not shown: it may be a secret
+			l.errs = append(l.errs, fmt.Errorf("%s: %s: write %s", file, name, kinds[f.Value.Type()]))
+			continue
+		}
+		l.set(f, text, file)
 	}
-	return l.errs
 }
 
 // layers registers the flags of the daemon with a command.
@@ -107,71 +125,105 @@ func (c *Config) load(l *layers) (settings, error) {
 }
 
 func (l *layers) set(f *pflag.Flag, text, from string) {
-	if l.source[f.Name] != "" {
+	value, ok := f.Value.(*collecting)
+	if !ok || l.source[f.Name] != "" {
 		return
 	}
-	l.source[f.Name] = from
-	f.Value.(*collecting).from = from
-	_ = f.Value.Set(text) // collected
+	l.source[f.Name], value.from = from, from
+	_ = value.Set(text) // collected
 }
 
-// readFile returns the values of a configuration file as texts.
-func readFile(file string) (map[string]string, error) {
+// readFile returns the values of a configuration file.
+func readFile(file string) (map[string]any, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	var parsed map[string]any
-	if err := yaml.UnmarshalStrict(data, &parsed); err != nil {
+	var values map[string]any
+	switch err := yaml.UnmarshalStrict(data, &values); {
+	case err != nil && strings.Contains(err.Error(), "unknown anchor"): // what it says next may be a password
+		return nil, fmt.Errorf("config %s: put a value that begins with * in quotes", file)
+	case err != nil:
 		return nil, fmt.Errorf("config %s: not a YAML map of flags to values: %w", file, err)
+	case furtherDocument.Match(data): // the parser stops before it
+		return nil, fmt.Errorf("config %s: it holds several YAML documents: write one", file)
 	}
-	values := make(map[string]string, len(parsed))
-	var errs []error
-	for key, value := range parsed {
-		switch value := value.(type) {
-		case map[string]any, nil:
-			errs = append(errs, fmt.Errorf("config %s: %s: write one value, or a list", file, key))
-		case []any:
-			texts := make([]string, len(value))
-			for i, v := range value {
-				texts[i] = fmt.Sprint(v)
-			}
-			values[key] = strings.Join(texts, ",")
-		default:
-			values[key] = fmt.Sprint(value)
-		}
-	}
-	return values, errors.Join(errs...)
+	return values, nil
 }
 
-// print writes all values and where they came from, as a file that could be read again. Secrets are masked.
+// furtherDocument matches what begins a YAML document after something else than comments.
+var furtherDocument = regexp.MustCompile(`(?m)^[^#\s-][^\n]*\n(?s:.*\n)?(---|\.\.\.)(\s|$)`)
+
+// textFor returns a value of the file as its flag takes it; ok is false when it is of another type. YAML has taken an unquoted 0123 or
+// yes for a number or a truth already: as text it would not be what was written.
+func textFor(f *pflag.Flag, value any) (text string, ok bool) {
+	kind := f.Value.Type()
+	switch value := value.(type) {
+	case string:
+		return value, true
+	case bool:
+		return strconv.FormatBool(value), kind == "bool"
+	case float64:
+		return strconv.FormatFloat(value, 'f', -1, 64), kind == "int"
+	case []any:
+		texts := make([]string, len(value))
+		for i, v := range value {
+			if texts[i], ok = v.(string); !ok || strings.Contains(texts[i], ",") {
+				return "", false
+			}
+		}
+		return strings.Join(texts, ","), kind == "stringSlice" || f.Name == "nats"
+	}
+	return "", false
+}
+
+// print writes all values and where they came from, as a file that can be read again: what holds a secret is masked, and a comment.
 func (l *layers) print(out io.Writer) {
 	l.flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name == "config" || f.Name == "help" {
+		value, ok := f.Value.(*collecting)
+		if !ok || f.Name == "config" {
 			return
 		}
-		text := strings.Trim(f.Value.String(), "[]")
+		text := value.String()
+		if list, ok := value.Value.(pflag.SliceValue); ok {
+			text = strings.Join(list.GetSlice(), ",")
+		}
+		shown := text
 		switch {
 		case text != "" && slices.Contains(secrets, f.Name):
-			text = "********"
+			shown = mask
 		case f.Name == "nats":
-			text = redact(text)
+			shown = redact(text)
 		}
-		source := l.source[f.Name]
-		if source == "" {
-			source = "default"
+		line := fmt.Sprintf("%s: %q", f.Name, shown)
+		if shown != text {
+			line = "# " + line
 		}
-		fmt.Fprintf(out, "%-40s # %s\n", fmt.Sprintf("%s: %q", f.Name, text), source)
+		fmt.Fprintf(out, "%-40s # %s\n", line, cmp.Or(l.source[f.Name], "default"))
 	})
 }
 
-// redact masks the passwords in a list of URLs.
-func redact(urls string) string {
-	list := strings.Split(urls, ",")
-	for i, text := range list {
-		if u, err := url.Parse(text); err == nil && u.User != nil {
-			list[i] = strings.Replace(u.Redacted(), ":xxxxx@", ":********@", 1)
-		}
+const mask = "********"
+
+// redact masks the passwords and tokens in a list of URLs, and all of it when it can't be read.
+func redact(text string) string {
+	if !strings.Contains(text, "@") {
+		return text
 	}
-	return strings.Join(list, ",")
+	urls, err := natsURLs(text)
+	if err != nil {
+		return mask
+	}
+	for i, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil || u.User == nil {
+			continue
+		}
+		login := mask // a token
+		if _, both := u.User.Password(); both {
+			login = u.User.Username() + ":" + mask
+		}
+		urls[i] = u.Scheme + "://" + login + "@" + u.Host
+	}
+	return strings.Join(urls, ",")
 }

@@ -1,7 +1,8 @@
 // Command idle-scaler puts Kubernetes Deployments to sleep while nobody uses them and wakes them when somebody asks.
 //
-// "idle-scaler run" is the daemon; the other commands talk to it over NATS. Only this package knows all the others: run.go
-// wires them, config.go says what can be set, and each client command has a file of its own.
+// "idle-scaler run" is the daemon; the other commands talk to it over NATS. Only this package knows all the others: daemon.go
+// wires them, config.go says what can be set, layers.go where the values come from, and the client commands are in orders.go
+// and reads.go.
 package main
 
 import (

@@ -51,6 +51,12 @@ func scaleCommand() *cobra.Command {
 			return c.Scale(ctx, id, replicas, wait, c.by())
 		})
 	})
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 { // the number
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return c.complete(cmd, args[1:], typed)
+	}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long until all are ready")
 	c.sender(cmd)
 	return cmd
@@ -96,6 +102,9 @@ func outcome(a bus.Answer) string {
 	did := fmt.Sprintf("%s: %d → %d replicas", a.Event.Type, a.Event.From, a.Event.To)
 	if a.Event.From == a.Event.To {
 		did = fmt.Sprintf("%s: %d replicas", a.Event.Type, a.Event.To)
+	}
+	if a.Event.To == 0 {
+		return did // those that are ready still are being ended
 	}
 	return fmt.Sprintf("%s, %d ready", did, a.Server.ReadyReplicas)
 }

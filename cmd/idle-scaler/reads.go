@@ -94,6 +94,9 @@ func statusCommand() *cobra.Command {
 			} else if err := encode(&text, kind, s); err != nil {
 				return "", err
 			}
+			if kind == "yaml" && len(args) > 1 {
+				return "---\n" + strings.TrimSuffix(text.String(), "\n"), nil
+			}
 			return strings.TrimSuffix(text.String(), "\n"), nil
 		}, cmd.OutOrStdout())
 	})

@@ -155,8 +155,10 @@ func FuzzDecodeMark(f *testing.F) {
 	f.Add("+7", "command", "9999-12-31T23:59:59-23:59", "@", " ", "", `{"id":"a","at":"2026-01-01T00:00:00,5Z","idle":"-9223372036854775808ns"}`)
 	f.Add("1e3", "IDLE", "2026-02-30T00:00:00Z", "1@@", "1@2026-01-01T00:00:00Z  two", strings.Repeat("€", 1000), `{"id":1}`)
 	f.Fuzz(func(t *testing.T, restore, because, asleep, seen, done, failed, last string) {
-		mark, _ := decodeMark(testID, annotated(map[string]string{keyRestore: restore, keyBecause: because, keyAsleep: asleep,
-			keySeen: seen, keyDone: done, keyFailed: failed, keyLast: last}))
+		mark, _ := decodeMark(testID, annotated(map[string]string{
+			keyRestore: restore, keyBecause: because, keyAsleep: asleep,
+			keySeen: seen, keyDone: done, keyFailed: failed, keyLast: last,
+		}))
 		written := encodeMark(mark)
 		again, err := decodeMark(testID, annotated(written))
 		if err != nil {

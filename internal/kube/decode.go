@@ -106,8 +106,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// lastWriter returns the field manager that last wrote spec.replicas, empty when that is not known. Several own it when they
-// agree on its value; Kubernetes keeps whole seconds, and a tie is ours.
+// lastWriter returns the field manager that gave spec.replicas its value, empty when that is not known. It is us for as long as we
+// are among its owners: whoever writes another value takes the field from all others. Who writes the same value only joins
+// them, as Argo CD does when it applies what it was told to ignore; were that zero no longer ours, nothing would wake the server.
 func lastWriter(entries []metav1.ManagedFieldsEntry) string {
 	var writer string
 	var at time.Time
@@ -115,11 +116,14 @@ func lastWriter(entries []metav1.ManagedFieldsEntry) string {
 		if !ownsReplicas(entry) {
 			continue
 		}
+		if entry.Manager == fieldManager {
+			return fieldManager
+		}
 		var t time.Time
 		if entry.Time != nil {
 			t = entry.Time.Time
 		}
-		if writer == "" || t.After(at) || t.Equal(at) && entry.Manager == fieldManager {
+		if writer == "" || t.After(at) {
 			writer, at = entry.Manager, t
 		}
 	}

@@ -26,8 +26,10 @@ func TestFailure(t *testing.T) {
 	}{
 		{"another version", apierrors.NewConflict(deployments, "search", errors.New("modified")), scaler.ErrConflict, "patch deployments.apps team-a/search"},
 		{"gone", apierrors.NewNotFound(deployments, "search"), scaler.ErrUnknown, `"search" not found`},
-		{"no right", apierrors.NewForbidden(deployments, "search", cannot), scaler.ErrRefused,
-			"the API server refuses to patch deployments.apps in team-a: add it to the Role of idle-scaler's ServiceAccount"},
+		{
+			"no right", apierrors.NewForbidden(deployments, "search", cannot), scaler.ErrRefused,
+			"the API server refuses to patch deployments.apps in team-a: add it to the Role of idle-scaler's ServiceAccount",
+		},
 		{"a webhook says no", apierrors.NewForbidden(deployments, "search", errors.New(`admission webhook "freeze" denied the request: change freeze`)), scaler.ErrRefused, "change freeze"},
 		{"no credentials", apierrors.NewUnauthorized("token expired"), scaler.ErrRefused, "token expired"},
 		{"invalid", apierrors.NewInvalid(schema.GroupKind{Group: "apps", Kind: "Deployment"}, "search", nil), scaler.ErrRefused, "invalid"},
@@ -42,8 +44,8 @@ func TestFailure(t *testing.T) {
 	} {
 		err := request{"patch", "deployments.apps", "team-a", "search"}.failure(c.err)
 		for _, kind := range kinds {
-			if errors.Is(err, kind) != (kind == c.kind) {
-				t.Errorf("%s: is %q: %v (%v)", c.name, kind, kind != c.kind, err)
+			if is, want := errors.Is(err, kind), errors.Is(c.kind, kind); is != want {
+				t.Errorf("%s: is %q: %v (%v)", c.name, kind, is, err)
 			}
 		}
 		if !strings.Contains(err.Error(), c.says) {

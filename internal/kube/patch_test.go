@@ -18,14 +18,34 @@ func TestPatch(t *testing.T) {
 		mark     scaler.Mark
 		want     string
 	}{
-		{"to sleep", scaler.Server{Version: "7", Replicas: 2}, 0, scaler.Mark{Restore: 2, Because: "idle", Asleep: noon},
-			`{"metadata":{"resourceVersion":"7","annotations":{"idle-scaler/asleep-because":"idle","idle-scaler/asleep-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/replicas":"2"}},"spec":{"replicas":0}}`},
-		{"awake again", scaler.Server{Version: "8", Mark: scaler.Mark{Restore: 2, Because: "idle", Asleep: noon}}, 2, scaler.Mark{Awake: noon},
-			`{"metadata":{"resourceVersion":"8","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/replicas":null}},"spec":{"replicas":2}}`},
-		{"the replicas stay", scaler.Server{Version: "9", Replicas: 2}, 2, scaler.Mark{Awake: noon},
-			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/awake-since":"2026-03-01T12:00:00.123456789Z"}}}`},
-		{"what can't be read goes, too", scaler.Server{Version: "9", Replicas: 2, Bad: errors.New("seen")}, 2, scaler.Mark{Failed: "x"},
-			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":null,"idle-scaler/command":null,"idle-scaler/failed":"x","idle-scaler/last":null,"idle-scaler/replicas":null,"idle-scaler/seen":null}}}`},
+		{
+			"to sleep",
+			scaler.Server{Version: "7", Replicas: 2},
+			0,
+			scaler.Mark{Restore: 2, Because: "idle", Asleep: noon},
+			`{"metadata":{"resourceVersion":"7","annotations":{"idle-scaler/asleep-because":"idle","idle-scaler/asleep-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/replicas":"2"}},"spec":{"replicas":0}}`,
+		},
+		{
+			"awake again",
+			scaler.Server{Version: "8", Mark: scaler.Mark{Restore: 2, Because: "idle", Asleep: noon}},
+			2,
+			scaler.Mark{Awake: noon},
+			`{"metadata":{"resourceVersion":"8","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/replicas":null}},"spec":{"replicas":2}}`,
+		},
+		{
+			"the replicas stay",
+			scaler.Server{Version: "9", Replicas: 2},
+			2,
+			scaler.Mark{Awake: noon},
+			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/awake-since":"2026-03-01T12:00:00.123456789Z"}}}`,
+		},
+		{
+			"what can't be read goes, too",
+			scaler.Server{Version: "9", Replicas: 2, Bad: errors.New("seen")},
+			2,
+			scaler.Mark{Failed: "x"},
+			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":null,"idle-scaler/command":null,"idle-scaler/failed":"x","idle-scaler/last":null,"idle-scaler/replicas":null,"idle-scaler/seen":null}}}`,
+		},
 	} {
 		got, err := json.Marshal(newPatch(&c.server, c.replicas, c.mark))
 		if err != nil || string(got) != c.want {

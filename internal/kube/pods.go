@@ -137,8 +137,7 @@ func (p *Pods) Kill(ctx context.Context, server *scaler.Server) error {
 	if err != nil {
 		return request{"list", "pods", namespace, ""}.failure(err)
 	}
-	var mu sync.Mutex
-	var errs []error
+	errs := make([]error, len(list.Items))
 	var killing errgroup.Group
 	killing.SetLimit(maxKills)
 	for i := range list.Items {
@@ -152,14 +151,12 @@ func (p *Pods) Kill(ctx context.Context, server *scaler.Server) error {
 				Preconditions:      metav1.NewUIDPreconditions(string(pod.UID)),
 			})
 			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // gone, or another of its name
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, request{"delete", "pods", namespace, pod.Name}.failure(err))
+				errs[i] = request{"delete", "pods", namespace, pod.Name}.failure(err)
 			}
 			return nil
 		})
 	}
-	killing.Wait()
+	_ = killing.Wait() // errs has them all, not only the first
 	return errors.Join(errs...)
 }
 
@@ -170,8 +167,10 @@ func trimPod(obj any) (any, error) {
 		return obj, nil
 	}
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-			OwnerReferences: pod.OwnerReferences, DeletionTimestamp: pod.DeletionTimestamp},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+			OwnerReferences: pod.OwnerReferences, DeletionTimestamp: pod.DeletionTimestamp,
+		},
 		Status: pod.Status,
 	}, nil
 }

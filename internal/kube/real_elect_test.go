@@ -18,8 +18,10 @@ import (
 )
 
 func (w *world) election() Election {
-	return Election{Namespace: w.namespace, Name: "idle-scaler", LeaseDuration: 60 * time.Second, RenewDeadline: 50 * time.Second,
-		RetryPeriod: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+	return Election{
+		Namespace: w.namespace, Name: "idle-scaler", LeaseDuration: 60 * time.Second, RenewDeadline: 50 * time.Second,
+		RetryPeriod: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+	}
 }
 
 // term is one call of lead, and how it goes on.

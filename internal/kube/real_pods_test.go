@@ -123,8 +123,10 @@ func TestDiagnoseForReal(t *testing.T) {
 func TestDiagnoseOwnPodsForReal(t *testing.T) {
 	w := newWorld(t)
 	w.deploy("web", 1, "fail/crash:1")
-	foreign := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "aaa", Labels: map[string]string{"app": "web"}},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "fail/pull:1"}}}}
+	foreign := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "aaa", Labels: map[string]string{"app": "web"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "fail/pull:1"}}},
+	}
 	if _, err := w.admin.CoreV1().Pods(w.namespace).Create(t.Context(), foreign, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

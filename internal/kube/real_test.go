@@ -67,7 +67,7 @@ var startCluster = sync.OnceValues(func() (string, error) {
 	path, ok := strings.CutPrefix(strings.TrimSpace(line), "KUBECONFIG=")
 	if err != nil || !ok {
 		stopCluster()
-		return "", fmt.Errorf("start %s: %v: it said %q and %q", clusterProgram, err, line, complaints.String())
+		return "", fmt.Errorf("start %s: it said %q and %q (%w)", clusterProgram, line, complaints.String(), err)
 	}
 	return path, nil
 })

@@ -23,21 +23,27 @@ import (
 // deadline is how long the cluster may take for anything.
 const deadline = 60 * time.Second
 
-// write writes on what the cache knows, again when the controllers were faster, as the scaler does.
-func (w *world) write(name string, replicas int, mark scaler.Mark) *scaler.Server {
+// tryWrite writes on what the cache knows, again when the controllers were faster, as the scaler does.
+func (w *world) tryWrite(name string, replicas int, mark scaler.Mark) (*scaler.Server, error) {
 	w.t.Helper()
 	for {
 		server := w.wait(name, "it", func(*scaler.Server) bool { return true })
 		w.requests.taken()
 		written, err := w.cluster.Write(w.t.Context(), server, replicas, mark)
-		switch {
-		case err == nil:
-			return written
-		case !errors.Is(err, scaler.ErrConflict):
-			w.t.Fatal(err)
+		if !errors.Is(err, scaler.ErrConflict) {
+			return written, err
 		}
 		w.wait(name, "a newer version", func(s *scaler.Server) bool { return newer(s.Version, server.Version) })
 	}
+}
+
+func (w *world) write(name string, replicas int, mark scaler.Mark) *scaler.Server {
+	w.t.Helper()
+	written, err := w.tryWrite(name, replicas, mark)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return written
 }
 
 // A write is one request, which carries the replicas and all marks, holds for one version only, and makes the zero ours.
@@ -77,7 +83,7 @@ func TestWriteForReal(t *testing.T) {
 	if same.Replicas != 0 || !same.Ours || !reflect.DeepEqual(same.Mark, scaler.Mark{Restore: 2}) {
 		t.Errorf("marks only: %+v", same)
 	}
-	_, err = w.cluster.Write(t.Context(), same, -1, scaler.Mark{})
+	_, err = w.tryWrite("web", -1, scaler.Mark{})
 	mustBe(t, "nonsense", err, scaler.ErrRefused, "must be greater than or equal to 0")
 }
 
@@ -86,8 +92,10 @@ func TestWritersForReal(t *testing.T) {
 	w := newWorld(t)
 	deployments := w.admin.AppsV1().Deployments(w.namespace)
 	scale := func(name string, replicas int) error { // kubectl scale, HPA, KEDA
-		_, err := deployments.UpdateScale(t.Context(), name, &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace},
-			Spec: autoscalingv1.ScaleSpec{Replicas: int32(replicas)}}, metav1.UpdateOptions{FieldManager: "kubectl"})
+		_, err := deployments.UpdateScale(t.Context(), name, &autoscalingv1.Scale{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace},
+			Spec:       autoscalingv1.ScaleSpec{Replicas: int32(replicas)},
+		}, metav1.UpdateOptions{FieldManager: "kubectl"})
 		return err
 	}
 	patch := func(name string, replicas int) error { // kubectl patch, kubectl edit
@@ -224,9 +232,13 @@ func TestRecorderForReal(t *testing.T) {
 	longest := strings.Repeat("x", 229) + "-" + strings.Repeat("y", 23)
 	server := w.create(&appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: longest, Labels: map[string]string{"app.kubernetes.io/component": "mcp-server"}},
-		Spec: appsv1.DeploymentSpec{Replicas: new(int32), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "x"}},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x"}},
-				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "web:1"}}}}},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: new(int32), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "x"}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "x"}},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "web:1"}}},
+			},
+		},
 	})
 	recorder := NewRecorder(w.admin, w.cache, slog.New(slog.DiscardHandler))
 	w.run(recorder.Run)

@@ -67,8 +67,10 @@ func trimService(obj any) (any, error) {
 	}
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion},
-		Spec: corev1.ServiceSpec{Type: s.Spec.Type, Selector: s.Spec.Selector, ClusterIP: s.Spec.ClusterIP,
-			ExternalName: s.Spec.ExternalName, Ports: s.Spec.Ports},
+		Spec: corev1.ServiceSpec{
+			Type: s.Spec.Type, Selector: s.Spec.Selector, ClusterIP: s.Spec.ClusterIP,
+			ExternalName: s.Spec.ExternalName, Ports: s.Spec.Ports,
+		},
 		Status: corev1.ServiceStatus{LoadBalancer: s.Status.LoadBalancer},
 	}, nil
 }
@@ -117,8 +119,10 @@ func addresses(s *corev1.Service) []scaler.Endpoint {
 			continue
 		}
 		add := func(kind, host string, number int32) {
-			endpoints = append(endpoints, scaler.Endpoint{Service: s.Name, Type: kind, Port: port.Name,
-				URL: scheme(port) + "://" + net.JoinHostPort(host, strconv.Itoa(int(number)))})
+			endpoints = append(endpoints, scaler.Endpoint{
+				Service: s.Name, Type: kind, Port: port.Name,
+				URL: scheme(port) + "://" + net.JoinHostPort(host, strconv.Itoa(int(number))),
+			})
 		}
 		switch {
 		case s.Spec.Type == corev1.ServiceTypeExternalName:

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// While NATS and Kubernetes are away the daemon is alive, says what it misses, and ends when it is told to: a liveness probe that fails
+// would have it restarted for nothing, later and later.
+func TestAliveWithoutAnything(t *testing.T) {
+	kubeconfig := writeFile(t, `{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],
+clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u, user: {}}]}`)
+	var c Config
+	var cmd cobra.Command
+	l := c.layers(&cmd)
+	if err := cmd.ParseFlags([]string{"--nats", nowhere, "--kubeconfig", kubeconfig, "--listen", "127.0.0.1:0"}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.load(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	read, write := io.Pipe()
+	go func() { ended <- serve(ctx, &c, s, slog.New(slog.NewJSONHandler(write, nil))) }()
+	address := make(chan string, 1)
+	go func() {
+		for lines := json.NewDecoder(read); ; { // until the end, or the daemon could not log
+			var line struct{ Msg, Address string }
+			if lines.Decode(&line) != nil {
+				return
+			}
+			if line.Msg == "serving health and metrics" {
+				address <- line.Address
+			}
+		}
+	}()
+	get := func(path string) (int, string) {
+		r, err := http.Get("http://" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = r.Body.Close() }()
+		body, _ := io.ReadAll(r.Body)
+		return r.StatusCode, string(body)
+	}
+	select {
+	case at := <-address:
+		if code, body := get(at + "/healthz"); code != http.StatusOK {
+			t.Errorf("/healthz: %d %s", code, body)
+		}
+		code, body := get(at + "/readyz")
+		for _, missing := range []string{"deployments: not read yet", "nats: not connected", "activity log: not replayed yet"} {
+			if code != http.StatusServiceUnavailable || !strings.Contains(body, missing) {
+				t.Errorf("/readyz: %d %s, want %q", code, body, missing)
+			}
+		}
+	case err := <-ended:
+		t.Fatalf("the daemon ended: %v", err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody serves health")
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the daemon does not end")
+	}
+	_ = write.Close()
+}

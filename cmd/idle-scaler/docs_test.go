@@ -1,0 +1,219 @@
+package main
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// wire is docs/wire.md, in parts by heading.
+func wire(t *testing.T) (text string, parts map[string]string) {
+	t.Helper()
+	data, err := os.ReadFile("../../docs/wire.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts = make(map[string]string)
+	for part := range strings.SplitSeq("\n"+string(data), "\n#") {
+		heading, body, _ := strings.Cut(strings.TrimLeft(part, "#"), "\n")
+		parts[strings.Trim(heading, " `")] = body
+	}
+	return string(data), parts
+}
+
+var codeSpan = regexp.MustCompile("`([^`]+)`")
+
+// column returns what stands in code spans in one column of the tables of a part.
+func column(part string, n int) (words []string) {
+	for line := range strings.Lines(part) {
+		if cells := strings.Split(line, "|"); strings.HasPrefix(line, "|") && len(cells) > n+1 {
+			for _, match := range codeSpan.FindAllStringSubmatch(cells[n+1], -1) {
+				words = append(words, match[1])
+			}
+		}
+	}
+	return words
+}
+
+func mustBeEqual(t *testing.T, what string, documented, inCode []string) {
+	t.Helper()
+	slices.Sort(documented)
+	slices.Sort(inCode)
+	if documented, inCode = slices.Compact(documented), slices.Compact(inCode); !slices.Equal(documented, inCode) {
+		t.Errorf("%s: docs/wire.md has %q, the code has %q", what, documented, inCode)
+	}
+}
+
+// source returns the files of a package, without its tests.
+func source(t *testing.T, dir string) []*ast.File {
+	t.Helper()
+	packages, err := parser.ParseDir(token.NewFileSet(), dir, func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0) //nolint:staticcheck // what replaces it is not in the standard library
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []*ast.File
+	for _, p := range packages {
+		files = slices.AppendSeq(files, maps.Values(p.Files))
+	}
+	return files
+}
+
+func inspect(files []*ast.File, visit func(ast.Node)) {
+	for _, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool { visit(n); return true })
+	}
+}
+
+func unquote(e ast.Expr) string {
+	literal, ok := e.(*ast.BasicLit)
+	if !ok {
+		return ""
+	}
+	text, _ := strconv.Unquote(literal.Value)
+	return text
+}
+
+// Every field of every answer is in docs/wire.md under the name of its type, and no other is; the same goes for payloads.
+func TestWireFields(t *testing.T) {
+	_, parts := wire(t)
+	structs := make(map[string][]string)
+	var payload []string
+	inspect(source(t, "../../internal/bus"), func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.TypeSpec:
+			if s, ok := n.Type.(*ast.StructType); ok && n.Name.IsExported() {
+				for _, field := range s.Fields.List {
+					if field.Tag == nil {
+						continue
+					}
+					name, _, _ := strings.Cut(reflect.StructTag(unquote(field.Tag)).Get("json"), ",")
+					structs[n.Name.Name] = append(structs[n.Name.Name], name)
+				}
+			}
+		case *ast.CompositeLit: // fields{"id": ...}
+			if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "fields" {
+				for _, e := range n.Elts {
+					payload = append(payload, unquote(e.(*ast.KeyValueExpr).Key))
+				}
+			}
+		case *ast.AssignStmt: // to["wait"] = ...
+			for _, left := range n.Lhs {
+				if at, ok := left.(*ast.IndexExpr); ok {
+					if to, ok := at.X.(*ast.Ident); ok && to.Name == "to" {
+						payload = append(payload, unquote(at.Index))
+					}
+				}
+			}
+		}
+	})
+	delete(structs, "Sender") // what the client sends: the payload of a command
+	if len(structs) < 10 || len(payload) < 10 {
+		t.Fatalf("found only %v and %q: does this test still know the code?", structs, payload)
+	}
+	for name, fields := range structs {
+		mustBeEqual(t, name, column(parts[name], 0), fields)
+	}
+	mustBeEqual(t, "the fields of payloads", slices.Concat(column(parts["Commands"], 0), column(parts["Leases"], 0), column(parts["Questions"], 0)), payload)
+}
+
+// The table of codes is that of internal/bus/errors.go.
+func TestWireCodes(t *testing.T) {
+	_, parts := wire(t)
+	texts := make(map[string]string) // by the name of the error
+	domain, adapter := source(t, "../../scaler"), source(t, "../../internal/bus")
+	var inCode []string
+	inspect(slices.Concat(domain, adapter), func(n ast.Node) {
+		if v, ok := n.(*ast.ValueSpec); ok && len(v.Names) == 1 && len(v.Values) == 1 {
+			if call, ok := v.Values[0].(*ast.CallExpr); ok && len(call.Args) == 1 {
+				texts[v.Names[0].Name] = unquote(call.Args[0])
+			}
+		}
+	})
+	inspect(adapter, func(n ast.Node) {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok || v.Names[0].Name != "codes" {
+			return
+		}
+		for _, row := range v.Values[0].(*ast.CompositeLit).Elts {
+			row := row.(*ast.CompositeLit)
+			var name string
+			switch e := row.Elts[0].(type) {
+			case *ast.SelectorExpr:
+				name = e.Sel.Name
+			case *ast.Ident:
+				name = e.Name
+			}
+			inCode = append(inCode, row.Elts[1].(*ast.BasicLit).Value+" "+texts[name])
+		}
+	})
+	var documented []string
+	for line := range strings.Lines(parts["Codes"]) {
+		if code := strings.TrimSpace(strings.Trim(line, "|")); len(code) > 3 && code[0] >= '1' && code[0] <= '9' {
+			for _, word := range column(line, 1) {
+				documented = append(documented, code[:3]+" "+word)
+			}
+		}
+	}
+	mustBeEqual(t, "codes", documented, inCode)
+}
+
+// The events are those of the domain, and the examples are JSON with no field that is not explained.
+func TestWireExamples(t *testing.T) {
+	text, parts := wire(t)
+	var types []string
+	inspect(source(t, "../../scaler"), func(n ast.Node) {
+		if v, ok := n.(*ast.ValueSpec); ok && len(v.Values) == 1 {
+			if kind, ok := v.Type.(*ast.Ident); ok && kind.Name == "EventType" {
+				types = append(types, unquote(v.Values[0]))
+			}
+		}
+	})
+	_, table, _ := strings.Cut(parts["Events"], "| type |")
+	mustBeEqual(t, "types of events", column(table, 0), types)
+
+	known := make(map[string]bool)
+	for _, part := range parts {
+		for _, word := range column(part, 0) {
+			known[word] = true
+		}
+	}
+	var check func(v any)
+	check = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for key, value := range v {
+				if !known[key] {
+					t.Errorf("an example has %q, which no table explains", key)
+				}
+				if key != "labels" {
+					check(value)
+				}
+			}
+		case []any:
+			for _, value := range v {
+				check(value)
+			}
+		}
+	}
+	examples := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(text, -1)
+	if len(examples) < 5 {
+		t.Errorf("there are only %d examples", len(examples))
+	}
+	for _, example := range examples {
+		var v any
+		if err := json.Unmarshal([]byte(example[1]), &v); err != nil {
+			t.Errorf("an example is no JSON: %v\n%s", err, example[1])
+		}
+		check(v)
+	}
+}

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+)
+
+func writeFile(t *testing.T, content string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// A flag beats the environment, which beats the file, which beats the default; and config says which it was.
+func TestPrecedence(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		file string
+		env  map[string]string
+		args []string
+		want string // a line of config; FILE stands for the file
+	}{
+		{"the default", ``, nil, nil, `idle-after: "30m" # default`},
+		{"the file", `idle-after: 1h`, nil, nil, `idle-after: "1h" # FILE`},
+		{"the environment", `idle-after: 1h`, map[string]string{"IDLE_SCALER_IDLE_AFTER": "2h"}, nil, `idle-after: "2h" # IDLE_SCALER_IDLE_AFTER`},
+		{"a flag", `idle-after: 1h`, map[string]string{"IDLE_SCALER_IDLE_AFTER": "2h"}, []string{"--idle-after", "3h"}, `idle-after: "3h" # --idle-after`},
+		{"a flag that says the default", `idle-after: 1h`, nil, []string{"--idle-after", "30m"}, `idle-after: "30m" # --idle-after`},
+		{"an empty variable is none", `idle-after: 1h`, map[string]string{"IDLE_SCALER_IDLE_AFTER": ""}, nil, `idle-after: "1h" # FILE`},
+		{"an empty value of the file is one", `listen: ""`, nil, nil, `listen: "" # FILE`},
+		{"a truth of the file", `leader-elect: false`, nil, nil, `leader-elect: "false" # FILE`},
+		{"a number of the file", `embedded-port: 14222`, nil, nil, `embedded-port: "14222" # FILE`},
+		{"a list of the file", `namespaces: [team-a, team-b]`, nil, nil, `namespaces: "team-a,team-b" # FILE`},
+		{"a list of the environment", ``, map[string]string{"IDLE_SCALER_NAMESPACES": "team-a,team-b"}, nil, `namespaces: "team-a,team-b" # IDLE_SCALER_NAMESPACES`},
+		{"a flag given twice", `namespaces: [other]`, nil, []string{"--namespaces", "team-a", "--namespaces", "team-b"}, `namespaces: "team-a,team-b" # --namespaces`},
+		{"servers as a list", `nats: [nats://a, nats://b]`, map[string]string{"NATS_URL": ""}, nil, `nats: "nats://a,nats://b" # FILE`},
+		{"NATS_URL beats the file", `nats: nats://file`, nil, nil, `nats: "nats://env" # NATS_URL`},
+		{"our own variable beats NATS_URL", ``, map[string]string{"IDLE_SCALER_NATS": "nats://ours"}, nil, `nats: "nats://ours" # IDLE_SCALER_NATS`},
+		{"KUBECONFIG", ``, map[string]string{"KUBECONFIG": "/k"}, nil, `kubeconfig: "/k" # KUBECONFIG`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("NATS_URL", "nats://env")
+			for name, value := range test.env {
+				t.Setenv(name, value)
+			}
+			file := writeFile(t, test.file)
+			code, out, errs := execute(append([]string{"config", "--config", file}, test.args...)...)
+			if code != 0 {
+				t.Fatalf("ended with %d: %s", code, errs)
+			}
+			name, _, _ := strings.Cut(test.want, ":")
+			if got := strings.ReplaceAll(lineOf(out, name), file, "FILE"); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+// lineOf returns the line about a flag, with single spaces.
+func lineOf(out, name string) string {
+	for line := range strings.Lines(out) {
+		if text := strings.TrimPrefix(line, "# "); strings.HasPrefix(text, name+":") {
+			return strings.Join(strings.Fields(line), " ")
+		}
+	}
+	return ""
+}
+
+// The file can be named by the environment, too.
+func TestConfigFileFromEnvironment(t *testing.T) {
+	t.Setenv("IDLE_SCALER_CONFIG", writeFile(t, "nats: nats://a\ncluster: here"))
+	if code, out, errs := execute("config"); code != 0 || !strings.Contains(out, `cluster: "here"`) {
+		t.Errorf("ended with %d and said:\n%s%s", code, out, errs)
+	}
+}
+
+// Whatever is wrong is told at once, wherever it came from, in words that say what to write.
+func TestAllErrorsAtOnce(t *testing.T) {
+	file := writeFile(t, "idle-afer: 1h\nsettle: 30\ncluster: 0123\nstream-replicas: {a: 1}\npprof: \"maybe\"\nlisten:\n")
+	t.Setenv("IDLE_SCALER_MIN_AWAKE", "soon")
+	t.Setenv("IDLE_SCALER_EMBEDDED_PORT", "many")
+	args := []string{
+		"--config", file, "--schedule", "every now", "--selector", "a==b==c", "--idle-after", "721h", "--max-wait", "2h", "--log-level", "loud",
+		"--log-format", "xml", "--namespaces", "A", "--prefix", "a b", "--nats-user", "me", "--nats-key", "k", "--lease-name", "L_",
+	}
+	want := []string{
+		`nats: not set: give --nats`,
+		`min-awake "soon" (from IDLE_SCALER_MIN_AWAKE): write a duration with its unit, like "30s" or "5m"`,
+		`embedded-port "many" (from IDLE_SCALER_EMBEDDED_PORT): write a whole number`,
+		`unknown key "idle-afer": the keys are the names of the flags of "idle-scaler run"`,
+		file + `: settle: write a duration with its unit`,
+		file + `: cluster: write text, in quotes`,
+		file + `: stream-replicas: write a whole number`,
+		file + `: listen: write text, in quotes`,
+		`pprof "maybe" (from ` + file + `): write true or false`,
+		`schedule "every now"`,
+		`label selector "a==b==c"`,
+		`idle-after "721h": longer than 720h`,
+		`max-wait: 2h0m0s is not between 1s and 1h0m0s`,
+		`log-level: "loud" is none of debug, info, warn, error`,
+		`log-format: "xml" is none of auto, text, json`,
+		`namespaces: "A"`,
+		`prefix: subject prefix "a b"`,
+		`nats-user, nats-password: set both or none`,
+		`nats-cert, nats-key: set both or none`,
+		`lease-name: "L_"`,
+	}
+	for _, command := range []string{"config", "run"} {
+		code, _, errs := execute(append([]string{command}, args...)...)
+		if code != exitUsage {
+			t.Errorf("%s ended with %d, want %d", command, code, exitUsage)
+		}
+		for _, text := range want {
+			if !strings.Contains(errs, text) {
+				t.Errorf("%s does not say %q, but:\n%s", command, text, errs)
+			}
+		}
+		if strings.Contains(errs, "strconv") || strings.Contains(errs, "time: ") {
+			t.Errorf("%s speaks Go:\n%s", command, errs)
+		}
+	}
+}
+
+// A file that is not one map of flags to values is refused, and so is a value that YAML has taken for something else than what is written.
+func TestFileIsStrict(t *testing.T) {
+	for _, test := range []struct{ name, file, says string }{
+		{"no map", "- a", "not a YAML map"},
+		{"no YAML", "a: b: c", "not a YAML map"},
+		{"a key twice", "cluster: a\ncluster: b", `"cluster" already set`},
+		{"two documents", "cluster: a\n---\ncluster: b", "several YAML documents"},
+		{"a file in a file", "config: other.yaml", `unknown key "config"`},
+		{"no flag", "help: true", `unknown key "help"`},
+		{"another case", "Cluster: a", `unknown key "Cluster"`},
+		{"an octal password", "nats-user: a\nnats-password: 0123", "nats-password: write text, in quotes"},
+		{"a true password", "nats-user: a\nnats-password: yes", "nats-password: write text, in quotes"},
+		{"a list of clusters", "cluster: [a, b]", "cluster: write text, in quotes"},
+		{"a list of numbers", "namespaces: [1, 2]", "namespaces: write names"},
+		{"half a replica", "stream-replicas: 1.5", `stream-replicas "1.5"`},
+		{"a cluster that is no part of a URI", "cluster: 100%", `"100%": name the cluster by letters`},
+		{"every Deployment there is", `selector: ""`, "selector: empty, it takes every Deployment of the cluster"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			code, _, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, test.file))
+			if code != exitUsage || !strings.Contains(errs, test.says) {
+				t.Errorf("ended with %d and said %q, want %q", code, errs, test.says)
+			}
+		})
+	}
+	if code, _, errs := execute("config", "--nats", nowhere, "--config", "/no/such/file"); code != exitUsage || !strings.Contains(errs, "/no/such/file") {
+		t.Errorf("a file that is not there: ended with %d and said %q", code, errs)
+	}
+	if code, _, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, "---\n# one\n# ---\ncluster: a # ---\n")); code != 0 {
+		t.Errorf("one document with a marker before it: %s", errs)
+	}
+	if code, _, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, "selector: \"\"\nnamespaces: [team-a]")); code != 0 {
+		t.Errorf("every Deployment of one namespace: %s", errs)
+	}
+}
+
+// What config prints is a file that gives the same configuration.
+func TestConfigRoundTrip(t *testing.T) {
+	for _, args := range [][]string{
+		{"--nats", "nats://a:4222,b"},
+		{"--nats", "embedded", "--listen", "[::1]:8080", "--namespaces", "team-a,team-b"},
+		{"--nats", "tls://a", "--listen", "", "--selector", `env in (a, b),tier!=free`, "--schedule", "CRON_TZ=Europe/Rome 0 */5 * * * *"},
+		{"--nats", "ws://a", "--idle-after", "never", "--leader-elect=false", "--kubeconfig", `/C "d" #\ü`, "--settle", "90s"},
+	} {
+		code, first, errs := execute(append([]string{"config"}, args...)...)
+		if code != 0 {
+			t.Fatalf("%q: %s", args, errs)
+		}
+		code, second, errs := execute("config", "--config", writeFile(t, first))
+		if code != 0 {
+			t.Fatalf("%q: what it printed is refused: %s", args, errs)
+		}
+		if a, b := valuesIn(t, first), valuesIn(t, second); !maps.Equal(a, b) {
+			t.Errorf("%q: got %v, then %v", args, a, b)
+		}
+	}
+}
+
+func valuesIn(t *testing.T, out string) map[string]string {
+	t.Helper()
+	var values map[string]string
+	if err := yaml.UnmarshalStrict([]byte(out), &values); err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+// A secret is shown nowhere: not by config, not in errors; and a masked value is no value when it is read again.
+func TestSecretsAreMasked(t *testing.T) {
+	const secret = "hunter2"
+	for _, test := range []struct {
+		name string
+		args []string
+		want string // the line of config
+	}{
+		{"a password", []string{"--nats", nowhere, "--nats-user", "me", "--nats-password", secret}, `# nats-password: "********" # --nats-password`},
+		{"a token", []string{"--nats", nowhere, "--nats-token", secret}, `# nats-token: "********" # --nats-token`},
+		{"a password in a URL", []string{"--nats", "nats://me:" + secret + "@127.0.0.1:1"}, `# nats: "nats://me:********@127.0.0.1:1" # --nats`},
+		{"a token in a URL", []string{"--nats", "nats://" + secret + "@127.0.0.1:1"}, `# nats: "nats://********@127.0.0.1:1" # --nats`},
+		{"no scheme", []string{"--nats", "me:" + secret + "@127.0.0.1:1"}, `# nats: "nats://me:********@127.0.0.1:1" # --nats`},
+		{"the second of two", []string{"--nats", nowhere + ",nats://me:" + secret + "@127.0.0.1:1"}, `# nats: "nats://127.0.0.1:1,nats://me:********@127.0.0.1:1" # --nats`},
+		{"no URL at all", []string{"--nats", "nats://me:" + secret + "%zz@127.0.0.1:1"}, `# nats: "********" # --nats`},
+		{"a space", []string{"--nats", "nats://me: " + secret + "@127.0.0.1:1"}, `# nats: "********" # --nats`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, out, errs := execute(append([]string{"config"}, test.args...)...)
+			_, listed, refused := execute(append([]string{"list"}, test.args...)...)
+			if all := out + errs + listed + refused; strings.Contains(all, secret) {
+				t.Errorf("the secret is shown:\n%s", all)
+			}
+			name, _, _ := strings.Cut(strings.TrimPrefix(test.want, "# "), ":")
+			if got := lineOf(out, name); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+	for _, line := range []string{"nats-password: *" + secret, "nats-password: {a: " + secret + "}", "nats-token: [" + secret + "]", "nats-token: &" + secret} {
+		if code, out, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, line)); code != exitUsage || strings.Contains(out+errs, secret) {
+			t.Errorf("%s: ended with %d and said %s%s", line, code, out, errs)
+		}
+	}
+}
+
+// A variable that is named like a flag about one call only is not a flag.
+func TestEnvironmentIsNotAboutOneCall(t *testing.T) {
+	url := startNATS(t)
+	for _, name := range []string{"WAIT", "FORCE", "OUTPUT", "HELP", "ID"} {
+		t.Setenv("IDLE_SCALER_"+name, "nonsense")
+	}
+	for _, args := range [][]string{{"list"}, {"start", "a/b"}, {"stop", "a/b"}} {
+		if code, _, errs := execute(append(args, "--nats", url)...); code != exitNoAnswer {
+			t.Errorf("%q ended with %d: %s", args, code, errs)
+		}
+	}
+}
+
+// FuzzConfigFile: no file makes the program panic. One that is accepted has only keys that are flags, a valid configuration, and comes
+// out the same when it is printed and read again.
+func FuzzConfigFile(f *testing.F) {
+	for _, seed := range []string{
+		"", "nats: nats://a", "nats: [nats://a, b]\ncluster: \"1\"", "idle-after: never\nschedule: '@hourly'", "namespaces: [a, b]\nselector: 'a in (b)'",
+		"pprof: yes", "stream-replicas: 3.0", "embedded-port: 1e3", "min-awake: 90s\n---\nmin-awake: 1s", "cluster: 0x1f", "a: &a b\nc: *a", "<<: {cluster: a}",
+		"listen: '[::1]:80'", "kubeconfig: \"\\u00fc\\x7f\\n\"", "nats-token: t", "cluster: !!str 1", "? a\n: b", "%YAML 1.1\n---\npprof: on", "\xff",
+	} {
+		f.Add([]byte(seed))
+	}
+	file := filepath.Join(f.TempDir(), "config.yaml")
+	read := func(t *testing.T, data []byte) (*layers, error) {
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var c Config
+		var cmd cobra.Command
+		l := c.layers(&cmd)
+		if err := cmd.ParseFlags([]string{"--config", file}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.load(l)
+		return l, err
+	}
+	f.Setenv("NATS_URL", nowhere)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := read(t, data)
+		if err != nil {
+			return
+		}
+		var keys map[string]any
+		if err := yaml.Unmarshal(data, &keys); err != nil {
+			t.Fatalf("accepted, and no YAML: %v", err)
+		}
+		for key := range keys {
+			if l.flags.Lookup(key) == nil {
+				t.Errorf("accepted with the key %q", key)
+			}
+		}
+		var printed strings.Builder
+		l.print(&printed)
+		again, err := read(t, []byte(printed.String()))
+		if err != nil {
+			t.Fatalf("printed as\n%s\nwhich is refused: %v", &printed, err)
+		}
+		if a, b := fmt.Sprint(shown(l)), fmt.Sprint(shown(again)); a != b {
+			t.Errorf("got  %s\nthen %s", a, b)
+		}
+	})
+}
+
+// shown are the values of all flags but those that are masked.
+func shown(l *layers) map[string]string {
+	values := make(map[string]string)
+	l.flags.VisitAll(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })
+	for _, name := range append(secrets, "config") {
+		delete(values, name)
+	}
+	if strings.Contains(values["nats"], "@") {
+		delete(values, "nats")
+	}
+	return values
+}

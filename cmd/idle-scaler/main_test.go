@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+
+	"idle-scaler/internal/bus"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// TestMain takes away what the environment of the tests says to the program.
+func TestMain(m *testing.M) {
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, "IDLE_SCALER_") || name == "NATS_URL" || name == "KUBECONFIG" {
+			_ = os.Unsetenv(name)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// execute runs the program.
+func execute(args ...string) (code int, out, errs string) {
+	var o, e bytes.Buffer
+	code = run(args, strings.NewReader(""), &o, &e)
+	return code, o.String(), e.String()
+}
+
+// startNATS starts a NATS server for one test, and returns its URL.
+func startNATS(t *testing.T) string {
+	t.Helper()
+	s, err := bus.StartEmbedded(t.TempDir(), 0, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	return s.URL()
+}
+
+// nowhere is a NATS server that is not there.
+const nowhere = "nats://127.0.0.1:1"
+
+// The exit code says who has to do something: 2 the user of the program, 3 whoever runs NATS or the daemon.
+func TestExitCodes(t *testing.T) {
+	url := startNATS(t)
+	for _, test := range []struct {
+		name string
+		args []string
+		want int
+		says string // on either output
+	}{
+		{"help", []string{"help"}, 0, "Usage:"},
+		{"nothing", nil, 0, "Usage:"},
+		{"the version", []string{"--version"}, 0, "idle-scaler version"},
+		{"a valid configuration", []string{"config", "--nats", nowhere}, 0, "cluster:"},
+		{"an unknown command", []string{"lst"}, exitUsage, `unknown command "lst": see "idle-scaler --help"`},
+		{"an unknown flag", []string{"list", "--nat", nowhere}, exitUsage, `unknown flag: --nat: see "idle-scaler list --help"`},
+		{"run takes no arguments", []string{"run", "now"}, exitUsage, `idle-scaler run takes no arguments, it was given "now"`},
+		{"list takes no arguments", []string{"list", "team-a"}, exitUsage, `it is "idle-scaler list"`},
+		{"status of nobody", []string{"status"}, exitUsage, `it is "idle-scaler status NAME..."`},
+		{"scale without a name", []string{"scale", "3"}, exitUsage, `it is "idle-scaler scale REPLICAS NAME..."`},
+		{"names before replicas", []string{"scale", "--nats", url, "team-a/web", "3"}, exitUsage, "write a whole number of 0 or more, before the names"},
+		{"an unknown output", []string{"list", "--nats", url, "-o", "xml"}, exitUsage, "write one of table, json, yaml, name"},
+		{"a negative wait", []string{"start", "--nats", url, "--wait", "-1s", "team-a/web"}, exitUsage, "--wait -1s is negative"},
+		{"no time to answer", []string{"list", "--nats", url, "--timeout", "0s"}, exitUsage, "timeout: 0s is not above 0"},
+		{"a name without a namespace", []string{"status", "--nats", url, "web"}, exitUsage, `NAMESPACE/web, or -n NAMESPACE`},
+		{"every bad name", []string{"status", "--nats", url, "web", "A/b"}, exitUsage, `namespace "A"`},
+		{"the client without NATS", []string{"list"}, exitUsage, "nats: not set"},
+		{"the daemon without NATS", []string{"run"}, exitUsage, "nats: not set"},
+		{"the daemon's own NATS, from outside", []string{"list", "--nats", "embedded"}, exitUsage, `"embedded" is for the daemon`},
+		{"NATS away", []string{"list", "--nats", nowhere}, exitNoAnswer, "connect to NATS"},
+		{"the daemon away", []string{"list", "--nats", url}, exitNoAnswer, "is idle-scaler running"},
+		{"a ping needs no daemon", []string{"ping", "--nats", url, "team-a/web"}, 0, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			code, out, errs := execute(test.args...)
+			if code != test.want || !strings.Contains(out+errs, test.says) {
+				t.Errorf("%q ended with %d, want %d and %q, and said:\n%s%s", test.args, code, test.want, test.says, out, errs)
+			}
+			for line := range strings.Lines(errs) {
+				if !strings.HasPrefix(line, "idle-scaler: ") {
+					t.Errorf("the error %q does not say whose it is", line)
+				}
+			}
+		})
+	}
+}
+
+// Without a setting of NATS there is an error, never a private server that nobody else reaches.
+func TestNATSIsNeverGuessed(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, value := range []string{"", ",", " ", "http://host", "nats://", "nats://:4222", "embedded,nats://a", "nats://a:b:c"} {
+		for _, command := range []string{"run", "config", "list"} {
+			if code, out, errs := execute(command, "--nats", value); code != exitUsage || !strings.Contains(errs, "nats: ") {
+				t.Errorf("%s --nats %q: ended with %d and said:\n%s%s", command, value, code, out, errs)
+			}
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("there is %v, %v: was a server started?", left, err)
+	}
+}

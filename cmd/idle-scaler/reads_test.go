@@ -1,0 +1,176 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"idle-scaler/internal/bus"
+	"idle-scaler/scaler"
+)
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.Local)
+
+// web is a server that was used a minute ago.
+func web(change func(*bus.ServerSummary)) bus.ServerSummary {
+	s := bus.ServerSummary{
+		Namespace: "team-a", Name: "web", Status: "running", Replicas: 2, ReadyReplicas: 2,
+		LastActivity: noon.Add(-time.Minute), SleepsAt: noon.Add(29 * time.Minute),
+	}
+	if change != nil {
+		change(&s)
+	}
+	return s
+}
+
+// A list has one line for each server, which says what comes next; for programs it is never null.
+func TestListOutput(t *testing.T) {
+	failed := web(func(s *bus.ServerSummary) {
+		s.Name, s.Status, s.ReadyReplicas, s.LastActivity, s.Failure = "a", "failed", 0, time.Time{}, "ImagePullBackOff: no such image"
+	})
+	asleep := web(func(s *bus.ServerSummary) {
+		s.Status, s.Replicas, s.ReadyReplicas, s.SleepsAt, s.LastActivity = "stopped", 0, 0, time.Time{}, noon.Add(-49*time.Hour)
+	})
+	for _, test := range []struct {
+		name, kind string
+		servers    []bus.ServerSummary
+		want       string
+	}{
+		{"table", "table", []bus.ServerSummary{failed, web(nil), asleep}, `
+NAMESPACE   NAME   STATUS    READY   LAST USED    NEXT
+team-a      a      failed    0/2     never seen   ImagePullBackOff: no such image
+team-a      web    running   2/2     1m0s ago     sleeps in 29m0s
+team-a      web    stopped   0/0     2d1h ago     
+`},
+		{"an empty table", "table", nil, "\nNAMESPACE   NAME   STATUS   READY   LAST USED   NEXT\n"},
+		{"names", "name", []bus.ServerSummary{failed, web(nil)}, "\nteam-a/a\nteam-a/web\n"},
+		{"no JSON", "json", nil, "\n[]\n"},
+		{"no YAML", "yaml", nil, "\n[]\n"},
+		{"JSON", "json", []bus.ServerSummary{{Name: "web", Namespace: "team-a", Status: "stopped", Endpoints: []bus.Endpoint{}}}, `
+[
+  {
+    "name": "web",
+    "namespace": "team-a",
+    "status": "stopped",
+    "replicas": 0,
+    "ready_replicas": 0,
+    "endpoints": []
+  }
+]
+`},
+	} {
+		var out strings.Builder
+		if err := printServers(&out, test.kind, test.servers, noon); err != nil {
+			t.Fatal(err)
+		}
+		if got := "\n" + out.String(); got != test.want {
+			t.Errorf("%s: got%swant%s", test.name, got, test.want)
+		}
+	}
+}
+
+// A status says all that decides about the server, and leaves out what is not there.
+func TestStatusOutput(t *testing.T) {
+	settings := bus.Settings{IdleAfter: "30m0s", WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true}
+	for _, test := range []struct {
+		name   string
+		status bus.ServerStatus
+		want   string
+	}{
+		{"awake", bus.ServerStatus{
+			ServerSummary: web(func(s *bus.ServerSummary) {
+				s.Endpoints = []bus.Endpoint{{Service: "web", Type: "ClusterIP", URL: "http://web.team-a.svc:80"}}
+			}),
+			Decision: bus.Decision{Text: "stays awake: a lease on it is live"},
+			Leases:   []bus.Lease{{Holder: "gw-1", Until: noon.Add(5 * time.Minute)}},
+			Settings: settings,
+		}, `
+team-a/web: running, 2 of 2 ready
+  decision     stays awake: a lease on it is live
+  last used    1m0s ago
+  lease        gw-1, for another 5m0s
+  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  endpoint     http://web.team-a.svc:80 (ClusterIP web)
+`},
+		{"stopped by somebody", bus.ServerStatus{
+			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
+			Decision:      bus.Decision{Text: "stays at zero: a command stopped it"},
+			Marks: bus.Marks{Restore: 2, Last: &bus.LastTransition{
+				Transition: bus.Transition{Type: "slept", From: 2}, At: noon.Add(-time.Hour), Cause: "command", Actor: "ann",
+			}},
+			Settings: settings,
+		}, `
+team-a/web: stopped, 0 of 0 ready
+  decision     stays at zero: a command stopped it
+  last change  slept 1h0m ago by command of ann (2 → 0)
+  wakes with   2 replicas
+  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+`},
+		{"failed and misconfigured", bus.ServerStatus{
+			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "failed", Replicas: 1, Failure: "CrashLoopBackOff"},
+			Decision:      bus.Decision{Text: "left as it is"},
+			Settings:      settings, SettingsError: "idle-after \"x\"\npaused \"y\"",
+		}, `
+team-a/web: failed, 0 of 1 ready
+  failure      CrashLoopBackOff
+  decision     left as it is
+  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  error        idle-after "x"; paused "y"
+`},
+	} {
+		var out strings.Builder
+		printStatus(&out, test.status, noon)
+		if got := "\n" + out.String(); got != test.want {
+			t.Errorf("%s: got%swant%s", test.name, got, test.want)
+		}
+	}
+}
+
+// An event is one line, whoever asked for it and whatever is known of it.
+func TestWatchOutput(t *testing.T) {
+	event := func(kind scaler.EventType, change func(*scaler.Event)) scaler.Event {
+		e := scaler.Event{Type: kind, Server: scaler.ID{Namespace: "team-a", Name: "web"}, At: noon}
+		change(&e)
+		return e
+	}
+	for _, test := range []struct {
+		event scaler.Event
+		want  string
+	}{
+		{event(scaler.Slept, func(e *scaler.Event) { e.From, e.Cause, e.Text = 2, "idle", "unused for 30m" }),
+			"12:00:00  slept     team-a/web  2 → 0  by idle: unused for 30m"},
+		{event(scaler.Woken, func(e *scaler.Event) { e.To, e.Cause, e.Actor, e.Reason = 1, "command", "ann", "demo" }),
+			"12:00:00  woken     team-a/web  0 → 1  by command of ann, because demo"},
+		{event(scaler.Ready, func(e *scaler.Event) { e.From, e.To, e.Cause, e.Took = 1, 1, "activity", 1234567890 }),
+			"12:00:00  ready     team-a/web  by activity, after 1.235s"},
+		{event(scaler.Rejected, func(e *scaler.Event) { e.Text = "unknown verb" }), "12:00:00  rejected  team-a/web: unknown verb"},
+	} {
+		if got := sentence(test.event); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+	}
+
+	var out strings.Builder
+	e := event(scaler.Slept, func(e *scaler.Event) { e.At, e.From, e.Cause, e.Idle = noon.UTC(), 2, "idle", 31*time.Minute })
+	if err := encodeLine(&out, e); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"time":"` + noon.UTC().Format(time.RFC3339) + `","type":"slept","server":"team-a/web","from":2,"to":0,"cause":"idle","idle":"31m0s"}` + "\n"
+	if out.String() != want {
+		t.Errorf("got  %swant %s", &out, want)
+	}
+}
+
+// A duration is short to read, and never negative.
+func TestRound(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 1500 * time.Millisecond: "2s", 61 * time.Second: "1m1s", 90 * time.Minute: "1h30m", 50 * time.Hour: "2d2h",
+	} {
+		if got := round(d); got != want {
+			t.Errorf("%d: got %s, want %s", d, got, want)
+		}
+	}
+	if got := ago(noon.Add(time.Hour), noon); got != "just now" { // the clock of NATS may be ahead
+		t.Errorf("got %s", got)
+	}
+}
