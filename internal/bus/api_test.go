@@ -81,10 +81,9 @@ func serveReplica(w *world, nc *nats.Conn, r *replica) (api *API, stop func()) {
 	})
 	check(w.t, err)
 	stop = run(w.t, api.Run)
-	asker := w.connect()
+	const discovery = 9 // subscriptions that every micro service has
 	eventually(w.t, "the API", func() bool {
-		_, err := asker.Request(w.subjects.Request("list", scaler.ID{}), nil, time.Second)
-		return err == nil
+		return nc.NumSubscriptions() >= discovery+len(api.endpoints()) && nc.Flush() == nil
 	})
 	return api, stop
 }

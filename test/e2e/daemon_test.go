@@ -18,28 +18,31 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"k8s.io/client-go/kubernetes"
 
 	"idle-scaler/internal/bus"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
 // patience is how long something that has to happen may take on a machine that is busy.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // bench is what one test works with: a namespace, a NATS server and, once run is called, a daemon between them.
 type bench struct {
 	t         *testing.T
 	namespace string
+	cluster
 	nats      *server.Server
-	store     string // of the NATS server, which keeps it over a restart
-	port      int
+	options   *server.Options // of the NATS server, which keeps its port and its store over a restart
 	nc        *nats.Conn
 	*bus.Client
-	*daemon
+	*daemon // the last one that was started
 }
 
 // daemon is one running process of the program.
 type daemon struct {
+	t       *testing.T
 	process *exec.Cmd
 	log     *buffer
 	http    string // the address of /readyz and /metrics
@@ -50,28 +53,30 @@ type daemon struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	t.Parallel()
-	b := &bench{t: t, namespace: newNamespace(t), store: t.TempDir(), port: server.RANDOM_PORT}
+	return newBenchOn(t, cluster{kubeconfig, kube})
+}
+
+// cluster is a control plane, as its administrator sees it.
+type cluster struct {
+	kubeconfig string
+	kube       *kubernetes.Clientset
+}
+
+// newBenchOn returns a bench on a cluster, without a daemon.
+func newBenchOn(t *testing.T, c cluster) *bench {
+	t.Helper()
+	b := &bench{t: t, namespace: newNamespace(t, c.kube), cluster: c, options: &server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
+	}}
 	b.startNATS()
-	t.Cleanup(func() { b.nats.Shutdown(); b.nats.WaitForShutdown() })
-	var err error
-	if b.nc, err = nats.Connect(b.nats.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.nc.Close)
-	subjects, err := bus.NewSubjects("cortex.mcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.Client, err = bus.NewClient(b.nc, subjects); err != nil {
-		t.Fatal(err)
-	}
+	b.connect()
 	return b
 }
 
 // startNATS starts the NATS server; a second time, where it was and with what it has stored.
 func (b *bench) startNATS() {
 	b.t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: b.port, JetStream: true, StoreDir: b.store, NoLog: true, NoSigs: true})
+	s, err := server.NewServer(b.options)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -79,34 +84,61 @@ func (b *bench) startNATS() {
 	if !s.ReadyForConnections(patience) {
 		b.t.Fatal("NATS does not start")
 	}
-	b.nats, b.port = s, s.Addr().(*net.TCPAddr).Port
+	if b.nats == nil {
+		b.t.Cleanup(b.stopNATS)
+	}
+	b.nats, b.options.Port = s, s.Addr().(*net.TCPAddr).Port
+}
+
+func (b *bench) stopNATS() {
+	b.nats.Shutdown()
+	b.nats.WaitForShutdown()
+}
+
+// connect makes the connection and the client of the test.
+func (b *bench) connect(options ...nats.Option) {
+	b.t.Helper()
+	options = append(options, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	var err error
+	if b.nc, err = nats.Connect(b.nats.ClientURL(), options...); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(b.nc.Close)
+	subjects, err := bus.NewSubjects("cortex.mcp")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if b.Client, err = bus.NewClient(b.nc, subjects); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // idle are flags with which an unused server sleeps after some seconds.
 var idle = []string{"--idle-after", "3s", "--schedule", "@every 1s", "--settle", "0s", "--min-awake", "0s"}
 
 // run starts the daemon with more flags, and returns when it is ready. It ends with the test, which fails if it ends badly.
-func (b *bench) run(flags ...string) {
+func (b *bench) run(flags ...string) *daemon {
 	b.t.Helper()
-	b.start(flags...)
-	b.t.Cleanup(b.stop)
+	d := b.start(flags...)
+	b.t.Cleanup(d.stop)
 	eventually(b.t, "the daemon is ready", func() error {
-		code, body, err := b.get("/readyz")
+		code, body, err := d.get("/readyz")
 		if err != nil || code != http.StatusOK {
 			return fmt.Errorf("%d %s %w", code, body, err)
 		}
 		return nil
 	})
+	return d
 }
 
 // start starts the daemon with more flags, and returns when it serves /readyz.
-func (b *bench) start(flags ...string) {
+func (b *bench) start(flags ...string) *daemon {
 	b.t.Helper()
 	args := append([]string{
-		"run", "--kubeconfig", kubeconfig, "--nats", b.nats.ClientURL(), "--namespaces", b.namespace,
-		"--lease-namespace", b.namespace, "--lease-duration", "3s", "--listen", "127.0.0.1:0", "--log-level", "debug",
+		"run", "--kubeconfig", b.kubeconfig, "--nats", b.nats.ClientURL(), "--namespaces", b.namespace,
+		"--lease-namespace", b.namespace, "--lease-duration", "10s", "--listen", "127.0.0.1:0", "--log-level", "debug",
 	}, flags...)
-	d := &daemon{process: exec.Command(program, args...), log: &buffer{}, ended: make(chan struct{})}
+	d := &daemon{t: b.t, process: exec.Command(program, args...), log: &buffer{}, ended: make(chan struct{})}
 	d.process.Stderr = d.log
 	d.process.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	d.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -117,7 +149,7 @@ func (b *bench) start(flags ...string) {
 	b.daemon = d
 	b.t.Cleanup(func() {
 		if b.t.Failed() {
-			b.t.Logf("the daemon said:\n%s", d.log)
+			b.t.Logf("the daemon with process %d said:\n%s", d.process.Process.Pid, d.log)
 		}
 	})
 	eventually(b.t, "the daemon serves health", func() error {
@@ -127,32 +159,34 @@ func (b *bench) start(flags ...string) {
 		}
 		return nil
 	})
+	return d
 }
 
 // stop asks the daemon to end, as Kubernetes does, and expects that it ends well. Once it has ended nothing happens.
-func (b *bench) stop() {
-	b.t.Helper()
+func (d *daemon) stop() {
+	d.t.Helper()
 	select {
-	case <-b.ended:
+	case <-d.ended:
 		return
 	default:
 	}
-	_ = b.process.Process.Signal(syscall.SIGTERM)
+	_ = d.process.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-b.ended:
-		if code := b.process.ProcessState.ExitCode(); code != 0 {
-			b.t.Errorf("the daemon ended with %d", code)
+	case <-d.ended:
+		if code := d.process.ProcessState.ExitCode(); code != 0 {
+			d.t.Errorf("the daemon ended with %d", code)
 		}
 	case <-time.After(patience):
-		_ = b.process.Process.Kill()
-		b.t.Error("the daemon does not end")
+		_ = d.process.Process.Signal(syscall.SIGQUIT) // says what it is doing
+		<-d.ended
+		d.t.Error("the daemon does not end")
 	}
 }
 
 // kill ends the daemon without a chance to finish anything.
-func (b *bench) kill() {
-	_ = b.process.Process.Kill()
-	<-b.ended
+func (d *daemon) kill() {
+	_ = d.process.Process.Kill()
+	<-d.ended
 }
 
 // get asks the daemon over HTTP.
@@ -192,6 +226,23 @@ func (b *bench) ping(name string) {
 	if err := b.Ping(b.t.Context(), b.id(name)); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// status asks the daemon for all there is to say about a server.
+func (b *bench) status(name string) (bus.ServerStatus, error) {
+	return b.Status(b.t.Context(), b.id(name))
+}
+
+// awaitReason waits until the daemon gives a reason for how it treats a server.
+func (b *bench) awaitReason(name string, reason policy.Reason) (s bus.ServerStatus) {
+	b.t.Helper()
+	eventually(b.t, fmt.Sprintf("%s is treated as %s", name, reason), func() (err error) {
+		if s, err = b.status(name); err == nil && s.Decision.Reason != string(reason) {
+			err = fmt.Errorf("it is %s: %s", s.Decision.Reason, s.Decision.Text)
+		}
+		return err
+	})
+	return s
 }
 
 // order publishes a command as "nats pub" does.

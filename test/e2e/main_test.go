@@ -48,32 +48,48 @@ func withCluster(run func() int) (code int, err error) {
 		return 0, fmt.Errorf("build idle-scaler: %w\n%s", err, out)
 	}
 
-	cluster := exec.Command("../../bin/cluster", "--dir", filepath.Join(dir, "cluster"), "--exit-with-stdin")
-	held, err := cluster.StdinPipe()
-	if err != nil {
+	var stop func()
+	if kubeconfig, stop, err = startCluster(filepath.Join(dir, "cluster")); err != nil {
 		return 0, err
 	}
-	out, err := cluster.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := cluster.Start(); err != nil {
-		return 0, fmt.Errorf("start the control plane: %w: build it by \"make cluster\"", err)
-	}
-	defer func() { _ = held.Close(); _ = cluster.Wait() }()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return 0, fmt.Errorf("the control plane did not start: %w", err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-
-	kubeconfig = strings.TrimPrefix(strings.TrimSpace(line), "KUBECONFIG=")
-	if admin, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err != nil {
-		return 0, err
-	}
-	admin.QPS = -1
-	if kube, err = kubernetes.NewForConfig(admin); err != nil {
+	defer stop()
+	if admin, kube, err = connectCluster(kubeconfig); err != nil {
 		return 0, err
 	}
 	return run(), nil
+}
+
+// startCluster starts a control plane with its state in dir, and returns the administrator's kubeconfig and what ends it.
+func startCluster(dir string) (kubeconfig string, stop func(), err error) {
+	cluster := exec.Command("../../bin/cluster", "--dir", dir, "--exit-with-stdin")
+	held, err := cluster.StdinPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	out, err := cluster.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := cluster.Start(); err != nil {
+		return "", nil, fmt.Errorf("start the control plane: %w: build it by \"make cluster\"", err)
+	}
+	stop = func() { _ = held.Close(); _ = cluster.Wait() }
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		stop()
+		return "", nil, fmt.Errorf("the control plane did not start: %w", err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	return strings.TrimPrefix(strings.TrimSpace(line), "KUBECONFIG="), stop, nil
+}
+
+// connectCluster returns an unlimited client of a kubeconfig.
+func connectCluster(kubeconfig string) (*rest.Config, *kubernetes.Clientset, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	config.QPS = -1
+	client, err := kubernetes.NewForConfig(config)
+	return config, client, err
 }

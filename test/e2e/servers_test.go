@@ -8,10 +8,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 )
 
-// newNamespace makes a namespace that goes with the test.
-func newNamespace(t *testing.T) string {
+// newNamespace makes a namespace that no other test has.
+func newNamespace(t *testing.T, kube *kubernetes.Clientset) string {
 	t.Helper()
 	ns, err := kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}, metav1.CreateOptions{})
 	if err != nil {
@@ -39,7 +40,7 @@ func (b *bench) deploy(name string, with ...func(*appsv1.Deployment)) *appsv1.De
 	for _, w := range with {
 		w(d)
 	}
-	d, err := kube.AppsV1().Deployments(b.namespace).Create(b.t.Context(), d, metav1.CreateOptions{})
+	d, err := b.kube.AppsV1().Deployments(b.namespace).Create(b.t.Context(), d, metav1.CreateOptions{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func podAnnotation(key, value string) func(*appsv1.Deployment) {
 // deployment reads a Deployment from the API server.
 func (b *bench) deployment(name string) *appsv1.Deployment {
 	b.t.Helper()
-	d, err := kube.AppsV1().Deployments(b.namespace).Get(b.t.Context(), name, metav1.GetOptions{})
+	d, err := b.kube.AppsV1().Deployments(b.namespace).Get(b.t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func (b *bench) mark(name, key string) string {
 // patch writes a Deployment as somebody else: a merge patch by a field manager.
 func (b *bench) patch(name, manager, patch string) {
 	b.t.Helper()
-	_, err := kube.AppsV1().Deployments(b.namespace).Patch(b.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: manager})
+	_, err := b.kube.AppsV1().Deployments(b.namespace).Patch(b.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: manager})
 	if err != nil {
 		b.t.Fatal(err)
 	}
