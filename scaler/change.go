@@ -147,17 +147,22 @@ func (t *term) tell(e Event) {
 }
 
 func (s *Scaler) logEvent(e Event) {
-	args := []any{"server", e.Server.String(), "from", e.From, "to", e.To, "cause", string(e.Cause)}
-	for _, a := range []struct{ key, value string }{{"actor", e.Actor}, {"command", e.Command}, {"reason", e.Reason}, {"text", e.Text}} {
+	args := []any{"server", e.Server.String()}
+	if e.Server != s.config.Self {
+		args = append(args, "from", e.From, "to", e.To)
+	}
+	for _, a := range []struct{ key, value string }{
+		{"cause", string(e.Cause)}, {"actor", e.Actor}, {"command", e.Command}, {"reason", e.Reason}, {"text", e.Text},
+	} {
 		if a.value != "" {
 			args = append(args, a.key, a.value)
 		}
 	}
 	if e.Idle > 0 {
-		args = append(args, "idle", e.Idle.Round(time.Second))
+		args = append(args, "idle", e.Idle.Round(time.Second).String()) // JSON would have nanoseconds
 	}
 	if e.Took > 0 {
-		args = append(args, "took", e.Took.Round(time.Millisecond))
+		args = append(args, "took", e.Took.Round(time.Millisecond).String())
 	}
 	s.logger.Info(string(e.Type), args...)
 }

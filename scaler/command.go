@@ -50,11 +50,23 @@ func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 	if err := s.checkValues(c); err != nil {
 		return nil, err
 	}
-	server, err := s.find(ctx, c.Server)
+	server, err := s.lookUp(ctx, c.Server)
 	if err != nil {
 		return nil, err
 	}
 	return server, checkRange(c, server)
+}
+
+// lookUp is find for those who hold no slot yet: whoever asks for servers that are not there must not flood the API server.
+func (s *Scaler) lookUp(ctx context.Context, id ID) (*Server, error) {
+	if server, ok := s.cache.Get(id); ok {
+		return server, nil
+	}
+	if !acquire(ctx, s.inFlight) {
+		return nil, fmt.Errorf("%w: too many requests to the API server are under way: try again in a moment", ErrUnsure)
+	}
+	defer release(s.inFlight)
+	return s.find(ctx, id)
 }
 
 func (s *Scaler) checkValues(c Command) error {

@@ -133,7 +133,8 @@ func TestCommandOfAClockBehind(t *testing.T) {
 	}, running(2))
 }
 
-// An older command that is delivered again after a newer one was applied does nothing.
+// An older command that is delivered again after a newer one was applied does nothing, and is not told to be rejected: it was applied
+// before, and its acknowledgement got lost.
 func TestOlderCommandIsSuperseded(t *testing.T) {
 	lead(t, func(w *world) {
 		start, stop := w.stamp(), w.stamp()
@@ -143,6 +144,9 @@ func TestOlderCommandIsSuperseded(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 		w.expectReplicas(0)
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
+			t.Errorf("told %v", got)
+		}
 	}, running(2))
 }
 

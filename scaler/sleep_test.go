@@ -95,6 +95,24 @@ func TestSleepIsDecidedAgain(t *testing.T) {
 	}, running(3))
 }
 
+// The proof that the log is silent is old news once there was no slot for the request, or the process stood still.
+func TestOldProofIsNotUsed(t *testing.T) {
+	lead(t, func(w *world) {
+		for range cap(w.inFlight) {
+			w.inFlight <- struct{}{}
+		}
+		time.AfterFunc(5*time.Second, func() { <-w.inFlight })
+		if s := w.sweep(); s.Slept != 0 {
+			t.Errorf("sweep said %+v", s)
+		}
+		for len(w.inFlight) > 0 {
+			<-w.inFlight
+		}
+		w.sweep()
+		w.expectReplicas(0)
+	}, running(3))
+}
+
 // A decision that could not be sent at once is not sent: the world it was made for may be gone.
 func TestOldDecisionIsNotSent(t *testing.T) {
 	lead(t, func(w *world) {

@@ -191,10 +191,11 @@ func (t *term) planTend(server *Server) (Change, error) {
 // sleep puts a server to sleep if that is the decision now, as seen with everything that the log held a moment ago. It tries
 // once: after a conflict somebody is at work on the Deployment, and the next sweep is soon enough.
 func (t *term) sleep(id ID) (Event, error) {
+	asked := t.s.now()
 	if err := t.s.log.Prove(t.ctx); err != nil {
 		return Event{}, nil // blind, which the log itself says in status, readiness and metrics
 	}
-	event, err := t.trySleep(id)
+	event, err := t.trySleep(id, asked)
 	switch {
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrUnknown), errors.Is(err, errNotLeader):
 		t.s.logger.Debug("gave up a sleep", "server", id.String(), "err", err)
@@ -206,7 +207,7 @@ func (t *term) sleep(id ID) (Event, error) {
 	return event, nil
 }
 
-func (t *term) trySleep(id ID) (Event, error) {
+func (t *term) trySleep(id ID, proven time.Time) (Event, error) {
 	s := t.s
 	if !acquire(t.ctx, s.inFlight) {
 		return Event{}, errNotLeader
@@ -217,6 +218,9 @@ func (t *term) trySleep(id ID) (Event, error) {
 		return Event{}, nil
 	}
 	now := s.now()
+	if age := now.Sub(proven); age > maxDecisionAge { // there was no slot, or this process stood still
+		return Event{}, fmt.Errorf("%w: the proof of silence is %s old", ErrConflict, age)
+	}
 	facts := s.facts(server, now)
 	d := s.config.Rules.Decide(&facts, now)
 	if d.Action != policy.Sleep {

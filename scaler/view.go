@@ -67,7 +67,7 @@ func compareIDs(a, b ID) int {
 
 // Status returns what there is to say about one server.
 func (s *Scaler) Status(ctx context.Context, id ID) (View, error) {
-	server, err := s.find(ctx, id)
+	server, err := s.lookUp(ctx, id)
 	if err != nil {
 		return View{}, err
 	}
