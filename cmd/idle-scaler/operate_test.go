@@ -61,22 +61,26 @@ func TestOperate(t *testing.T) {
 	}{
 		{
 			"told to end", time.Minute, nil,
-			[]string{"api", "sessions", "log", "cache"}, nil, time.Minute + 10*time.Second + 2*time.Second,
+			[]string{"api", "sessions", "log", "cache"},
+			nil, time.Minute + 10*time.Second + 2*time.Second,
 		},
 		{
 			"what takes orders fails", time.Hour,
 			func(d *diary) (_, taking []part) { return nil, []part{d.failing("election", time.Second, broken)} },
-			[]string{"election", "api", "sessions", "log", "cache"}, broken, time.Second + 10*time.Second + 2*time.Second,
+			[]string{"election", "api", "sessions", "log", "cache"},
+			broken, time.Second + 10*time.Second + 2*time.Second,
 		},
 		{
 			"what is needed fails", time.Hour,
 			func(d *diary) (needed, _ []part) { return []part{d.failing("health", time.Second, broken)}, nil },
-			[]string{"health", "api", "sessions", "log", "cache"}, broken, time.Second + 10*time.Second + 2*time.Second,
+			[]string{"health", "api", "sessions", "log", "cache"},
+			broken, time.Second + 10*time.Second + 2*time.Second,
 		},
 		{
 			"what is needed has nothing to do", time.Minute,
 			func(d *diary) (needed, _ []part) { return []part{d.failing("no health", 0, nil)}, nil },
-			[]string{"no health", "api", "sessions", "log", "cache"}, nil, time.Minute + 10*time.Second + 2*time.Second,
+			[]string{"no health", "api", "sessions", "log", "cache"},
+			nil, time.Minute + 10*time.Second + 2*time.Second,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -137,12 +137,18 @@ func TestWatchOutput(t *testing.T) {
 		event scaler.Event
 		want  string
 	}{
-		{event(scaler.Slept, func(e *scaler.Event) { e.From, e.Cause, e.Text = 2, "idle", "unused for 30m" }),
-			"12:00:00  slept     team-a/web  2 → 0  by idle: unused for 30m"},
-		{event(scaler.Woken, func(e *scaler.Event) { e.To, e.Cause, e.Actor, e.Reason = 1, "command", "ann", "demo" }),
-			"12:00:00  woken     team-a/web  0 → 1  by command of ann, because demo"},
-		{event(scaler.Ready, func(e *scaler.Event) { e.From, e.To, e.Cause, e.Took = 1, 1, "activity", 1234567890 }),
-			"12:00:00  ready     team-a/web  by activity, after 1.235s"},
+		{
+			event(scaler.Slept, func(e *scaler.Event) { e.From, e.Cause, e.Text = 2, "idle", "unused for 30m" }),
+			"12:00:00  slept     team-a/web  2 → 0  by idle: unused for 30m",
+		},
+		{
+			event(scaler.Woken, func(e *scaler.Event) { e.To, e.Cause, e.Actor, e.Reason = 1, "command", "ann", "demo" }),
+			"12:00:00  woken     team-a/web  0 → 1  by command of ann, because demo",
+		},
+		{
+			event(scaler.Ready, func(e *scaler.Event) { e.From, e.To, e.Cause, e.Took = 1, 1, "activity", 1234567890 }),
+			"12:00:00  ready     team-a/web  by activity, after 1.235s",
+		},
 		{event(scaler.Rejected, func(e *scaler.Event) { e.Text = "unknown verb" }), "12:00:00  rejected  team-a/web: unknown verb"},
 	} {
 		if got := sentence(test.event); got != test.want {
