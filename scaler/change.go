@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"time"
 )
 
@@ -33,6 +34,13 @@ func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 	return written, e, err
 }
 
+// noticeID names something that was noticed about this generation of the server, and said in these words.
+func noticeID(server *Server, kind EventType, text string) string {
+	hash := fnv.New64a()
+	hash.Write([]byte(text))
+	return fmt.Sprintf("%s-%d-%s-%x", server.UID, server.Generation, kind, hash.Sum64())
+}
+
 // eventID names the transition from this version of the server, of which there is at most one.
 func eventID(server *Server) string { return server.UID + "-" + server.Version }
 
@@ -42,20 +50,23 @@ func eventID(server *Server) string { return server.UID + "-" + server.Version }
 func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.s.config.RetryFor)
 	defer cancel()
+	defer context.AfterFunc(t.asked, cancel)()
 	read := t.s.find // from memory: a wake that meets no conflict reads nothing
 	tried := ""
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		server, event, err := t.attempt(ctx, id, read, &tried, plan)
 		switch {
-		case t.ctx.Err() != nil:
+		case err == nil:
+			return server, event, nil
+		case t.asked.Err() != nil || t.ctx.Err() != nil:
 			return nil, Event{}, errNotLeader
 		case errors.Is(err, ErrConflict), errors.Is(err, ErrUnsure), errors.Is(err, ErrNotSynced):
 		case errors.Is(err, ErrUnknown) && tried == "":
 			// Not there yet: its command may have come before it. One that vanished under our hands is not waited for.
 		default:
-			return server, event, err
+			return nil, Event{}, err
 		}
-		if !t.s.pause(ctx, id, pause, errors.Is(err, ErrUnknown)) && t.ctx.Err() == nil {
+		if !t.s.pause(ctx, id, pause, errors.Is(err, ErrUnknown)) && t.asked.Err() == nil && t.ctx.Err() == nil {
 			return nil, Event{}, fmt.Errorf("%w (tried for %s)", err, t.s.config.RetryFor)
 		}
 		read = t.s.fresh

@@ -52,7 +52,7 @@ func (s *Scaler) Reject(c Command, err error, finish func(Outcome)) {
 // execute applies a command, ends the pods if that is asked for, and tells. When the command was applied before, by this
 // process or by a former leader, what may be left is done.
 func (t *term) execute(c Command) (*Server, Event, error) {
-	if err := t.expired(c); err != nil {
+	if err := t.expired(c); err != nil && !t.applied(c) {
 		return nil, Event{}, err
 	}
 	if err := t.s.checkValues(c); err != nil {
@@ -76,6 +76,9 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 			t.tell(event)
 			return nil, Event{}, err
 		}
+		if now, ok := t.s.cache.Get(server.ID); ok {
+			server = now
+		}
 	}
 	t.tell(event)
 	return server, event, nil
@@ -91,6 +94,17 @@ func (t *term) expired(c Command) error {
 		return fmt.Errorf("%w: its deadline was %s: send it again if it is still wanted", ErrExpired, c.Deadline.UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// applied reports whether the command, or a newer one, was applied before: then it only comes again because its acknowledgement got
+// lost, and did not come too late.
+func (t *term) applied(c Command) bool {
+	server, ok := t.s.cache.Get(c.Server)
+	if !ok {
+		return false
+	}
+	done := server.Mark.Done.Stamp
+	return c.Stamp.Equal(done) || c.Stamp.OlderThan(done)
 }
 
 // plan says what a command writes. Each command is one write, also when the replicas stay: the write is what keeps it from

@@ -159,6 +159,21 @@ func TestCommandOfARecreatedStream(t *testing.T) {
 	}, running(2))
 }
 
+// An applied command that comes again long after, because its acknowledgement got lost, is not told to have expired.
+func TestAppliedCommandDoesNotExpire(t *testing.T) {
+	lead(t, func(w *world) {
+		stop := Command{Verb: Stop, Stamp: w.stamp()}
+		w.do(stop)
+		time.Sleep(time.Hour)
+		if o := w.do(stop); o == nil || o.Err != nil {
+			t.Errorf("outcome %+v", o)
+		}
+		if got := w.bus.types(); slices.Contains(got, Expired) {
+			t.Errorf("told %v", got)
+		}
+	}, running(2))
+}
+
 // Commands meet a rival writer on fresh facts, until they are through.
 func TestCommandRetriesAfterConflict(t *testing.T) {
 	lead(t, func(w *world) {
@@ -333,7 +348,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 		},
 		{
 			"it can't be scheduled", func(w *world) { w.pods.diagnoses <- Diagnosis{"Unschedulable", "no memory", false} },
-			ErrNotInTime, "it goes on starting", time.Minute,
+			ErrNotInTime, "(Unschedulable: no memory): it goes on starting", time.Minute,
 			[]EventType{Woken, Progress},
 		},
 		{

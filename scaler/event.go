@@ -10,17 +10,18 @@ type EventType string
 
 // The types of events.
 const (
-	Slept     EventType = "slept"     // some → 0
-	Woken     EventType = "woken"     // 0 → some
-	Scaled    EventType = "scaled"    // some → another number
-	Unchanged EventType = "unchanged" // a command was applied and the replicas stay
-	Progress  EventType = "progress"  // a server that was woken is not ready yet; Text says why
-	Ready     EventType = "ready"     // a server that was woken has its first ready replica
-	Failed    EventType = "failed"    // a server that was woken will not get ready; Text says why
-	Rejected  EventType = "rejected"  // a command was not applied
-	Expired   EventType = "expired"   // a command came too late to be applied
-	Blinded   EventType = "blinded"   // of the daemon itself: silence proves nothing, so nothing sleeps; Text says why
-	Sighted   EventType = "sighted"   // of the daemon itself: silence proves something again
+	Slept      EventType = "slept"      // some → 0
+	Woken      EventType = "woken"      // 0 → some
+	Scaled     EventType = "scaled"     // some → another number
+	Unchanged  EventType = "unchanged"  // a command was applied and the replicas stay
+	Progress   EventType = "progress"   // a server that was woken is not ready yet; Text says why
+	Ready      EventType = "ready"      // a server that was woken has its first ready replica
+	Failed     EventType = "failed"     // a server that was woken will not get ready; Text says why
+	Rejected   EventType = "rejected"   // a command was not applied
+	Expired    EventType = "expired"    // a command came too late to be applied
+	Unreadable EventType = "unreadable" // its annotations can't be read, so it is left as it is; Text says why
+	Blinded    EventType = "blinded"    // of the daemon itself: silence proves nothing, so nothing sleeps; Text says why
+	Sighted    EventType = "sighted"    // of the daemon itself: silence proves something again
 )
 
 // Cause is what made it happen.

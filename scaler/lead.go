@@ -12,8 +12,9 @@ import (
 // term is one unbroken time of leadership.
 type term struct {
 	s     *Scaler
-	ctx   context.Context
-	leads func() bool // whether the lease was renewed in time, as of now
+	asked context.Context // done when the term is to end: what has not been written by then is left to the next leader
+	ctx   context.Context // done when nothing may be done any more
+	leads func() bool     // whether the lease was renewed in time, as of now
 	lanes lanes
 	after sync.WaitGroup // what goes on beside the lanes: waits and wakes
 
@@ -29,7 +30,7 @@ type term struct {
 func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func() bool) {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
-	t := &term{s: s, ctx: work, leads: leads, considered: make(map[ID]bool), wakes: make(map[ID]*wake)}
+	t := &term{s: s, asked: ctx, ctx: work, leads: leads, considered: make(map[ID]bool), wakes: make(map[ID]*wake)}
 	s.setTerm(t)
 	t.catchUp()
 	t.sweepOn(ctx, schedule)

@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,21 @@ func TestEndFinishesWhatWasBegun(t *testing.T) {
 		}
 		w.begin(func() bool { return true })
 	}, running(2))
+}
+
+// What can't be done yet does not hold up the end: it is left to the next leader.
+func TestEndLeavesWhatHasToWait(t *testing.T) {
+	lead(t, func(w *world) {
+		finished := 0
+		w.Submit(w.t.Context(), Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "nobody"}, Stamp: w.stamp()}, func(Outcome) { finished++ })
+		synctest.Wait()
+		began := time.Now()
+		w.end()
+		if took := time.Since(began); took > 0 || finished != 0 {
+			t.Errorf("ended after %s, %d finished", took, finished)
+		}
+		w.begin(func() bool { return true })
+	})
 }
 
 // An event whose publication the former leader did not live to see is on the Deployment, and published by the next.
@@ -108,6 +124,21 @@ func TestBlindnessIsTold(t *testing.T) {
 			t.Errorf("told %+v", told)
 		}
 	})
+}
+
+// Settings that can't be read are told, once for each mistake.
+func TestUnreadableSettingsAreTold(t *testing.T) {
+	lead(t, func(w *world) {
+		time.Sleep(3 * time.Hour)
+		s := *w.alpha()
+		s.Bad = errors.New("paused: neither")
+		w.cluster.put(s)
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Unreadable, Unreadable}) || !strings.Contains(w.bus.kept[1].Text, "paused: neither") {
+			t.Errorf("told %v", w.bus.kept)
+		}
+	}, func() *Server { s := running(2)(); s.Bad = errors.New("idle-after: eh?"); return s })
 }
 
 // The sweep runs on the schedule, and a server is found asleep after the first that comes when it was idle.

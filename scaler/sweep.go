@@ -16,12 +16,14 @@ type Sweep struct {
 	Slept     int
 	Woken     int
 	Took      time.Duration
+
+	Unreadable []*Server // whose settings can't be read
 }
 
 // sweepOn sweeps when the schedule says so, until ctx is done. A sweep that is still going on when the next is due makes that one late.
 func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
 	s := t.s
-	var told blindness
+	var told notices
 	for {
 		now := s.now()
 		next := schedule.Next(now)
@@ -38,7 +40,8 @@ func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
 			s.logger.Error("sweep met errors, the servers concerned are looked at again in the next", "err", err)
 		}
 		s.meter.Swept(sweep)
-		t.tellSight(&told)
+		told.tellSight(t)
+		told.tellUnreadable(t, sweep.Unreadable)
 		s.logger.Debug("swept", "slept", sweep.Slept, "woken", sweep.Woken, "took", sweep.Took)
 	}
 }
@@ -62,6 +65,9 @@ func (t *term) sweep(ctx context.Context) (Sweep, error) {
 		facts := s.facts(server, began)
 		d := s.config.Rules.Decide(&facts, began)
 		sweep.Decisions[d.Reason]++
+		if server.Bad != nil {
+			sweep.Unreadable = append(sweep.Unreadable, server)
+		}
 		if d.Action == policy.Wake || server.wokenByOthers() {
 			toWake = append(toWake, server.ID)
 		} else if d.Action == policy.Sleep {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"idle-scaler/policy"
@@ -13,7 +14,7 @@ import (
 type wake struct {
 	stop   context.CancelFunc
 	failed chan struct{} // closed when it is known that waiting does not help
-	why    string        // why, valid once failed is closed
+	why    atomic.Value  // of string: why it is not ready, as far as is known
 }
 
 // follow follows a server that was just woken on its way to ready. Began is when it was woken.
@@ -25,6 +26,7 @@ func (t *term) follow(server *Server, began time.Time) *wake {
 	}
 	ctx, stop := context.WithDeadline(t.ctx, began.Add(t.s.config.Rules.StartDeadline))
 	w := &wake{stop: stop, failed: make(chan struct{})}
+	w.why.Store("")
 	t.wakes[server.ID] = w
 	t.beside(server.ID, func() {
 		defer stop()
@@ -61,13 +63,13 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 
 	event := func(kind EventType, text string) Event {
 		return Event{
-			ID: fmt.Sprintf("%s-%d-%s-%s", server.UID, server.Generation, kind, text), Type: kind, Server: server.ID, At: s.now(),
+			ID: noticeID(server, kind, text), Type: kind, Server: server.ID, At: s.now(),
 			From: server.Replicas, To: server.Replicas, Cause: server.Mark.Last.Cause,
 			Actor: server.Mark.Last.Actor, Command: server.Mark.Last.Command, Text: text, Took: s.now().Sub(began),
 		}
 	}
 	fail := func(text string) {
-		w.why = text
+		w.why.Store(text)
 		close(w.failed)
 		if !told {
 			t.run(server.ID, func() { t.recordFailure(server, event(Failed, text)) })
@@ -105,6 +107,7 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 				fail(text)
 				return
 			}
+			w.why.Store(text)
 			if !told {
 				t.tell(event(Progress, text))
 			}
@@ -179,9 +182,13 @@ func (t *term) await(session context.Context, server *Server, c Command) (*Serve
 	case err == nil:
 		return now, nil
 	case ctx.Err() == nil:
-		return now, fmt.Errorf("%w: %s will not get ready: %s", ErrFailed, server.ID, w.why)
+		return now, fmt.Errorf("%w: %s will not get ready: %s", ErrFailed, server.ID, w.why.Load())
 	}
-	return now, fmt.Errorf("%w: %s is not ready after %s: it goes on starting; ask for its status, or wait longer", ErrNotInTime, server.ID, c.Wait)
+	because := ""
+	if why := w.why.Load().(string); why != "" {
+		because = " (" + why + ")"
+	}
+	return now, fmt.Errorf("%w: %s is not ready after %s%s: it goes on starting; ask for its status, or wait longer", ErrNotInTime, server.ID, c.Wait, because)
 }
 
 // watch returns the server as soon as it is as wanted. Errors: ErrUnknown when it is gone, or that of ctx, with the server as it is then.

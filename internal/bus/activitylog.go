@@ -56,14 +56,6 @@ type ActivityLog struct {
 	blindness string // why the log can't be heard, as last logged
 }
 
-// Counts are what an ActivityLog has seen, for metrics.
-type Counts struct {
-	Pings, Leases, Malformed uint64
-	Skew                     time.Duration // how far the log's clock is behind ours
-	Replayed                 bool          // everything was read once
-	Blind                    string        // why the log can't be heard now, empty when it can
-}
-
 // NewActivityLog returns an ActivityLog that reads once Run is called.
 func NewActivityLog(nc *nats.Conn, config ActivityLogConfig) (*ActivityLog, error) {
 	js, err := jetstream.New(nc)
@@ -252,52 +244,4 @@ func (l *ActivityLog) record(ctx context.Context, info *jetstream.StreamInfo, lo
 	_, err := l.js.UpdateStream(ctx, config)
 	l.config.Logger.Warn("a log has lost messages: no server is put to sleep before it has been listened to for its idle-after",
 		"stream", config.Name, "what", lost, "recorded", err == nil, "err", err)
-}
-
-// ping takes a message of the activity stream.
-func (l *ActivityLog) ping(m *nats.Msg, p place) {
-	id, err := l.config.Subjects.ParseActivity(m.Subject)
-	if err != nil {
-		l.complain(m, err)
-		return
-	}
-	l.config.Tracker.Ping(id, p.stamp())
-	l.pinged.Add(1)
-	l.config.OnActivity(id)
-}
-
-// lease takes a message of the lease stream.
-func (l *ActivityLog) lease(m *nats.Msg, p place) {
-	holder, id, err := l.config.Subjects.ParseLease(m.Subject)
-	if err != nil {
-		l.complain(m, err)
-		return
-	}
-	ttl, err := readTTL(m.Data)
-	if err != nil {
-		l.complain(m, err)
-		return
-	}
-	l.config.Tracker.Lease(id, holder, p.at, ttl)
-	l.leased.Add(1)
-	l.config.OnActivity(id)
-}
-
-// complain counts a message that makes no sense, and logs one in a minute: nobody can be told, and there may be many.
-func (l *ActivityLog) complain(m *nats.Msg, err error) {
-	l.malformed.Add(1)
-	now, last := time.Now().UnixNano(), l.complaint.Load()
-	if now-last > int64(time.Minute) && l.complaint.CompareAndSwap(last, now) {
-		l.config.Logger.Warn("ignored a message about activity", "subject", shorten(m.Subject), "err", err)
-	}
-}
-
-// Counts returns what was seen so far.
-func (l *ActivityLog) Counts() Counts {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return Counts{
-		Pings: l.pinged.Load(), Leases: l.leased.Load(), Malformed: l.malformed.Load(),
-		Skew: l.skew, Replayed: l.replayed, Blind: l.blindness,
-	}
 }

@@ -66,7 +66,8 @@ func (o StreamOptions) leases() jetstream.StreamConfig {
 }
 
 // log is a stream that keeps the last message of each subject. When it is full a new subject is refused and a known one goes
-// on; the other way round, with DiscardOld, pings to many servers would make the log forget one, which would look idle.
+// on (on a NATS cluster it is refused too, see reader.usable); the other way round, with DiscardOld, pings to many servers would make
+// the log forget one, which would look idle.
 func (o StreamOptions) log(name, subjects, description string, age time.Duration) jetstream.StreamConfig {
 	c := o.base(name, subjects, description)
 	c.MaxMsgsPerSubject, c.MaxMsgs, c.Discard, c.MaxAge = 1, maxSubjects, jetstream.DiscardNew, age
@@ -154,7 +155,12 @@ func explain(err error) error {
 // the acknowledgement that it has stored it, before the daemon can.
 func refuseForeign(ctx context.Context, js jetstream.JetStream, subject string) error {
 	for _, name := range named(ctx, js, subject) {
-		if stream, err := js.Stream(ctx, name); err == nil && !stream.CachedInfo().Config.NoAck {
+		stream, err := js.Stream(ctx, name)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound): // deleted since
+		case err != nil:
+			return fmt.Errorf("look at stream %s, which takes what is sent to %s: %w", name, subject, err)
+		case !stream.CachedInfo().Config.NoAck:
 			return fmt.Errorf("stream %s takes what is sent to %s, and its acknowledgements would be taken for the daemon's answers: "+
 				"take that subject out of the stream, make it no_ack, or choose another subject prefix", name, subject)
 		}

@@ -91,7 +91,7 @@ func (r *Recorder) event(server *scaler.Server, e scaler.Event) *eventsv1.Event 
 	hash.Write([]byte(e.ID))
 	kind := corev1.EventTypeNormal
 	switch e.Type {
-	case scaler.Failed, scaler.Rejected, scaler.Expired:
+	case scaler.Failed, scaler.Rejected, scaler.Expired, scaler.Unreadable:
 		kind = corev1.EventTypeWarning
 	}
 	id := e.Server
