@@ -76,8 +76,11 @@ const strays = "strays"
 
 func (a *API) endpoints() []endpoint {
 	write := func(verb scaler.Verb, payload string) endpoint {
-		return endpoint{string(verb), string(verb) + ".*.>", micro.DefaultQueueGroup, map[string]string{"payload": payload},
-			func(ctx context.Context, r micro.Request) error { return a.write(ctx, r) }}
+		return endpoint{
+			string(verb), string(verb) + ".*.>", micro.DefaultQueueGroup,
+			map[string]string{"payload": payload},
+			func(ctx context.Context, r micro.Request) error { return a.write(ctx, r) },
+		}
 	}
 	return []endpoint{
 		{"list", "list", micro.DefaultQueueGroup, map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list},

@@ -376,8 +376,10 @@ func TestStatusOnTheWire(t *testing.T) {
 			Conditions: []scaler.Condition{{Type: "Available", Status: "True", Reason: "R", Message: "m", Since: at}},
 			Settings:   policy.Settings{IdleAfter: 30 * time.Minute, WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true},
 			Bad:        errors.New("idle-after: what?"),
-			Mark: scaler.Mark{Restore: 2, Because: policy.BecauseIdle, Asleep: at, Failed: "no image", Done: scaler.Done{Stamp: activity.Stamp{Sequence: 7}, ID: "x"},
-				Last: scaler.Event{ID: "e", Type: scaler.Slept, From: 2, At: at, Cause: scaler.CauseIdle, Text: "unused"}},
+			Mark: scaler.Mark{
+				Restore: 2, Because: policy.BecauseIdle, Asleep: at, Failed: "no image", Done: scaler.Done{Stamp: activity.Stamp{Sequence: 7}, ID: "x"},
+				Last: scaler.Event{ID: "e", Type: scaler.Slept, From: 2, At: at, Cause: scaler.CauseIdle, Text: "unused"},
+			},
 		},
 		Status: scaler.StatusScaling, Why: "why",
 		Facts:     policy.Facts{Use: activity.Use{LastAt: at}},

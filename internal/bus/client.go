@@ -204,7 +204,7 @@ func (c *Client) Watch(ctx context.Context, namespace string, handle func(scaler
 	if err != nil {
 		return fmt.Errorf("watch events: %w", err)
 	}
-	defer sub.Unsubscribe()
+	defer func() { _ = sub.Unsubscribe() }() // it fails only when the connection is closed
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if ctx.Err() != nil {

@@ -73,9 +73,11 @@ type serverLog struct {
 func (l serverLog) Noticef(format string, v ...any) {
 	l.logger.Debug("nats: " + fmt.Sprintf(format, v...))
 }
+
 func (l serverLog) Warnf(format string, v ...any) {
 	l.logger.Warn("nats: " + fmt.Sprintf(format, v...))
 }
+
 func (l serverLog) Errorf(format string, v ...any) {
 	l.logger.Error("nats: " + fmt.Sprintf(format, v...))
 }

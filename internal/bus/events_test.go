@@ -70,8 +70,11 @@ func TestKnownEvents(t *testing.T) {
 		t.Errorf("of an empty stream: got %v %v", known, err)
 	}
 	for _, e := range []scaler.Event{
-		{ID: "a-1", Type: scaler.Slept, Server: web}, {ID: "a-2", Type: scaler.Woken, Server: web}, {ID: "a-3", Type: scaler.Slept, Server: web},
-		{ID: "b-1", Type: scaler.Slept, Server: files}, {ID: "c-1", Type: scaler.Rejected, Text: "of nobody"},
+		{ID: "a-1", Type: scaler.Slept, Server: web},
+		{ID: "a-2", Type: scaler.Woken, Server: web},
+		{ID: "a-3", Type: scaler.Slept, Server: web},
+		{ID: "b-1", Type: scaler.Slept, Server: files},
+		{ID: "c-1", Type: scaler.Rejected, Text: "of nobody"},
 		{ID: "d\nfailed: ä ", Type: scaler.Failed, Server: files},
 	} {
 		check(t, events.Publish(ctx, e))

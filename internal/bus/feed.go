@@ -43,7 +43,8 @@ var (
 
 // openFeed makes a consumer and hands its messages to handle, which must not block, until ctx is done or close is called.
 func openFeed(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig,
-	heartbeat time.Duration, handle func(*nats.Msg, place)) (*feed, error) {
+	heartbeat time.Duration, handle func(*nats.Msg, place),
+) (*feed, error) {
 	f := &feed{nc: nc, consumer: "idle-scaler-" + nuid.Next(), heartbeat: heartbeat, handle: handle, next: 1, done: make(chan struct{})}
 	status := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED) // before anything else, to miss nothing
 	if !nc.IsConnected() {

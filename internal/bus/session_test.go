@@ -86,8 +86,10 @@ func TestCommandIsHandedOn(t *testing.T) {
 		t.Errorf("got %v, want %d %v", got.Stamp, sequence, stored.Time)
 	}
 	got.Stamp = scaler.Command{}.Stamp
-	want := scaler.Command{Verb: scaler.Scale, Server: files, Replicas: 3, ID: "7", Actor: "ann", Reason: "tea",
-		Deadline: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC)}
+	want := scaler.Command{
+		Verb: scaler.Scale, Server: files, Replicas: 3, ID: "7", Actor: "ann", Reason: "tea",
+		Deadline: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC),
+	}
 	if got.Command != want || got.err != nil {
 		t.Errorf("got %+v %v, want %+v", got.Command, got.err, want)
 	}

@@ -128,8 +128,10 @@ func podStatus(pod *v1.Pod, attempt int, ip string, now metav1.Time) v1.PodStatu
 		if yes {
 			return v1.PodCondition{Type: kind, Status: v1.ConditionTrue, LastTransitionTime: now}
 		}
-		return v1.PodCondition{Type: kind, Status: v1.ConditionFalse, LastTransitionTime: now, Reason: "ContainersNotReady",
-			Message: fmt.Sprintf("containers with unready status: [%s]", strings.Join(unready, " "))}
+		return v1.PodCondition{
+			Type: kind, Status: v1.ConditionFalse, LastTransitionTime: now, Reason: "ContainersNotReady",
+			Message: fmt.Sprintf("containers with unready status: [%s]", strings.Join(unready, " ")),
+		}
 	}
 	ready := len(unready) == 0
 	status.Conditions = []v1.PodCondition{

@@ -278,16 +278,16 @@ func server(namespace, name string) (*appsv1.Deployment, *corev1.Service) {
 	labels := map[string]string{"app": name}
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{"app": name, "app.kubernetes.io/component": "mcp-server"}}
 	return &appsv1.Deployment{
-			ObjectMeta: meta,
-			Spec: appsv1.DeploymentSpec{
-				Selector: &metav1.LabelSelector{MatchLabels: labels},
-				Template: corev1.PodTemplateSpec{
-					ObjectMeta: metav1.ObjectMeta{Labels: labels},
-					Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "mcp", Image: "example.com/mcp/" + name}}},
-				},
+		ObjectMeta: meta,
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "mcp", Image: "example.com/mcp/" + name}}},
 			},
-		}, &corev1.Service{
-			ObjectMeta: meta,
-			Spec:       corev1.ServiceSpec{Selector: labels, Ports: []corev1.ServicePort{{Name: "http", Port: 8080}}},
-		}
+		},
+	}, &corev1.Service{
+		ObjectMeta: meta,
+		Spec:       corev1.ServiceSpec{Selector: labels, Ports: []corev1.ServicePort{{Name: "http", Port: 8080}}},
+	}
 }
