@@ -50,7 +50,7 @@ unit: build cluster ## unit and integration tests
 	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '/test/')
 
 e2e: build cluster ## the daemon as its users meet it
-	$(GO) test -race -shuffle=on -timeout 20m -parallel 8 ./test/e2e/... # they mostly wait
+	$(GO) test -race -shuffle=on -timeout 20m -parallel 6 ./test/e2e/... # they mostly wait
 
 test-cluster: cluster ## the tests of the control plane that the other tests trust
 	$(CLUSTER) $(GO) test -count=1 $(CLUSTER_FLAGS) ./...

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"time"
 )
 
@@ -53,7 +54,7 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 	defer context.AfterFunc(t.asked, cancel)()
 	read := t.s.find // from memory: a wake that meets no conflict reads nothing
 	tried := ""
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
 		server, event, err := t.attempt(ctx, id, read, &tried, plan)
 		switch {
 		case err == nil:
@@ -66,7 +67,11 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 		default:
 			return nil, Event{}, err
 		}
-		if !t.s.pause(ctx, id, pause, errors.Is(err, ErrUnknown)) && t.asked.Err() == nil && t.ctx.Err() == nil {
+		if errors.Is(err, ErrConflict) {
+			pause = min(pause, 200*time.Millisecond) // the API server is there: the next attempt may be between two of the rival's writes
+		}
+		pause = min(pause, 2*time.Second)
+		if !t.s.pause(ctx, id, pause/2+rand.N(pause/2), errors.Is(err, ErrUnknown)) && t.asked.Err() == nil && t.ctx.Err() == nil {
 			return nil, Event{}, fmt.Errorf("%w (tried for %s)", err, t.s.config.RetryFor)
 		}
 		read = t.s.fresh

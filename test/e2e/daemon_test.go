@@ -33,9 +33,9 @@ type bench struct {
 	t         *testing.T
 	namespace string
 	cluster
-	nats      *server.Server
-	options   *server.Options // of the NATS server, which keeps its port and its store over a restart
-	nc        *nats.Conn
+	nats    *server.Server
+	options *server.Options // of the NATS server, which keeps its port and its store over a restart
+	nc      *nats.Conn
 	*bus.Client
 	*daemon // the last one that was started
 }
