@@ -306,7 +306,7 @@ func TestStaleRefusalFailsNoWake(t *testing.T) {
 		}
 	}, func() *Server {
 		s := asleep(policy.BecauseIdle)()
-		s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota", At: time.Now().Add(-time.Hour)}
+		s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota"}
 		return s
 	})
 }
@@ -354,7 +354,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 		{
 			"a quota", func(w *world) {
 				s := *w.alpha()
-				s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota", At: time.Now()}
+				s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota"}
 				w.cluster.put(s)
 			}, ErrFailed, "exceeded quota", 3 * time.Second,
 			[]EventType{Woken, Failed},
@@ -362,7 +362,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 		{
 			"a quota lets some of its pods in", func(w *world) {
 				s := *w.alpha()
-				s.Total, s.Refused = 1, &Refusal{Reason: "FailedCreate", Message: "exceeded quota", At: time.Now()}
+				s.Total, s.Refused = 1, &Refusal{Reason: "FailedCreate", Message: "exceeded quota"}
 				w.cluster.put(s)
 			}, ErrNotInTime, "it goes on starting", time.Minute,
 			[]EventType{Woken},

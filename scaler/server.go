@@ -47,10 +47,7 @@ type Condition struct {
 }
 
 // Refusal is the cluster's word that it makes no pods: a quota, an admission webhook.
-type Refusal struct {
-	Reason, Message string
-	At              time.Time // to the second
-}
+type Refusal struct{ Reason, Message string }
 
 // RollingOut reports whether a new version is being brought in, or the counts are not yet those of what is wanted.
 func (s *Server) RollingOut() bool {

@@ -75,7 +75,7 @@ func observe(s *scaler.Server, c appsv1.DeploymentCondition) {
 	case c.Type == appsv1.DeploymentProgressing && no && c.Reason == "ProgressDeadlineExceeded":
 		s.Stalled = true
 	case c.Type == appsv1.DeploymentReplicaFailure && yes:
-		s.Refused = &scaler.Refusal{Reason: c.Reason, Message: c.Message, At: c.LastUpdateTime.Time}
+		s.Refused = &scaler.Refusal{Reason: c.Reason, Message: c.Message}
 	}
 }
 

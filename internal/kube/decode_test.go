@@ -71,7 +71,7 @@ func TestDecode(t *testing.T) {
 			{Type: "Progressing", Status: "False", Reason: "ProgressDeadlineExceeded", Message: "late", Since: at("2026-03-01T11:00:00Z")},
 			{Type: "ReplicaFailure", Status: "True", Reason: "FailedCreate", Message: "exceeded quota", Since: at("2026-03-01T11:00:00Z")},
 		},
-		Refused:  &scaler.Refusal{Reason: "FailedCreate", Message: "exceeded quota", At: at("2026-03-01T11:30:00Z")},
+		Refused:  &scaler.Refusal{Reason: "FailedCreate", Message: "exceeded quota"},
 		Settings: settings,
 	}
 	want.Mark.Seen.Sequence, want.Mark.Seen.Time = 41, at("2026-03-01T12:00:00Z").UTC()
