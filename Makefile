@@ -42,7 +42,7 @@ run: ## the daemon against your kubeconfig's cluster: make run ARGS='--nats nats
 	$(GO) run -ldflags '$(LDFLAGS)' ./cmd/idle-scaler run $(ARGS)
 
 demo: build cluster ## the whole story on this machine: control plane, NATS and daemon; nothing to install
-	$(GO) run ./test/demo $(ARGS)
+	@$(GO) build -o bin/demo ./test/demo && exec bin/demo $(ARGS) # not by go run, which says at Ctrl-C that the demo has failed
 
 test: unit e2e test-cluster ## every test, on the real API server and the real NATS server
 

@@ -127,7 +127,7 @@ func printStatus(out io.Writer, s bus.ServerStatus, now time.Time) {
 		line("last change", "%s %s by %s (%d → %d)", last.Type, ago(last.At, now), by, last.From, last.To)
 	}
 	if s.Marks.Restore > 0 {
-		line("wakes with", "%d replicas", s.Marks.Restore)
+		line("replicas", "%d when it wakes", s.Marks.Restore)
 	}
 	line("settings", "idle-after %s, wake-replicas %d, max-replicas %d, wake-on-activity %t, paused %t",
 		s.Settings.IdleAfter, s.Settings.WakeReplicas, s.Settings.MaxReplicas, s.Settings.WakeOnActivity, s.Settings.Paused)

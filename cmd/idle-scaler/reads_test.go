@@ -103,7 +103,7 @@ team-a/web: running, 2 of 2 ready
 team-a/web: stopped, 0 of 0 ready
   decision     stays at zero: a command stopped it
   last change  slept 1h0m ago by command of ann (2 → 0)
-  wakes with   2 replicas
+  replicas     2 when it wakes
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
 `},
 		{"failed and misconfigured", bus.ServerStatus{
