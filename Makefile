@@ -20,7 +20,7 @@ COUNT := { n=0; while read -r line; do \
 	done; }
 
 .DEFAULT_GOAL := help
-.PHONY: help build cluster run demo test unit e2e test-cluster check fmt bench image clean
+.PHONY: help build cluster run demo test unit e2e test-cluster check chaos fmt bench image clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -66,6 +66,9 @@ check: cluster ## format, vet, staticcheck, golangci-lint and tidy modules; chan
 
 fmt: ## format all Go files
 	$(TOOL) gofumpt -w .
+
+chaos: build cluster ## kill, freeze and cut off everything at random: make chaos SEED=7 DURATION=2m SERVERS=150
+	$(GO) test ./test/chaos -v -timeout 90m -run TestChaos -chaos.seed=$(or $(SEED),0) -chaos.duration=$(or $(DURATION),2m) -chaos.servers=$(or $(SERVERS),150)
 
 bench: build cluster ## benchmarks, with the numbers that design promises as ratios: make bench BENCH=Sweep
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m ./...

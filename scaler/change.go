@@ -31,6 +31,9 @@ func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 	if t.ctx.Err() != nil || !t.leads() {
 		return nil, e, errNotLeader
 	}
+	if !t.isTold(server.Mark.Last) {
+		return nil, e, fmt.Errorf("%w: the event of its last change would be overwritten before it is told", ErrConflict)
+	}
 	written, err := t.s.cluster.Write(t.ctx, server, c.Replicas, c.Mark)
 	return written, e, err
 }
@@ -55,6 +58,7 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 	read := t.s.find // from memory: a wake that meets no conflict reads nothing
 	tried := ""
 	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		t.tellLast(id)
 		server, event, err := t.attempt(ctx, id, read, &tried, plan)
 		switch {
 		case err == nil:
@@ -62,6 +66,8 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 		case t.asked.Err() != nil || t.ctx.Err() != nil:
 			return nil, Event{}, errNotLeader
 		case errors.Is(err, ErrConflict), errors.Is(err, ErrUnsure), errors.Is(err, ErrNotSynced):
+		case errors.Is(err, errNotLeader):
+			// The lease is late: it is renewed in a moment, or the term ends. To give up would let newer commands overtake this one.
 		case errors.Is(err, ErrUnknown) && tried == "":
 			// Not there yet: its command may have come before it. One that vanished under our hands is not waited for.
 		default:
@@ -146,11 +152,18 @@ func (s *Scaler) pause(ctx context.Context, id ID, pause time.Duration, absent b
 // tell publishes what happened, until the stream has it or the term ends; the next leader publishes it then.
 func (t *term) tell(e Event) {
 	s := t.s
+	if t.isTold(e) {
+		return
+	}
 	s.meter.Event(e)
 	s.logEvent(e)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := s.events.Publish(t.ctx, e)
-		if err == nil || t.ctx.Err() != nil {
+		if err == nil {
+			t.markTold(e)
+			return
+		}
+		if t.ctx.Err() != nil {
 			return
 		}
 		s.logger.Warn("cannot publish an event, trying again", "server", e.Server.String(), "type", string(e.Type), "err", err)
@@ -160,6 +173,36 @@ func (t *term) tell(e Event) {
 			return
 		}
 	}
+}
+
+// tellLast tells the last change of a server unless that was done. It may be one of a former leader, or one of ours to which no
+// answer came; and the next change overwrites it.
+func (t *term) tellLast(id ID) {
+	if server, ok := t.s.cache.Get(id); ok && !t.isTold(server.Mark.Last) {
+		t.tell(server.Mark.Last)
+	}
+}
+
+func (t *term) isTold(last Event) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return last.ID == "" || t.told[last.Server] == last.ID
+}
+
+func (t *term) markTold(e Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch e.Type {
+	case Slept, Woken, Scaled, Unchanged, Failed:
+		t.told[e.Server] = e.ID
+	}
+}
+
+// forget drops what is kept about a server that is gone.
+func (t *term) forget(id ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.told, id)
 }
 
 func (s *Scaler) logEvent(e Event) {

@@ -19,9 +19,10 @@ type term struct {
 	after sync.WaitGroup // what goes on beside the lanes: waits and wakes
 
 	mu         sync.Mutex
-	ended      bool         // nothing new is begun
-	considered map[ID]bool  // servers whose lane already holds a consideration
-	wakes      map[ID]*wake // servers that were woken and are not ready yet
+	ended      bool          // nothing new is begun
+	considered map[ID]bool   // servers whose lane already holds a consideration
+	wakes      map[ID]*wake  // servers that were woken and are not ready yet
+	told       map[ID]string // the last change of each server of which the stream is known to have the event
 }
 
 // Lead is one term of leadership: until ctx is done it sweeps on the schedule, considers servers and applies commands. Leads
@@ -30,7 +31,7 @@ type term struct {
 func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func() bool) {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
-	t := &term{s: s, asked: ctx, ctx: work, leads: leads, considered: make(map[ID]bool), wakes: make(map[ID]*wake)}
+	t := &term{s: s, asked: ctx, ctx: work, leads: leads, considered: make(map[ID]bool), wakes: make(map[ID]*wake), told: make(map[ID]string)}
 	s.setTerm(t)
 	t.catchUp()
 	t.sweepOn(ctx, schedule)
@@ -109,8 +110,10 @@ func (t *term) catchUp() {
 	now := s.now()
 	for server := range s.cache.All {
 		last := server.Mark.Last
-		if last.ID != "" && !known[last.ID] && now.Sub(last.At) < eventsKept {
-			t.run(server.ID, func() { t.tell(last) })
+		if known[last.ID] || now.Sub(last.At) >= eventsKept {
+			t.markTold(last)
+		} else {
+			t.run(server.ID, func() { t.tellLast(server.ID) })
 		}
 		if server.Replicas > 0 && server.Ready == 0 && now.Before(server.Mark.Awake.Add(s.config.Rules.StartDeadline)) {
 			t.follow(server, server.Mark.Awake)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,5 +149,61 @@ func TestSweepsOnSchedule(t *testing.T) {
 		w.expectReplicas(2)
 		time.Sleep(2 * time.Minute)
 		w.expectReplicas(0)
+	}, running(2))
+}
+
+// A leader whose lease is late for a moment writes nothing meanwhile, and then what it was told meanwhile: a command that it dropped would
+// come again after newer ones.
+func TestLateLeaseDropsNoCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, running(2))
+		var late atomic.Bool
+		w.begin(func() bool { return !late.Load() })
+		late.Store(true)
+		finished := 0
+		for _, verb := range []Verb{Stop, Start} {
+			w.Submit(t.Context(), Command{Verb: verb, Server: alpha, Stamp: w.stamp()}, func(o Outcome) {
+				if finished++; o.Err != nil {
+					t.Error(o.Err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := len(w.cluster.writes); n != 0 {
+			t.Errorf("%d writes without a lease", n)
+		}
+		late.Store(false)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n := len(w.cluster.writes); n != 2 || finished != 2 {
+			t.Errorf("%d writes, %d finished", n, finished)
+		}
+		w.end()
+	})
+}
+
+// A change to which no answer came, and one that the former leader did not live to tell, are told before the next overwrites them.
+func TestNoEventIsOverwritten(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error { return ErrUnsure }
+		_, _ = w.Sweep(w.t.Context())
+		w.cluster.onWrite = nil
+		w.expectReplicas(0)
+		w.ping()
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept, Woken, Ready}) {
+			t.Errorf("told %v", got)
+		}
+	}, running(2))
+	lead(t, func(w *world) {
+		stale := *w.alpha()
+		slept := stale
+		slept.Replicas, slept.Writer, slept.Ours = 0, "idle-scaler", true
+		slept.Mark = Mark{Restore: 2, Because: policy.BecauseIdle, Asleep: time.Now(), Last: Event{ID: "former", Type: Slept, Server: alpha, At: time.Now()}}
+		w.cluster.put(slept)
+		w.do(Command{Verb: Start})
+		if got := w.bus.types(); len(got) < 2 || got[0] != Slept || got[1] != Woken {
+			t.Errorf("told %v", got)
+		}
 	}, running(2))
 }

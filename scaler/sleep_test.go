@@ -248,13 +248,15 @@ func TestManyPingsAreOneWake(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// Lanes of servers that have nothing to do leave nothing behind.
+// Servers that have nothing to do, or are gone, leave nothing behind.
 func TestLanesLeaveNothingBehind(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
 		synctest.Wait()
+		w.cluster.remove(alpha)
+		w.Consider(alpha)
 		term := w.leading()
-		if len(term.lanes.queues) != 0 || len(term.wakes) != 0 || len(term.considered) != 0 || len(w.cluster.watchers) != 0 {
+		if len(term.lanes.queues) != 0 || len(term.wakes) != 0 || len(term.considered) != 0 || len(w.cluster.watchers) != 0 || len(term.told) != 0 {
 			t.Errorf("left behind: %d lanes, %d wakes, %d considered, %d watchers", len(term.lanes.queues), len(term.wakes), len(term.considered), len(w.cluster.watchers))
 		}
 	}, asleep(policy.BecauseIdle))

@@ -120,11 +120,15 @@ func (t *term) sweep(ctx context.Context) (Sweep, error) {
 // that is awake or when this process does not lead.
 func (s *Scaler) Consider(id ID) {
 	server, ok := s.cache.Get(id)
-	if !ok || server.Replicas > 0 && !server.wokenByOthers() {
+	if ok && server.Replicas > 0 && !server.wokenByOthers() {
 		return
 	}
 	t := s.leading()
 	if t == nil {
+		return
+	}
+	if !ok {
+		t.forget(id)
 		return
 	}
 	now := s.now()
@@ -201,6 +205,7 @@ func (t *term) sleep(id ID) (Event, error) {
 	if err := t.s.log.Prove(t.ctx); err != nil {
 		return Event{}, nil // blind, which the log itself says in status, readiness and metrics
 	}
+	t.tellLast(id)
 	event, err := t.trySleep(id, asked)
 	switch {
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrUnknown), errors.Is(err, errNotLeader):

@@ -45,6 +45,13 @@ func (c *fakeCluster) put(s Server) *Server {
 	return c.store(s)
 }
 
+// remove deletes a Deployment.
+func (c *fakeCluster) remove(id ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.servers, id)
+}
+
 func (c *fakeCluster) store(s Server) *Server {
 	c.version++
 	s.UID, s.Version = "uid-"+s.ID.Name, strconv.Itoa(c.version)

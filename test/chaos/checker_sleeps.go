@@ -1,0 +1,132 @@
+package chaos
+
+import (
+	"slices"
+	"time"
+)
+
+// sleeps: none too early, and each is over as soon as the server is wanted.
+func (c *checker) sleeps(p *past) {
+	for i, t := range p.transitions {
+		if t.Type != "slept" || t.Cause != "idle" {
+			continue
+		}
+		c.Counts["automatic sleeps"]++
+		if until, use := p.usedUntil(t.At.Add(-unheard), t.At); use != nil && t.At.Before(until.Add(p.IdleAfter)) {
+			c.fail("early sleep", p.Name, t.At, "decided %s after its last use, acknowledged %s before; its idle-after is %s; written at %s at the latest",
+				t.At.Sub(until), t.At.Sub(use.Acked), p.IdleAfter, t.version.Seen.Format(clock))
+		}
+		if t.before != nil {
+			if awake, err := time.Parse(time.RFC3339Nano, t.before.Marks["awake-since"]); err == nil && t.At.Before(awake.Add(p.IdleAfter)) {
+				c.fail("early sleep", p.Name, t.At, "decided %s after it was woken or told to be awake; its idle-after is %s", t.At.Sub(awake), p.IdleAfter)
+			}
+		}
+		late := t.version.Seen.Sub(t.At)
+		if late > stale {
+			c.Counts["automatic sleeps written late"]++
+		}
+		c.longest("decision to sleep until seen", late)
+		c.wakes(p, t, p.transitions[i+1:])
+	}
+}
+
+// usedUntil returns until when a server was in use at least, as far as was acknowledged before known, and by which use. At is when that
+// is asked: what its holder said later does not shorten a lease.
+func (p *past) usedUntil(known, at time.Time) (until time.Time, by *Use) {
+	for i, u := range p.uses {
+		if u.Acked.IsZero() || !u.Acked.Before(known) {
+			continue
+		}
+		end := u.Sent.Add(u.TTL)
+		for _, later := range p.uses[i+1:] {
+			if u.Holder != "" && later.Holder == u.Holder && later.Sent.Before(at) && later.Sent.Before(end) {
+				end = later.Sent // it may have ended it
+				break
+			}
+		}
+		if end.After(at) {
+			end = at
+		}
+		if end.After(until) {
+			until, by = end, u
+		}
+	}
+	return until, by
+}
+
+// wakes: a server that was put to sleep is woken by what was stored after that was decided, or at the same time.
+func (c *checker) wakes(p *past, slept transition, after []transition) {
+	over := slices.IndexFunc(after, func(t transition) bool { return t.To > 0 || t.Cause == "command" })
+	for _, u := range p.uses {
+		asked := u.Acked // when it could be known that the server is wanted and asleep
+		if asked.IsZero() || asked.Before(slept.At.Add(-unheard)) || u.Holder != "" && u.TTL == 0 {
+			continue
+		}
+		if u.Sent.Before(slept.At.Add(-p.IdleAfter)) {
+			continue // its acknowledgement took so long that the decision may have known it
+		}
+		if over >= 0 && after[over].version.Seen.Before(asked) {
+			return
+		}
+		raced := asked.Before(slept.version.Seen)
+		if raced {
+			asked = slept.version.Seen
+		}
+		deadline := c.calmAfter(asked, wakeWithin)
+		if u.Holder != "" {
+			if end, _ := p.usedUntil(u.Acked.Add(1), deadline); u.Sent.Add(u.TTL).Before(deadline) || end.Before(deadline) {
+				continue // the lease was over before anybody had to act
+			}
+		}
+		ended, took := deadline.Before(c.End), c.End.Sub(asked)
+		if over >= 0 {
+			ended, took = after[over].version.Seen.After(deadline), after[over].version.Seen.Sub(asked)
+		}
+		if ended {
+			c.fail("wake lost", p.Name, asked, "asleep since %s, used at %s, and not woken by %s (a calm %s)",
+				slept.version.Seen.Format(clock), u.Acked.Format(clock), deadline.Format(clock), wakeWithin)
+			return
+		}
+		what := "ping or lease until woken"
+		if raced {
+			what = "sleep that met a ping or lease until undone"
+			c.Counts["sleeps that met a ping or lease on their way"]++
+			if slept.version.Seen.Sub(slept.At) > stale {
+				c.Counts["of these written late"]++
+			}
+		}
+		if !c.calmAfter(asked, 0).After(asked) {
+			c.longest(what+", in calm", took)
+		} else {
+			c.longest(what+", in a storm", took)
+		}
+		return
+	}
+}
+
+// disturbances are the times in which nothing is expected to be fast, in order and apart.
+func disturbances(faults []*Fault) []interval {
+	var all []interval
+	for _, f := range faults {
+		after := recovery
+		if f.Target == "API" {
+			after = recoveryAPI
+		}
+		all = append(all, interval{f.From, f.To.Add(after)})
+	}
+	slices.SortFunc(all, func(a, b interval) int { return a.from.Compare(b.from) })
+	return all
+}
+
+// calmAfter returns the first instant from t on at which it has been calm for so long.
+func (c *checker) calmAfter(t time.Time, long time.Duration) time.Time {
+	for _, d := range c.disturbed {
+		if t.Add(long).Before(d.from) {
+			break
+		}
+		if t.Before(d.to) {
+			t = d.to
+		}
+	}
+	return t.Add(long)
+}

@@ -1,0 +1,156 @@
+package chaos
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// end lets everything come to rest, wakes what sleeps once more, and ends.
+func (s *stage) end(ctx context.Context) error {
+	err := s.await(ctx, "rest", 90*time.Second, s.unrest)
+	s.record.Quiet = time.Now()
+	if err != nil {
+		s.Log("%v", err) // the checker will say what is wrong
+	}
+	pause(ctx, 2*time.Second) // for the last metrics
+	wanted := s.wakeAll(ctx)
+	calm := s.calm()
+	err = s.await(ctx, "everybody to be awake", max(time.Until(calm), 0)+2*wakeWithin, func() string {
+		for _, name := range wanted {
+			if s.record.now(name).Replicas == 0 {
+				return name + " is asleep"
+			}
+		}
+		return ""
+	})
+	if err != nil {
+		s.Log("%v", err)
+	}
+	for _, d := range s.daemons {
+		if code := d.stop(); code != 0 {
+			s.record.exit(Exit{d.name, time.Now(), code, "asked to end, it did so badly: " + lastLine(d.process.log)})
+		}
+	}
+	pause(ctx, 500*time.Millisecond) // for the last versions
+	s.record.End = time.Now()
+	return errors.Join(s.readEvents(ctx), s.readLogs())
+}
+
+// unrest says what is still going on, empty when nothing is.
+func (s *stage) unrest() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	stream, err := s.work.js.Stream(ctx, "CORTEX_MCP_COMMANDS")
+	if err != nil {
+		return err.Error()
+	}
+	if s.record.Left = stream.CachedInfo().State.Msgs; s.record.Left > 0 {
+		return fmt.Sprintf("%d commands are not finished", s.record.Left)
+	}
+	for _, name := range sorted(s.record.Servers) {
+		if v := s.record.now(name); v.Replicas > 0 && s.record.Servers[name].Kind != Paused {
+			return name + " is awake"
+		}
+	}
+	return ""
+}
+
+// wakeAll uses all servers that sleep, some by a ping and some by a lease. It returns those that have to wake.
+func (s *stage) wakeAll(ctx context.Context) (wanted []string) {
+	random := rand.New(rand.NewPCG(s.Seed, 2))
+	for _, name := range sorted(s.record.Servers) {
+		server := s.record.Servers[name]
+		if random.IntN(3) == 0 {
+			s.work.lease(ctx, server, "last", time.Hour)
+		} else {
+			s.work.ping(ctx, server)
+		}
+		if v := s.record.now(name); v.Marks["asleep-because"] == "idle" && v.Writer == fieldManager {
+			wanted = append(wanted, name)
+		}
+	}
+	return wanted
+}
+
+// calm is from when on nothing is slow because of a fault.
+func (s *stage) calm() (from time.Time) {
+	s.record.mu.Lock()
+	defer s.record.mu.Unlock()
+	for _, d := range disturbances(s.record.Faults) {
+		if d.to.After(from) {
+			from = d.to
+		}
+	}
+	return from
+}
+
+// readEvents reads the whole event stream.
+func (s *stage) readEvents(ctx context.Context) error {
+	stream, err := s.work.js.Stream(ctx, "CORTEX_MCP_EVENTS")
+	if err != nil {
+		return err
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return err
+	}
+	for left := stream.CachedInfo().State.Msgs; left > 0; {
+		m, err := consumer.Next(jetstream.FetchMaxWait(10 * time.Second))
+		if err != nil {
+			return fmt.Errorf("read the events: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		left = meta.NumPending
+		var e struct {
+			ID, Type, Subject string
+			Time              time.Time
+			Data              struct {
+				From, To             int
+				Cause, Command, Text string
+			}
+		}
+		if err := json.Unmarshal(m.Data(), &e); err != nil {
+			return fmt.Errorf("event %d: %w", meta.Sequence.Stream, err)
+		}
+		s.record.Told = append(s.record.Told, &Told{
+			Server: strings.TrimPrefix(e.Subject, namespace+"/"), ID: e.ID, Type: strings.TrimPrefix(e.Type, "io.idle-scaler."),
+			Cause: e.Data.Cause, Command: e.Data.Command, Text: e.Data.Text, From: e.Data.From, To: e.Data.To, At: e.Time, Stored: meta.Timestamp,
+		})
+	}
+	return nil
+}
+
+// readLogs looks for panics in the logs of all lives of all daemons.
+func (s *stage) readLogs() error {
+	logs, err := filepath.Glob(filepath.Join(s.Dir, "daemon-*.log"))
+	for _, log := range logs {
+		file, e := os.Open(log)
+		if e != nil {
+			return e
+		}
+		lines := bufio.NewScanner(file)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			for _, bad := range []string{"panic", "DATA RACE", "fatal error"} {
+				if strings.Contains(lines.Text(), bad) {
+					s.record.Panics = append(s.record.Panics, filepath.Base(log)+": "+lines.Text())
+				}
+			}
+		}
+		err = errors.Join(err, lines.Err(), file.Close())
+	}
+	return err
+}
