@@ -19,27 +19,35 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 		return
 	}
 	t.run(c.Server, func() {
-		if ctx.Err() != nil || t.ctx.Err() != nil {
-			return // a newer session has it, and must not find older commands applied after its own
-		}
-		server, event, err := t.execute(c)
-		switch {
-		case errors.Is(err, errNotLeader):
-		case errors.Is(err, ErrSuperseded): // commands are applied in order: it was finished before, and its acknowledgement got lost
-			finish(Outcome{Err: err})
-		case err != nil:
-			finish(t.reject(c, err))
-		case c.Wait == 0 || server.Replicas == 0:
-			finish(Outcome{Server: server, Event: event})
-		default:
-			t.beside(c.Server, func() {
-				ready, err := t.await(ctx, server, c)
-				if !errors.Is(err, errNotLeader) {
-					finish(Outcome{Err: err, Server: ready, Event: event})
-				}
-			})
+		if t.s.guard(c.Server, func() { t.perform(ctx, c, finish) }) {
+			// Not left to come again: newer commands would overtake it meanwhile, and it would panic again.
+			finish(t.reject(c, errPanic))
 		}
 	})
+}
+
+// perform applies a command and finishes it, in the server's lane.
+func (t *term) perform(ctx context.Context, c Command, finish func(Outcome)) {
+	if ctx.Err() != nil || t.ctx.Err() != nil {
+		return // a newer session has it, and must not find older commands applied after its own
+	}
+	server, event, err := t.execute(c)
+	switch {
+	case errors.Is(err, errNotLeader):
+	case errors.Is(err, ErrSuperseded): // commands are applied in order: it was finished before, and its acknowledgement got lost
+		finish(Outcome{Err: err})
+	case err != nil:
+		finish(t.reject(c, err))
+	case c.Wait == 0 || server.Replicas == 0:
+		finish(Outcome{Server: server, Event: event})
+	default:
+		t.beside(c.Server, func() {
+			ready, err := t.await(ctx, server, c)
+			if !errors.Is(err, errNotLeader) {
+				finish(Outcome{Err: err, Server: ready, Event: event})
+			}
+		})
+	}
 }
 
 // Reject tells that a command of the stream makes no sense.

@@ -15,6 +15,7 @@ var (
 	ErrNotInTime  = errors.New("not in time")    // the server is not ready yet
 	ErrNotSynced  = errors.New("not synced")     // this replica does not know the cluster yet
 	errNotLeader  = errors.New("not the leader") // the term has ended
+	errPanic      = errors.New("internal error: this is a bug in idle-scaler, and its log has the stack; the command may have been applied or not, ask for the server's status")
 )
 
 // What a Cluster answers to a write.

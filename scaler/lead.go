@@ -84,15 +84,17 @@ func (t *term) run(id ID, f func()) bool {
 // beside runs f beside the server's lane, for what waits. The caller is in a lane, or is run by beside.
 func (t *term) beside(id ID, f func()) { t.after.Go(func() { t.s.guard(id, f) }) }
 
-// guard runs f. A panic while one server is handled must not end the others.
-func (s *Scaler) guard(id ID, f func()) {
+// guard runs f, and reports whether it panicked. A panic while one server is handled must not end the others.
+func (s *Scaler) guard(id ID, f func()) (panicked bool) {
 	defer func() {
 		if p := recover(); p != nil {
+			panicked = true
 			s.meter.Panic()
 			s.logger.Error("panic while a server was handled: please report this", "server", id.String(), "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	f()
+	return false
 }
 
 // eventsKept is how long an event is republished when the stream lacks it: a day less than the stream keeps events. An

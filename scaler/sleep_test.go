@@ -273,4 +273,10 @@ func TestPanicOfOneServer(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(3)
 	}, asleep(policy.BecauseIdle))
+	lead(t, func(w *world) { // a command is told, and does not come again
+		w.cluster.onWrite = func(*Server) error { w.cluster.onWrite = nil; panic("a bug") }
+		if o := w.do(Command{Verb: Start}); o == nil || o.Err == nil || !slices.Equal(w.bus.types(), []EventType{Rejected}) {
+			t.Errorf("outcome %+v, told %v", o, w.bus.types())
+		}
+	}, asleep(policy.BecauseIdle))
 }
