@@ -115,7 +115,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	}
 	election := kube.Election{
 		Off: !c.LeaderElect, Namespace: c.LeaseNamespace, Name: c.LeaseName, LeaseDuration: c.LeaseDuration,
-		RenewDeadline: c.LeaseDuration * 2 / 3, RetryPeriod: c.LeaseDuration / 8, Logger: logger,
+		RenewDeadline: c.LeaseDuration * 2 / 3, RetryPeriod: min(c.LeaseDuration/8, time.Second), Logger: logger,
 	}
 	lead := func(ctx context.Context, leads func() bool) {
 		metrics.Leads(true)
@@ -135,13 +135,23 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		}
 		return kube.Elect(ctx, config, election, lead)
 	}
+	answer := func(ctx context.Context) error {
+		reading, enough := context.WithTimeout(ctx, answerAfter)
+		synced(reading, cache)
+		enough()
+		return api.Run(ctx)
+	}
 	return operate(ctx, []part{health, cache.Run, services.Run, recorder.Run}, []part{func(ctx context.Context) error {
 		if err := ensureOnce(ctx, commands, ensure, logger); err != nil { // until NATS is there, we are alive and not ready
 			return err
 		}
-		return operate(ctx, []part{log.Run}, []part{api.Run, sessions.Run, elect})
+		return operate(ctx, []part{log.Run}, []part{answer, sessions.Run, elect})
 	}})
 }
+
+// answerAfter is when a replica that has not read the Deployments yet begins to answer requests, which is to say so. Before that those
+// replicas that know more are asked, in a rolling update.
+const answerAfter = 10 * time.Second
 
 // part runs until its context is done, or fails.
 type part func(context.Context) error

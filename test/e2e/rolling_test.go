@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 )
 
 // While both daemons are replaced, one after the other and the leader twice, a client that waits for two seconds and tries once
-// more has an answer to everything it asks for and orders; and no order is applied twice.
+// more has an answer to everything it asks for and orders; and no order is applied twice. An answer is not a 503, which says "try again
+// in a moment", and is tried again within the two seconds.
 func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 	const (
 		servers = 5
@@ -31,100 +33,116 @@ func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 	h := b.history()
 	leads, follows := b.twoDaemons()
 
+	var mu sync.Mutex
+	retried, unavailable := 0, 0
+	count := func(what *int) {
+		mu.Lock()
+		defer mu.Unlock()
+		*what++
+	}
 	// ask sends a request up to two times, and returns the answer.
-	ask := func(verb, server, id, payload string) ([]byte, int, error) {
-		m := nats.NewMsg(fmt.Sprintf("cortex.mcp.%s.%s.%s", verb, b.namespace, server))
+	ask := func(verb, server, id, payload string) ([]byte, error) {
+		m := nats.NewMsg(fmt.Sprintf("cortex.mcp.api.%s.%s.%s", verb, b.namespace, server))
 		m.Data = []byte(payload)
 		if id != "" {
 			m.Header.Set(nats.MsgIdHdr, id) // so that the retry is no other order
 		}
 		var errs []error
 		for try := range 2 {
-			began := time.Now()
-			answer, err := b.nc.RequestMsg(m, wait)
-			if err == nil {
-				if code := answer.Header.Get(micro.ErrorCodeHeader); code == "" {
-					return answer.Data, try, nil
-				}
-				err = fmt.Errorf("answered %s: %s", answer.Header.Get(micro.ErrorCodeHeader), answer.Header.Get(micro.ErrorHeader))
+			if try > 0 {
+				count(&retried)
 			}
-			errs = append(errs, err)
-			time.Sleep(wait - time.Since(began)) // a client's pause before it tries again
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			defer cancel()
+			for ctx.Err() == nil {
+				answer, err := b.nc.RequestMsgWithContext(ctx, m)
+				if err == nil {
+					code := answer.Header.Get(micro.ErrorCodeHeader)
+					if code == "" {
+						return answer.Data, nil
+					}
+					err = fmt.Errorf("answered %s: %s", code, answer.Header.Get(micro.ErrorHeader))
+					count(&unavailable)
+					if code != "503" {
+						return nil, err
+					}
+				}
+				errs = append(errs, err)
+				time.Sleep(100 * time.Millisecond) // "try again in a moment"
+			}
 		}
-		return nil, 2, errors.Join(errs...)
+		return nil, errors.Join(errs...)
 	}
-	stop, sent := make(chan struct{}), make(chan int, 1)
-	var running sync.WaitGroup
-	var mu sync.Mutex
-	retried := 0
+	stop, sent := make(chan struct{}), 0
+	var ticking, running sync.WaitGroup
+	end := sync.OnceFunc(func() { close(stop); ticking.Wait(); running.Wait() })
+	t.Cleanup(end)
 	failed := func(what string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		t.Errorf("%s: %v", what, err)
 	}
-	count := func(tries int) {
-		mu.Lock()
-		defer mu.Unlock()
-		retried += tries
-	}
-	go func() {
+	ticking.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
-		for i := 0; ; i++ {
+		for {
 			select {
 			case <-stop:
-				sent <- i
 				return
 			case <-tick.C:
 			}
+			i := sent
+			sent++
 			running.Go(func() {
-				data, tries, err := ask("status", name(i), "", "")
+				data, err := ask("status", name(i), "", "")
 				var s bus.ServerStatus
-				if err = errors.Join(err, json.Unmarshal(data, &s)); err != nil || s.Name != name(i) {
+				if err == nil {
+					err = json.Unmarshal(data, &s)
+				}
+				if err != nil || s.Name != name(i) {
 					failed(fmt.Sprintf("status %d", i), err)
 				}
-				count(tries)
 			})
 			running.Go(func() {
 				verb, payload := "stop", fmt.Sprintf(`{"id":"order-%d"}`, i)
 				if i/servers%2 == 1 {
 					verb, payload = "start", fmt.Sprintf(`{"id":"order-%d","wait":"0s"}`, i)
 				}
-				data, tries, err := ask(verb, name(i), fmt.Sprintf("order-%d", i), payload)
+				data, err := ask(verb, name(i), fmt.Sprintf("order-%d", i), payload)
 				var a bus.Answer
-				if err = errors.Join(err, json.Unmarshal(data, &a)); err != nil || a.Server == nil || a.Server.Name != name(i) {
+				if err == nil {
+					err = json.Unmarshal(data, &a)
+				}
+				if err != nil || a.Server == nil || a.Server.Name != name(i) {
 					failed(fmt.Sprintf("%s %d", verb, i), err)
 				}
-				count(tries)
 			})
 		}
-	}()
+	})
 
 	pause := func() { time.Sleep(2 * time.Second) } // of work between two replacements
 	pause()
 	leads.stop()
-	b.run()
 	eventually(t, "the other leads", func() error {
 		if !follows.leader() {
 			return errors.New("it does not")
 		}
 		return nil
 	})
+	b.run()
 	pause()
 	follows.stop()
 	last := b.run()
 	pause()
-	close(stop)
-	n := <-sent
-	running.Wait()
-	t.Logf("%d requests and as many orders, %d were tried twice", n, retried)
-	if n == 0 || last.process.ProcessState != nil {
+	end()
+	t.Logf("%d requests and as many orders, %d were tried twice, %d answers were 503", sent, retried, unavailable)
+	if sent == 0 || last.process.ProcessState != nil {
 		t.Error("nothing was asked for, or the last daemon is gone")
 	}
 
 	eventually(t, "the command stream is empty", func() error { return b.holds(commandStream, 0) })
 	want := make(map[string][]string)
-	for i := range n {
+	for i := range sent {
 		want[name(i)] = append(want[name(i)], fmt.Sprintf("order-%d", i))
 	}
 	for server, ids := range want {
