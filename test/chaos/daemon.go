@@ -89,7 +89,7 @@ func (d *daemon) run(ctx context.Context) {
 		killed := d.down
 		d.mu.Unlock()
 		if !killed && ctx.Err() == nil {
-			d.record.exit(Exit{d.name, time.Now(), p.ProcessState.ExitCode(), lastLine(p.log)})
+			d.record.exit(Exit{d.name, time.Now(), p.ProcessState.ExitCode(), lastLines(p.log)})
 			pause(ctx, 300*time.Millisecond)
 		}
 	}
@@ -230,10 +230,11 @@ func (p *process) address() string {
 	return p.serves
 }
 
-func lastLine(log string) string {
+// lastLines are some: what is still logged while a process ends may come after why it ends.
+func lastLines(log string) string {
 	text, _ := os.ReadFile(log)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return lines[len(lines)-1]
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
 }
 
 // pause waits for d, or until ctx is done.

@@ -38,7 +38,7 @@ func (s *stage) end(ctx context.Context) error {
 	}
 	for _, d := range s.daemons {
 		if code := d.stop(); code != 0 {
-			s.record.exit(Exit{d.name, time.Now(), code, "asked to end, it did so badly: " + lastLine(d.process.log)})
+			s.record.exit(Exit{d.name, time.Now(), code, "asked to end, it did so badly: " + lastLines(d.process.log)})
 		}
 	}
 	pause(ctx, 500*time.Millisecond) // for the last versions
