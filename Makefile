@@ -48,6 +48,7 @@ test: unit e2e test-cluster ## every test, on the real API server and the real N
 
 unit: build cluster ## unit and integration tests
 	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '/test/')
+	$(GO) test -race -shuffle=on -skip '^TestChaos$$' ./test/chaos # the checker of make chaos
 
 e2e: build cluster ## the daemon as its users meet it
 	$(GO) test -race -shuffle=on -timeout 20m -parallel 6 ./test/e2e/... # they mostly wait
