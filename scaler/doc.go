@@ -2,7 +2,8 @@
 //
 // Ways in: [Scaler.Submit] takes a command of the bus, [Scaler.Consider] looks at one server because something about it
 // changed (a ping, a lease, its Deployment), [Scaler.Sweep] looks at all of them because the schedule says so. All end in
-// one function, change, which writes one Deployment once and tells the bus what happened, who asked and why.
+// one function, change, which writes one Deployment once, and in the same write what happened, who asked and why; tell then
+// publishes that, before anything may overwrite it.
 //
 // Only the leader writes: [Scaler.Lead] is one term of leadership. Reads ([Scaler.List], [Scaler.Status],
 // [Scaler.Check]) are answered from memory by any replica at any time.

@@ -2,7 +2,9 @@ package scaler
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,6 +126,36 @@ func TestOldDecisionIsNotSent(t *testing.T) {
 		}
 		w.expectReplicas(3)
 	}, running(3))
+}
+
+// Automatic sleeps take only their share of the requests in flight: they never keep a command waiting.
+func TestSleepsLeaveRoomForCommands(t *testing.T) {
+	var idle []func() *Server
+	for n := range 100 {
+		idle = append(idle, func() *Server { s := running(1)(); s.ID.Name = fmt.Sprintf("idle-%d", n); return s })
+	}
+	lead(t, func(w *world) {
+		var sleeping, most atomic.Int32
+		w.cluster.onWrite = func(s *Server) error {
+			if s.ID == alpha {
+				return nil
+			}
+			most.Store(max(most.Load(), sleeping.Add(1)))
+			time.Sleep(time.Second)
+			sleeping.Add(-1)
+			return nil
+		}
+		go func() { _, _ = w.Sweep(w.t.Context()) }()
+		synctest.Wait()
+		began := time.Now()
+		if o := w.do(Command{Verb: Stop}); o == nil || o.Err != nil || time.Since(began) > 0 {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+		time.Sleep(time.Minute)
+		if got := int(most.Load()); got != w.config.MaxSleeps {
+			t.Errorf("%d sleeps at once, want %d", got, w.config.MaxSleeps)
+		}
+	}, append(idle, running(2))...)
 }
 
 // An error of one server stops no other.
