@@ -127,7 +127,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		if listener == nil {
 			return nil
 		}
-		return ops.Serve(ctx, listener, ops.Handler(metrics, checks(cache, commands, log), c.Pprof))
+		return ops.Serve(ctx, listener, ops.Handler(metrics, checks(cache, commands, log, api), c.Pprof))
 	}
 	elect := func(ctx context.Context) error {
 		if !synced(ctx, cache) {
@@ -254,7 +254,7 @@ func synced(ctx context.Context, cache *kube.Cache) bool {
 }
 
 // checks are what must hold before this replica can do its work.
-func checks(cache *kube.Cache, nc *nats.Conn, log *bus.ActivityLog) []ops.Check {
+func checks(cache *kube.Cache, nc *nats.Conn, log *bus.ActivityLog, api *bus.API) []ops.Check {
 	when := func(holds bool, missing string) string {
 		if holds {
 			return ""
@@ -265,6 +265,7 @@ func checks(cache *kube.Cache, nc *nats.Conn, log *bus.ActivityLog) []ops.Check 
 		{Name: "deployments", Missing: func() string { return when(cache.Synced(), "not read yet") }},
 		{Name: "nats", Missing: func() string { return when(nc.IsConnected(), "not connected") }},
 		{Name: "activity log", Missing: func() string { return when(log.Counts().Replayed, "not replayed yet") }},
+		{Name: "requests", Missing: func() string { return when(api.Answers(), "not answered yet") }},
 	}
 }
 

@@ -45,6 +45,8 @@ type API struct {
 	slots  chan struct{}
 	errors map[string]*atomic.Int64 // answered, by endpoint
 
+	answers atomic.Bool
+
 	mu      sync.Mutex
 	ended   bool // no goroutine begins any more
 	running sync.WaitGroup
@@ -114,7 +116,12 @@ func (a *API) Run(ctx context.Context) error {
 			micro.WithEndpointQueueGroup(e.queue), micro.WithEndpointMetadata(e.describe)))
 	}
 	if err == nil {
+		for ctx.Err() == nil && a.nc.FlushTimeout(requestTimeout) != nil {
+			pause(ctx, leadPause) // NATS is away: what was subscribed reaches it when it is back
+		}
+		a.answers.Store(true)
 		<-ctx.Done()
+		a.answers.Store(false)
 	}
 	err = errors.Join(err, service.Stop())
 	a.mu.Lock()
@@ -123,6 +130,9 @@ func (a *API) Run(ctx context.Context) error {
 	a.running.Wait()
 	return err
 }
+
+// Answers reports whether NATS hands requests to this replica: before that, who asks is told that nobody is there.
+func (a *API) Answers() bool { return a.answers.Load() }
 
 // serve answers one request. It is called within the subscription of the endpoint, which it must not block, and it must not
 // answer through micro either, which reads what became of a request as soon as serve returns.

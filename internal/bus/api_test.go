@@ -81,11 +81,20 @@ func serveReplica(w *world, nc *nats.Conn, r *replica) (api *API, stop func()) {
 	})
 	check(w.t, err)
 	stop = run(w.t, api.Run)
-	const discovery = 9 // subscriptions that every micro service has
-	eventually(w.t, "the API", func() bool {
-		return nc.NumSubscriptions() >= discovery+len(api.endpoints()) && nc.Flush() == nil
-	})
+	eventually(w.t, "the API", api.Answers)
 	return api, stop
+}
+
+// A replica that says that it answers does: its readiness must not send anybody to where "no responders" is the answer.
+func TestAnswersAsSoonAsItSaysSo(t *testing.T) {
+	w := newWorldWithStreams(t)
+	for range 20 {
+		_, stop := serveReplica(w, w.connect(), &replica{servers: []*scaler.Server{{ID: web}}})
+		if m := ask(t, w.connect(), "cortex.mcp.api.list", ""); m.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Fatalf("%v %s", m.Header, m.Data)
+		}
+		stop()
+	}
 }
 
 // ask sends a request as "nats req" would.
