@@ -1,19 +1,17 @@
 package policy
 
-import (
-	"time"
-
-	"idle-scaler/activity"
-)
+import "time"
 
 // Action is what a decision asks for.
 type Action string
 
 // The actions.
 const (
-	Keep  Action = "keep" // leave it as it is
-	Sleep Action = "sleep"
-	Wake  Action = "wake"
+	Keep       Action = "keep" // leave it as it is
+	Sleep      Action = "sleep"
+	Wake       Action = "wake"
+	Notify     Action = "notify"      // tell that it will sleep soon
+	WouldSleep Action = "would-sleep" // tell that it would sleep, and leave it as it is
 )
 
 // Reason is the rule that made a decision.
@@ -22,54 +20,34 @@ type Reason string
 // The reasons, in the order in which Decide looks at them.
 const (
 	// Of a server that is awake.
-	Unreadable Reason = "unreadable"  // its settings can't be read
-	Paused     Reason = "paused"      // its owner said so
+	Unreadable Reason = "unreadable"  // its settings can't be read, or the order of its group can't be kept
+	Paused     Reason = "paused"      // somebody said so
+	Held       Reason = "hold"        // awake, by an explicit order
+	Contended  Reason = "contended"   // somebody else keeps raising it
+	Autoscaled Reason = "autoscaled"  // somebody else scales it to zero and back
+	HeldAsleep Reason = "hold-asleep" // by an explicit order → sleep
 	Blind      Reason = "blind"       // silence proves nothing now
 	Leased     Reason = "lease"       // somebody promised to use it
+	KeepWarm   Reason = "keep-warm"   // in a window
 	Starting   Reason = "starting"    // not ready yet, and not late
 	RollingOut Reason = "rolling-out" // a new version is being brought in
 	MinAwake   Reason = "min-awake"   // woken a moment ago
+	SleepAt    Reason = "sleep-at"    // a fixed time came, and no use since → sleep
 	Idle       Reason = "idle"        // → sleep
 	Awake      Reason = "awake"       // used recently, or never sleeps
 
+	// What keeps a server awake that would sleep by sleep-at or idle.
+	Grouped  Reason = "group"  // another of its group is awake; at zero → wake
+	Ordered  Reason = "after"  // another sleeps before it; at zero: another wakes before it
+	Noticing Reason = "notice" // it was told that it sleeps soon
+
 	// Of a server at zero replicas.
+	Started  Reason = "start"    // by a command, and those before it are ready → wake
 	NotOurs  Reason = "not-ours" // somebody else made it zero
 	Stopped  Reason = "stopped"  // a command did, and lasts
 	Activity Reason = "activity" // used since it fell asleep → wake
 	Asleep   Reason = "asleep"
 )
-
-// Because says why the daemon made a server zero.
-type Because string
-
-// The causes of a sleep. BecauseUnknown is a zero of ours whose mark is gone.
-const (
-	BecauseUnknown Because = ""
-	BecauseIdle    Because = "idle"
-	BecauseCommand Because = "command"
-)
-
-// Facts are all that a decision about one server depends on, but for the time.
-type Facts struct {
-	Settings Settings
-	Bad      error // why the settings can't be read
-
-	Replicas   int // wanted
-	Ready      int
-	RollingOut bool
-	ReadySince time.Time // since when some replica is ready; zero while none is
-	StartingAt time.Time // when it was last woken, made, or lost its last ready replica
-	Created    time.Time
-
-	Ours        bool // at zero: the last writer of replicas was this daemon
-	Because     Because
-	AsleepSince time.Time
-	AwakeSince  time.Time      // when the daemon last woke it, or was told to
-	Seen        activity.Stamp // the last ping that the decision to sleep knew
-
-	Use   activity.Use
-	Sight activity.Sight
-}
 
 // Rules are the parts of the daemon's configuration that a decision depends on.
 type Rules struct {
@@ -83,6 +61,7 @@ type Decision struct {
 	Reason Reason
 	Idle   time.Duration // how long it has been idle, when awake
 	Next   time.Time     // when the answer may next change if nothing happens; zero: only when something happens
+	Sleeps time.Time     // when it will be due to sleep if nothing happens; zero: not as far as is known now
 }
 
 // raceMargin is how long after a sleep a ping may be stamped and still be one that the decision to sleep should have known:
@@ -94,7 +73,24 @@ func (r Rules) Decide(f *Facts, now time.Time) Decision {
 	if f.Replicas == 0 {
 		return decideAsleep(f, now)
 	}
-	return r.decideAwake(f, now)
+	d := r.decideAwake(f, now)
+	switch {
+	case d.Action == Sleep && d.Reason != HeldAsleep:
+		return f.delay(d, now)
+	case d.Reason == Awake:
+		return f.foresee(d, now)
+	}
+	return d
+}
+
+// Alone returns what would be decided if the server were in no group: what it wants for its own sake.
+func (r Rules) Alone(f *Facts, now time.Time) Decision {
+	alone := *f
+	alone.Group = Group{}
+	if alone.Replicas == 0 {
+		return decideAsleep(&alone, now)
+	}
+	return r.decideAwake(&alone, now)
 }
 
 func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
@@ -104,11 +100,29 @@ func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 		d.Reason, d.Next = reason, next
 		return d
 	}
-	if f.Bad != nil {
+	sleep := func(reason Reason) Decision {
+		d.Action, d.Reason = Sleep, reason
+		return d
+	}
+	if f.Bad != nil || f.Group.Bad != "" {
 		return keep(Unreadable, time.Time{})
 	}
-	if f.Settings.Paused {
+	if f.Settings.Paused || f.Paused.Scope != "" {
 		return keep(Paused, time.Time{})
+	}
+	if f.Hold.Holds(now) && !f.Hold.Asleep {
+		return keep(Held, f.Hold.Until)
+	}
+	if f.contended() {
+		return keep(Contended, time.Time{})
+	}
+	if f.Rival != "" {
+		return keep(Autoscaled, time.Time{})
+	}
+	if f.Hold.Holds(now) {
+		d = sleep(HeldAsleep)
+		d.Next = f.Hold.Until
+		return d
 	}
 	if f.Sight.Blind != "" {
 		return keep(Blind, f.Sight.Until)
@@ -119,58 +133,77 @@ func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 	if f.Use.Leased(now) {
 		return keep(Leased, f.Use.LeaseUntil)
 	}
+	if end, inside := f.Settings.KeepWarm.Until(now); inside {
+		return keep(KeepWarm, end)
+	}
+	next := f.Settings.KeepWarm.Next(now) // whatever keeps it awake or lets it sleep, from then on that does
 	if late := f.StartingAt.Add(r.StartDeadline); f.Ready == 0 && now.Before(late) {
-		return keep(Starting, late)
+		return keep(Starting, sooner(next, late))
 	}
 	if f.RollingOut {
-		return keep(RollingOut, time.Time{})
+		return keep(RollingOut, next)
 	}
 	if until := f.AwakeSince.Add(r.MinAwake); now.Before(until) {
-		return keep(MinAwake, until)
+		return keep(MinAwake, sooner(next, until))
 	}
-	if f.Settings.IdleAfter == Never {
-		return keep(Awake, time.Time{})
+	if due := f.Settings.SleepAt.Next(start); !due.IsZero() && !due.After(now) {
+		d.Next = next
+		return sleep(SleepAt)
 	}
-	if at := f.Sight.IdleAt(start, f.Settings.IdleAfter); now.Before(at) {
-		return keep(Awake, at)
+	sleeps := f.Settings.SleepAt.Next(later(start, now))
+	if f.Settings.IdleAfter != Never {
+		at := f.Sight.IdleAt(start, f.Settings.IdleAfter)
+		if !now.Before(at) {
+			d.Next = sooner(next, sleeps)
+			return sleep(Idle)
+		}
+		sleeps = sooner(sleeps, at)
 	}
-	d.Action, d.Reason = Sleep, Idle
-	return d
+	d.Sleeps = unless(next, sleeps)
+	return keep(Awake, sooner(next, sleeps))
 }
 
 func decideAsleep(f *Facts, now time.Time) Decision {
-	switch {
-	case !f.Ours:
-		return Decision{Action: Keep, Reason: NotOurs}
-	case f.Bad != nil:
-		return Decision{Action: Keep, Reason: Unreadable}
-	case f.Because == BecauseCommand:
-		return Decision{Action: Keep, Reason: Stopped}
-	case f.Use.Leased(now) && f.wakes(f.Use.LeaseSince):
-		return Decision{Action: Wake, Reason: Leased, Next: f.Use.LeaseUntil}
-	case !f.Use.Last.IsZero() && !f.Use.Last.Equal(f.Seen) && f.wakes(f.Use.LastAt):
-		return Decision{Action: Wake, Reason: Activity}
-	case f.Sight.Blind != "":
-		// After the known demand, not before: what was heard is true although more may have been missed.
-		return Decision{Action: Keep, Reason: Blind, Next: f.Sight.Until}
+	keep := func(reason Reason, next time.Time) Decision {
+		return Decision{Action: Keep, Reason: reason, Next: next}
 	}
-	return Decision{Action: Keep, Reason: Asleep}
-}
-
-// wakes reports whether demand stamped at at may wake the server. One that is not woken by activity is still
-// woken by activity that should have kept it awake.
-func (f *Facts) wakes(at time.Time) bool {
-	return f.Settings.WakeOnActivity || at.Before(f.AsleepSince.Add(raceMargin))
-}
-
-// IdleSince returns when the idle clock started: the latest of the last ping, the end of the last lease, the last
-// wake, the first ready replica and the birth of the log.
-func (f *Facts) IdleSince() time.Time {
-	start := f.Created
-	for _, t := range [...]time.Time{f.Use.LastAt, f.Use.LeaseUntil, f.AwakeSince, f.ReadySince, f.Sight.Born} {
-		if t.After(start) {
-			start = t
+	wake := func(reason Reason, next time.Time) Decision {
+		if len(f.Group.Waiting) > 0 {
+			return keep(Ordered, next)
 		}
+		return Decision{Action: Wake, Reason: reason, Next: next}
 	}
-	return start
+	held := f.Hold.Holds(now)
+	switch {
+	case f.Because == BecauseAfter:
+		return wake(Started, time.Time{})
+	case !f.Ours:
+		return keep(NotOurs, time.Time{})
+	case f.Bad != nil:
+		return keep(Unreadable, time.Time{})
+	case held && f.Hold.Asleep:
+		return keep(HeldAsleep, f.Hold.Until)
+	case held:
+		return wake(Held, f.Hold.Until)
+	case f.Because == BecauseCommand:
+		return keep(Stopped, time.Time{})
+	}
+	switch f.Demand(now) {
+	case Leased:
+		return wake(Leased, f.Use.LeaseUntil)
+	case Activity:
+		return wake(Activity, time.Time{})
+	}
+	if end, inside := f.Settings.KeepWarm.Until(now); inside {
+		return wake(KeepWarm, end)
+	}
+	next := f.Settings.KeepWarm.Next(now)
+	if f.Group.Wanted != "" {
+		return wake(Grouped, sooner(next, f.Group.free(now)))
+	}
+	if f.Sight.Blind != "" {
+		// After all that wakes, not before: what was heard is true although more may have been missed, and to wake is never wrong.
+		return keep(Blind, sooner(next, f.Sight.Until))
+	}
+	return keep(Asleep, next)
 }

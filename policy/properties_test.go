@@ -1,8 +1,8 @@
 package policy
 
 import (
-	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,136 +11,104 @@ import (
 	"idle-scaler/activity"
 )
 
-// world is a server and the log about it, up to noon; nothing happens after.
-type world struct {
-	tracker *activity.Tracker
-	facts   Facts    // but for what the tracker knows
-	deaf    [][2]int // the seconds before noon, from and to, in which the log could not be heard
+// wouldSleep reports whether a decision is to sleep, now or after it was told, by silence or by a schedule.
+func wouldSleep(d Decision) bool {
+	return d.Reason == Idle || d.Reason == SleepAt
 }
 
-var server = activity.ID{Namespace: "team-a", Name: "search"}
-
-// at returns all facts as they are at an instant.
-func (w world) at(now time.Time) *Facts {
-	f := w.facts
-	f.Use, f.Sight = w.tracker.Of(server), w.tracker.Sight(now)
-	return &f
-}
-
-// heard is how long the log could be heard between an instant and noon, second by second.
-func (w world) heard(since time.Time) time.Duration {
-	heard := time.Duration(0)
-	for s := int(min(noon.Sub(since), 24*time.Hour) / time.Second); s > 0; s-- {
-		missed := false
-		for _, d := range w.deaf {
-			missed = missed || d[0] >= s && s > d[1]
-		}
-		if !missed {
-			heard += time.Second
-		}
-	}
-	return heard
-}
-
-// someWorld draws a server whose times lie around its idle-after, so that each rule holds now and then.
-var someWorld = rapid.Custom(func(t *rapid.T) world {
-	often := func(name string) bool { return rapid.Bool().Draw(t, name) }
-	sometimes := func(name string) bool { // one time in sixteen
-		return !slices.Contains(rapid.SliceOfN(rapid.Bool(), 4, 4).Draw(t, name), false)
-	}
-	ago := func(name string) time.Time { // rapid prefers small numbers, which would be of the last minute
-		return noon.Add(-time.Duration(3600-rapid.IntRange(0, 3660).Draw(t, name)) * time.Second)
-	}
-
-	w := world{tracker: activity.NewTracker(2 * time.Minute)}
-	log := activity.Log{Born: ago("born").Add(-time.Hour), Empty: sometimes("empty")}
-	s := 7200 - rapid.IntRange(0, 7200).Draw(t, "heard")
-	if !sometimes("never read") {
-		w.tracker.Hear(log, noon.Add(-time.Duration(s)*time.Second))
-		for range rapid.IntRange(0, 3).Draw(t, "times deaf") {
-			from := s - rapid.IntRange(0, s).Draw(t, "heard")
-			s = from - rapid.IntRange(0, from).Draw(t, "missed")
-			w.tracker.Deaf("NATS is away", noon.Add(-time.Duration(from)*time.Second))
-			w.tracker.Hear(log, noon.Add(-time.Duration(s)*time.Second))
-			w.deaf = append(w.deaf, [2]int{from, s})
-		}
-		if sometimes("deaf now") {
-			w.tracker.Deaf("NATS is away", noon.Add(-time.Duration(s)*time.Second))
-		}
-	}
-	if often("pinged") {
-		w.tracker.Ping(server, activity.Stamp{Sequence: rapid.Uint64Range(1, 3).Draw(t, "ping"), Time: ago("pinged")})
-	}
-	for _, holder := range []string{"a", "b"} {
-		if often("leased") {
-			w.tracker.Lease(server, holder, ago("lease"), time.Duration(rapid.IntRange(0, 900).Draw(t, "ttl"))*time.Second)
-		}
-	}
-
-	f := &w.facts
-	f.Settings = Defaults(rapid.SampledFrom([]time.Duration{time.Second, 5 * time.Minute, 5 * time.Minute, 20 * time.Minute, Never}).Draw(t, "idle-after"))
-	f.Settings.Paused, f.Settings.WakeOnActivity, f.Ours = sometimes("paused"), often("wake-on-activity"), !sometimes("not ours")
-	if sometimes("unreadable") {
-		f.Bad = errors.New("the test says so")
-	}
-	f.Created, f.StartingAt, f.RollingOut = ago("created"), ago("starting"), sometimes("rolling out")
-	if f.Replicas = rapid.IntRange(0, 2).Draw(t, "replicas"); f.Replicas == 0 {
-		f.Because = rapid.SampledFrom([]Because{BecauseIdle, BecauseCommand, BecauseUnknown}).Draw(t, "because")
-		if f.Because != BecauseUnknown {
-			f.AsleepSince, f.Seen = ago("asleep"), activity.Stamp{Sequence: rapid.Uint64Range(0, 3).Draw(t, "seen"), Time: ago("seen")}
-		}
-		if often("seen the last ping") {
-			f.Seen = w.tracker.Of(server).Last
-		}
-		return w
-	}
-	f.AwakeSince = ago("awake")
-	if f.Ready = rapid.IntRange(0, f.Replicas).Draw(t, "ready"); f.Ready > 0 {
-		f.ReadySince = ago("ready since")
-	}
-	return w
-})
-
-// Whatever the facts: a server is put to sleep only when it is unused for idle-after, without a doubt and without a reason to wait.
+// Whatever the facts: a server is put to sleep only when nobody and nothing wants it, without a doubt and without a reason to wait.
 func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld.Draw(t, "world")
 		f := w.at(noon)
-		if rules.Decide(f, noon).Action != Sleep {
+		d := rules.Decide(f, noon)
+		if !wouldSleep(d) {
 			return
 		}
+		due := f.Settings.SleepAt.Next(f.IdleSince())
+		scheduled := !due.IsZero() && !due.After(noon)
+		if (d.Reason == SleepAt) != scheduled {
+			t.Errorf("sleeps because %s, its sleep-at was due at %v", d.Reason, due)
+		}
+		silence := func(since time.Time) bool { return !scheduled && w.heard(since) < f.Settings.IdleAfter }
 		for doubt, holds := range map[string]bool{
 			"asleep":       f.Replicas == 0,
-			"unreadable":   f.Bad != nil,
-			"paused":       f.Settings.Paused,
-			"never":        f.Settings.IdleAfter == Never,
+			"unreadable":   f.Bad != nil || f.Group.Bad != "",
+			"paused":       f.Settings.Paused || f.Paused.Scope != "",
+			"held":         f.Hold.Until.After(noon),
+			"contended":    f.Reverts.Count >= 2 && f.Reverts.Digest == "",
+			"autoscaled":   f.Rival != "",
+			"never":        f.Settings.IdleAfter == Never && !scheduled,
 			"blind":        f.Sight.Blind != "",
+			"log young":    noon.Sub(f.Sight.Born) < f.Settings.IdleAfter,
 			"leased":       len(w.tracker.Leases(server, noon)) > 0,
+			"in a window":  inside(f.Settings.KeepWarm, noon),
 			"starting":     f.Ready == 0 && noon.Sub(f.StartingAt) < rules.StartDeadline,
 			"rolling out":  f.RollingOut,
 			"min-awake":    noon.Sub(f.AwakeSince) < rules.MinAwake,
-			"pinged":       w.heard(f.Use.LastAt) < f.Settings.IdleAfter,
-			"just leased":  w.heard(f.Use.LeaseUntil) < f.Settings.IdleAfter,
-			"just woken":   w.heard(f.AwakeSince) < f.Settings.IdleAfter,
-			"just ready":   w.heard(f.ReadySince) < f.Settings.IdleAfter,
-			"just created": w.heard(f.Created) < f.Settings.IdleAfter,
-			"log young":    w.heard(f.Sight.Born) < f.Settings.IdleAfter,
+			"grouped":      f.Group.Wanted != "" || len(f.Group.Before) > 0,
+			"in dry-run":   f.Settings.DryRun && d.Action != WouldSleep,
+			"not told":     d.Action == Sleep && f.Settings.SleepNotice > 0 && (noon.Sub(f.Noticed) < f.Settings.SleepNotice || !f.Noticed.After(f.IdleSince())),
+			"pinged":       silence(f.Use.LastAt),
+			"just leased":  silence(f.Use.LeaseUntil),
+			"just woken":   silence(f.AwakeSince),
+			"just ready":   silence(f.ReadySince),
+			"just created": silence(f.Created),
+			"just born":    silence(f.Sight.Born),
 		} {
 			if holds {
-				t.Errorf("sleeps although %s", doubt)
+				t.Errorf("%s, because %s, although %s", d.Action, d.Reason, doubt)
 			}
 		}
 	})
 }
 
-// Whatever the facts: a server is woken only when its zero is ours, not ordered, and somebody wants it; and then it is.
+// inside asks all starts within the longest window before an instant whether their window holds it.
+func inside(windows Windows, now time.Time) bool {
+	for _, w := range windows {
+		for start := w.starts.Next(now.Add(-maxWindow)); !start.IsZero() && !start.After(now); start = w.starts.Next(start) {
+			if start.Add(w.length).After(now) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Whatever the facts: a server is put to sleep by a hold exactly while that is in force, and nobody else keeps it awake.
+func TestHeldAsleepOnlyByALiveHold(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := someWorld.Draw(t, "world").at(noon)
+		f.Hold = Hold{Asleep: rapid.Bool().Draw(t, "asleep"), Until: noon.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "until")))}
+		d := rules.Decide(f, noon)
+		live := f.Hold.Asleep && f.Hold.Until.After(noon)
+		if d.Reason == HeldAsleep && !live {
+			t.Errorf("held asleep by a hold until %v", f.Hold.Until)
+		}
+		if f.Replicas == 0 {
+			return
+		}
+		others := f.Bad != nil || f.Group.Bad != "" || f.Settings.Paused || f.Paused.Scope != "" || f.contended() || f.Rival != ""
+		if live && !others && (d.Action != Sleep || d.Reason != HeldAsleep || !d.Next.Equal(f.Hold.Until)) {
+			t.Errorf("%s, because %s, until %v, although it is held asleep", d.Action, d.Reason, d.Next)
+		}
+		if f.Hold.Holds(noon) && !f.Hold.Asleep && d.Action != Keep {
+			t.Errorf("%s, because %s, although it is held awake", d.Action, d.Reason)
+		}
+	})
+}
+
+// Whatever the facts: a server is woken only when its zero is ours, not ordered, and somebody or a window wants it; and then it is.
 func TestWakesOnlyOnDemand(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someWorld.Draw(t, "world").at(noon)
 		crossed := func(at time.Time) bool { return at.Before(f.AsleepSince.Add(time.Second)) }
-		wanted := f.Use.LeaseUntil.After(noon) && (f.Settings.WakeOnActivity || crossed(f.Use.LeaseSince)) ||
+		demand := f.Use.LeaseUntil.After(noon) && (f.Settings.WakeOnActivity || crossed(f.Use.LeaseSince)) ||
 			f.Use.Last != (activity.Stamp{}) && f.Use.Last != f.Seen && (f.Settings.WakeOnActivity || crossed(f.Use.LastAt))
-		wakes := f.Replicas == 0 && f.Ours && f.Bad == nil && f.Because != BecauseCommand && wanted
+		wanted := demand || inside(f.Settings.KeepWarm, noon) || f.Group.Wanted != ""
+		held := f.Hold.Until.After(noon)
+		may := f.Ours && f.Bad == nil && (held && !f.Hold.Asleep || !held && f.Because != BecauseCommand && wanted)
+		wakes := f.Replicas == 0 && len(f.Group.Waiting) == 0 && (f.Because == BecauseAfter || may)
 		if d := rules.Decide(f, noon); (d.Action == Wake) != wakes {
 			t.Errorf("%s, because %s; wanted: %v", d.Action, d.Reason, wanted)
 		}
@@ -171,17 +139,92 @@ func TestNext(t *testing.T) {
 	})
 }
 
-// Left alone, a server comes to rest: following Next from instant to instant ends, and soon.
+// Left alone, a server comes to rest: following Next from instant to instant ends, and soon, unless schedules make it go on.
 func TestFollowingNextEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, now := someWorld.Draw(t, "world"), noon
+		repeats := len(w.facts.Settings.KeepWarm)+len(w.facts.Settings.SleepAt) > 0
 		for range 20 {
 			d := rules.Decide(w.at(now), now)
 			if d.Next.IsZero() {
 				return
 			}
+			if !d.Next.After(now) {
+				t.Fatalf("at %v the decision may change at %v", now, d.Next)
+			}
 			now = d.Next
 		}
-		t.Errorf("still not at rest at %v", now)
+		if !repeats {
+			t.Errorf("still not at rest at %v", now)
+		}
+	})
+}
+
+// Left alone, a server that will sleep is due to sleep at Sleeps, and not before.
+func TestSleepsIsWhenItIsDue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := someWorld.Draw(t, "world")
+		d := rules.Decide(w.at(noon), noon)
+		if d.Sleeps.IsZero() {
+			return
+		}
+		if !d.Sleeps.After(noon) {
+			t.Fatalf("sleeps at %v, which is not after now", d.Sleeps)
+		}
+		due := func(at time.Time) bool {
+			d := rules.Decide(w.at(at), at)
+			return wouldSleep(d) || d.Reason == Ordered || d.Reason == Noticing // another sleeps before it, but it is due
+		}
+		if then := rules.Decide(w.at(d.Sleeps), d.Sleeps); !due(d.Sleeps) {
+			t.Errorf("%s, and sleeps at %v; but then %s, because %s", d.Reason, d.Sleeps, then.Action, then.Reason)
+		}
+		if d.Reason == Noticing {
+			return // it is due now, and waits
+		}
+		before := noon.Add(time.Duration(rapid.Int64Range(0, int64(d.Sleeps.Sub(noon))-1).Draw(t, "before")))
+		for _, at := range []time.Time{before, d.Sleeps.Add(-1)} {
+			if due(at) {
+				t.Errorf("%s, and sleeps at %v; but it is due at %v", d.Reason, d.Sleeps, at)
+			}
+		}
+	})
+}
+
+// Somebody who follows the decisions as the daemon does tells each sleep as long before as was asked for, and sleeps only then.
+func TestEachSleepIsTold(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, now := someWorld.Draw(t, "world"), noon
+		notice := time.Duration(rapid.IntRange(1, 300).Draw(t, "notice")) * time.Second
+		w.facts.Settings.SleepNotice, w.facts.Settings.DryRun, w.facts.Noticed, w.facts.Replicas = notice, false, time.Time{}, 1
+		for range 20 {
+			d := rules.Decide(w.at(now), now)
+			switch {
+			case d.Action == Sleep && d.Reason != HeldAsleep:
+				if early := now.Sub(w.facts.Noticed); early < notice || early > notice+noticeLasts {
+					t.Errorf("sleeps %s after it was told, want %s", early, notice)
+				}
+				return
+			case d.Action == Notify:
+				w.facts.Noticed, now = now, now.Add(time.Nanosecond)
+				continue
+			case d.Next.IsZero():
+				return
+			}
+			now = d.Next
+		}
+	})
+}
+
+// Whatever is decided, there is a sentence that says why, and a few words for lists, of which none is broken.
+func TestExplainsEverything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := someWorld.Draw(t, "world").at(noon)
+		d := rules.Decide(f, noon)
+		for _, text := range []string{d.Explain(f, noon), d.Short(f, noon)} {
+			broken := func(part string) bool { return strings.Contains(text, part) }
+			if text == "" || slices.ContainsFunc([]string{"%!", "0001-", "  ", "in -", "  ", ": :", "()"}, broken) {
+				t.Errorf("%s, because %s: %q", d.Action, d.Reason, text)
+			}
+		}
 	})
 }

@@ -9,22 +9,26 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Schedule says when the next sweep is due.
+// Schedule says when something is due, again and again.
 type Schedule struct {
 	cron cron.Schedule // of a clock that no zone ever sets, read as UTC
 	zone *time.Location
+	text string // as it was written
 }
 
 var parser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
 // ParseSchedule reads a cron expression of five fields, or six with seconds first, or a descriptor such as
 // "@every 30s" or "@hourly"; "CRON_TZ=Europe/Rome " before it sets the time zone, else it is in UTC.
-func ParseSchedule(expression string) (Schedule, error) {
+func ParseSchedule(expression string) (Schedule, error) { return parseSchedule(expression, time.UTC) }
+
+// parseSchedule reads an expression that is in a zone unless it names another.
+func parseSchedule(expression string, zone *time.Location) (Schedule, error) {
 	fields := strings.Fields(expression)
 	if len(fields) == 0 {
 		return Schedule{}, errors.New(`empty schedule: write one like "@every 30s" or "*/5 * * * *"`)
 	}
-	zone, fields, err := cutZone(fields)
+	zone, fields, err := cutZone(fields, zone)
 	if err == nil {
 		err = checkFields(fields)
 	}
@@ -41,26 +45,26 @@ func ParseSchedule(expression string) (Schedule, error) {
 	if _, interval := c.(cron.ConstantDelaySchedule); interval {
 		zone = time.UTC // it looks at no clock
 	}
-	return Schedule{c, zone}, nil
+	return Schedule{c, zone, strings.TrimSpace(expression)}, nil
 }
 
 // cutZone takes the time zone off the fields. robfig/cron would panic when it is all there is, and would take the
 // process's zone when there is none, so that the same configuration would mean different times on two machines.
-func cutZone(fields []string) (*time.Location, []string, error) {
+func cutZone(fields []string, zone *time.Location) (*time.Location, []string, error) {
 	name, ok := strings.CutPrefix(fields[0], "CRON_TZ=")
 	if !ok {
 		name, ok = strings.CutPrefix(fields[0], "TZ=")
 	}
 	switch {
 	case !ok:
-		return time.UTC, fields, nil
+		return zone, fields, nil
 	case name == "" || name == "Local":
 		return nil, nil, fmt.Errorf("%s names no time zone: write one like CRON_TZ=Europe/Rome", fields[0])
 	case len(fields) == 1:
 		return nil, nil, fmt.Errorf("it is only a time zone: write when after it, like %q", fields[0]+" 0 22 * * *")
 	}
-	zone, err := time.LoadLocation(name)
-	return zone, fields[1:], err
+	named, err := time.LoadLocation(name)
+	return named, fields[1:], err
 }
 
 // checkFields refuses what robfig/cron v3.0.1 takes for something else than was written.

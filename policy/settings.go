@@ -15,58 +15,77 @@ const Never time.Duration = 0
 // MaxIdleAfter is the longest idle-after. The activity log forgets after 32 days; silence beyond that proves nothing.
 const MaxIdleAfter = 30 * 24 * time.Hour
 
+// maxNotice is the longest sleep-notice: who needs longer to close its sessions holds a lease.
+const maxNotice = time.Hour
+
 // Settings say how one server is to be treated.
 type Settings struct {
 	IdleAfter      time.Duration // how long unused before it sleeps; Never
+	KeepWarm       Windows       // in them it is awake
+	SleepAt        Times         // at them it sleeps, unless it is in use
+	TimeZone       *time.Location
+	SleepNotice    time.Duration // how long before it sleeps that is told; 0: not at all
 	WakeReplicas   int           // replicas to wake with when none are remembered; at least 1
 	MaxReplicas    int           // the most a scale command may ask for; at least 1
 	WakeOnActivity bool          // a ping or a lease wakes it
 	Paused         bool          // the daemon does not put it to sleep by itself
+	DryRun         bool          // the daemon only says when it would put it to sleep
+	Group          string        // servers of one group in one namespace sleep and wake together; empty: none
+	After          []string      // servers of the group that have to be ready before this one wakes
+
+	// Digest differs between what is written differently, whatever it means. Empty when nothing is written.
+	Digest string
 }
 
-// Defaults are the settings of a server that says nothing, but for IdleAfter, which the daemon's configuration gives.
+// Defaults are the settings of a server of which nothing is written, but for IdleAfter.
 func Defaults(idleAfter time.Duration) Settings {
-	return Settings{IdleAfter: idleAfter, WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true}
+	return Settings{IdleAfter: idleAfter, TimeZone: time.UTC, WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true}
 }
 
-// Keys are the settings that Parse knows.
-var Keys = []string{"idle-after", "max-replicas", "paused", "wake-on-activity", "wake-replicas"}
+// DefaultIdleAfter is that of a server of which nothing is written.
+const DefaultIdleAfter = 30 * time.Minute
 
-// Parse returns the defaults overridden by what is written on one server, by key. An unknown key is an error as a bad
-// value is: a misspelt "idle-after: never" must not let the server sleep. All errors are returned, joined, in order of key.
-// On error the Settings are those of the keys that could be read.
-func Parse(written map[string]string, defaults Settings) (Settings, error) {
-	s := defaults
-	var errs []error
-	keys := make([]string, 0, len(written))
-	for key := range written {
-		keys = append(keys, key)
+// set reads one setting. The time zone has to be set before what is read in it.
+func (s *Settings) set(key, text string) error {
+	switch key {
+	case "idle-after":
+		return set(&s.IdleAfter, text, ParseIdleAfter)
+	case "keep-warm":
+		return set(&s.KeepWarm, text, func(text string) (Windows, error) { return ParseWindows(text, s.TimeZone) })
+	case "sleep-at":
+		return set(&s.SleepAt, text, func(text string) (Times, error) { return ParseTimes(text, s.TimeZone) })
+	case "time-zone":
+		return set(&s.TimeZone, text, ParseTimeZone)
+	case "sleep-notice":
+		return set(&s.SleepNotice, text, parseNotice)
+	case "wake-replicas":
+		return set(&s.WakeReplicas, text, parseReplicas)
+	case "max-replicas":
+		return set(&s.MaxReplicas, text, parseReplicas)
+	case "wake-on-activity":
+		return set(&s.WakeOnActivity, text, parseBool)
+	case "paused":
+		return set(&s.Paused, text, parseBool)
+	case "dry-run":
+		return set(&s.DryRun, text, parseBool)
+	case "group":
+		return set(&s.Group, text, parseGroup)
+	case "after":
+		return set(&s.After, text, parseAfter)
 	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		var err error
-		switch text := strings.TrimSpace(written[key]); key {
-		case "idle-after":
-			err = set(&s.IdleAfter, text, ParseIdleAfter)
-		case "wake-replicas":
-			err = set(&s.WakeReplicas, text, parseReplicas)
-		case "max-replicas":
-			err = set(&s.MaxReplicas, text, parseReplicas)
-		case "wake-on-activity":
-			err = set(&s.WakeOnActivity, text, parseBool)
-		case "paused":
-			err = set(&s.Paused, text, parseBool)
-		default:
-			err = fmt.Errorf("unknown setting; known are %s", strings.Join(Keys, ", "))
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s %q: %w", key, written[key], err))
-		}
+	return errors.New("unknown setting")
+}
+
+// contradiction is what is wrong with settings that are right each for itself.
+func (s *Settings) contradiction(sources map[string]Source) error {
+	if s.WakeReplicas > s.MaxReplicas {
+		return fmt.Errorf("wake-replicas %d%s is above max-replicas %d%s: raise max-replicas",
+			s.WakeReplicas, sources["wake-replicas"].written(), s.MaxReplicas, sources["max-replicas"].written())
 	}
-	if len(errs) == 0 && s.WakeReplicas > s.MaxReplicas {
-		errs = append(errs, fmt.Errorf("wake-replicas %d is above max-replicas %d: raise max-replicas", s.WakeReplicas, s.MaxReplicas))
+	if len(s.After) > 0 && s.Group == "" {
+		return errors.New("after needs a group: write the same group on this server and on those that it comes after")
 	}
-	return s, errors.Join(errs...)
+	return nil
 }
 
 func set[T any](to *T, text string, parse func(string) (T, error)) error {
@@ -94,6 +113,26 @@ func ParseIdleAfter(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// ParseTimeZone reads the name of a time zone of the IANA database.
+func ParseTimeZone(text string) (*time.Location, error) {
+	if text == "" || text == "Local" { // would be UTC, and the zone of the machine
+		return nil, errors.New(`names no time zone: write one like "Europe/Rome"`)
+	}
+	zone, err := time.LoadLocation(text)
+	if err != nil {
+		return nil, fmt.Errorf(`%w: write one like "Europe/Rome"`, err)
+	}
+	return zone, nil
+}
+
+func parseNotice(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > maxNotice {
+		return 0, fmt.Errorf(`not a duration of at most %s: write it like "30s"`, span(maxNotice))
+	}
+	return d, nil
+}
+
 func parseReplicas(text string) (int, error) {
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil || n < 1 {
@@ -110,4 +149,27 @@ func parseBool(text string) (bool, error) {
 		return false, nil
 	}
 	return false, errors.New(`neither "true" nor "false"`)
+}
+
+// maxName is the longest name of a group.
+const maxName = 63
+
+func parseGroup(text string) (string, error) {
+	if text == "" || len(text) > maxName || strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
+		return "", fmt.Errorf("not a name: use at most %d letters, digits, %q, %q and %q", maxName, "-", "_", ".")
+	}
+	return text, nil
+}
+
+func parseAfter(text string) ([]string, error) {
+	var names []string
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			return nil, errors.New(`an empty name: write names of servers of the same group, like "db, cache"`)
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }

@@ -1,51 +1,132 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// written is what people have written on a server: key, value, key, value.
-func written(keysAndValues ...string) map[string]string {
-	m := make(map[string]string)
+// settingCases are the settings as they are written, and what they make of the defaults. They are also a table of docs/policy.md.
+var settingCases = []struct {
+	key, standard, meaning string
+	examples               []string
+	want                   []func(*Settings) // by example
+}{
+	{"idle-after", "`30m`", "how long it is unused before it sleeps, 1s to 720h; `never`: not by silence", []string{"1h30m", "never", "1s", "720h", " 5m\n"}, []func(*Settings){
+		func(s *Settings) { s.IdleAfter = 90 * time.Minute }, func(s *Settings) { s.IdleAfter = Never }, func(s *Settings) { s.IdleAfter = time.Second },
+		func(s *Settings) { s.IdleAfter = MaxIdleAfter }, func(s *Settings) { s.IdleAfter = 5 * time.Minute },
+	}},
+	{"keep-warm", "`none`", "when it is awake whether it is used or not: cron expressions, each with how long; several with `;`", []string{"0 9 * * MON-FRI for 9h", "0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h", "none"}, []func(*Settings){
+		keepsWarm, func(s *Settings) {
+			s.KeepWarm = must(ParseWindows("0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h", time.UTC))
+		}, func(*Settings) {},
+	}},
+	{"sleep-at", "`none`", "when it sleeps although `idle-after` is not over yet: cron expressions; several with `;`", []string{"0 22 * * *", "0 22 * * *; 0 14 * * SAT", "none"}, []func(*Settings){
+		sleepsAt, func(s *Settings) { s.SleepAt = must(ParseTimes("0 22 * * *; 0 14 * * SAT", time.UTC)) }, func(*Settings) {},
+	}},
+	{"time-zone", "`UTC`", "the zone of `keep-warm`, `sleep-at` and of holds, by its IANA name", []string{"Europe/Rome", "UTC"}, []func(*Settings){
+		func(s *Settings) { s.TimeZone = must(time.LoadLocation("Europe/Rome")) }, func(*Settings) {},
+	}},
+	{"sleep-notice", "`0s`", "how long before it sleeps that is told by an event, at most 1h; `0s`: not at all", []string{"30s", "1h", "0s"}, []func(*Settings){
+		func(s *Settings) { s.SleepNotice = 30 * time.Second }, func(s *Settings) { s.SleepNotice = time.Hour }, func(*Settings) {},
+	}},
+	{"wake-replicas", "`1`", "replicas to wake with when none are remembered", []string{"3"}, []func(*Settings){func(s *Settings) { s.WakeReplicas = 3 }}},
+	{"max-replicas", "`10`", "the most that a `scale` command may ask for", []string{"20", "1", "2147483647"}, []func(*Settings){
+		func(s *Settings) { s.MaxReplicas = 20 }, func(s *Settings) { s.MaxReplicas = 1 }, func(s *Settings) { s.MaxReplicas = 2147483647 },
+	}},
+	{"wake-on-activity", "`true`", "a ping or a lease wakes it; `false`: only orders, windows and its group do", []string{"false", "true"}, []func(*Settings){
+		func(s *Settings) { s.WakeOnActivity = false }, func(*Settings) {},
+	}},
+	{"dry-run", "`false`", "it is not put to sleep by itself; an event tells when it would be", []string{"true", "false"}, []func(*Settings){
+		func(s *Settings) { s.DryRun = true }, func(*Settings) {},
+	}},
+	{"paused", "`false`", "it is not put to sleep by itself; it is still woken", []string{"true", "false"}, []func(*Settings){
+		func(s *Settings) { s.Paused = true }, func(*Settings) {},
+	}},
+	{"group", "none", "servers of one group in one namespace sleep and wake together", []string{"bots", "web-1", "Team.A_1-x"}, []func(*Settings){
+		func(s *Settings) { s.Group = "bots" }, func(s *Settings) { s.Group = "web-1" }, func(s *Settings) { s.Group = "Team.A_1-x" },
+	}},
+	{"after", "none", "servers of its group that have to be ready before it wakes; they sleep after it", []string{"db", "db, cache", "db, cache,db"}, []func(*Settings){
+		func(s *Settings) { s.Group, s.After = "bots", []string{"db"} }, func(s *Settings) { s.Group, s.After = "bots", []string{"db", "cache"} }, func(s *Settings) { s.Group, s.After = "bots", []string{"db", "cache"} },
+	}},
+}
+
+func keepsWarm(s *Settings) { s.KeepWarm = must(ParseWindows("0 9 * * MON-FRI for 9h", s.TimeZone)) }
+func sleepsAt(s *Settings)  { s.SleepAt = must(ParseTimes("0 22 * * *", s.TimeZone)) }
+
+// onServer is what people have written on a server: key, value, key, value.
+func onServer(keysAndValues ...string) Layer { return layer(FromServer, keysAndValues...) }
+
+func layer(source Source, keysAndValues ...string) Layer {
+	l := Layer{source, make(map[string]string)}
 	for i := 0; i < len(keysAndValues); i += 2 {
-		m[keysAndValues[i]] = keysAndValues[i+1]
+		l.Written[keysAndValues[i]] = keysAndValues[i+1]
 	}
-	return m
+	return l
+}
+
+// same reports whether settings mean the same, however they are written.
+func same(a, b Settings) bool {
+	opens := func(s Settings) (instants []time.Time) {
+		for now := noon; now.Before(noon.AddDate(0, 0, 8)); now = now.Add(15 * time.Minute) {
+			end, _ := s.KeepWarm.Until(now)
+			instants = append(instants, end, s.SleepAt.Next(now))
+		}
+		return instants
+	}
+	return a.IdleAfter == b.IdleAfter && a.TimeZone.String() == b.TimeZone.String() && a.SleepNotice == b.SleepNotice && a.WakeReplicas == b.WakeReplicas &&
+		a.MaxReplicas == b.MaxReplicas && a.WakeOnActivity == b.WakeOnActivity && a.Paused == b.Paused && a.DryRun == b.DryRun && a.Group == b.Group &&
+		slices.Equal(a.After, b.After) && slices.EqualFunc(opens(a), opens(b), time.Time.Equal)
 }
 
 // What is written overrides the default, and only that; space around a value is nobody's intent.
 func TestParse(t *testing.T) {
-	defaults := Defaults(30 * time.Minute)
-	for _, row := range []struct {
-		written map[string]string
-		want    func(*Settings)
-	}{
-		{nil, func(*Settings) {}},
-		{written("idle-after", "1h30m"), func(s *Settings) { s.IdleAfter = 90 * time.Minute }},
-		{written("idle-after", "never"), func(s *Settings) { s.IdleAfter = Never }},
-		{written("idle-after", "1s"), func(s *Settings) { s.IdleAfter = time.Second }},
-		{written("idle-after", "720h"), func(s *Settings) { s.IdleAfter = MaxIdleAfter }},
-		{written("idle-after", " 5m\n"), func(s *Settings) { s.IdleAfter = 5 * time.Minute }},
-		{written("wake-replicas", "3"), func(s *Settings) { s.WakeReplicas = 3 }},
-		{written("max-replicas", "1"), func(s *Settings) { s.MaxReplicas = 1 }},
-		{written("wake-replicas", "20", "max-replicas", "20"), func(s *Settings) { s.WakeReplicas, s.MaxReplicas = 20, 20 }},
-		{written("wake-on-activity", "false"), func(s *Settings) { s.WakeOnActivity = false }},
-		{written("paused", "true"), func(s *Settings) { s.Paused = true }},
-		{written("paused", "false", "wake-on-activity", "true"), func(*Settings) {}},
+	var keys []string
+	for _, c := range settingCases {
+		keys = append(keys, c.key)
+		for i, text := range c.examples {
+			want := Defaults(DefaultIdleAfter)
+			c.want[i](&want)
+			l := onServer(c.key, text)
+			if c.key == "after" {
+				l.Written["group"] = "bots"
+			}
+			if got, _, err := Parse(l); err != nil || !same(got, want) {
+				t.Errorf("%s %q: %+v, %v; want %+v", c.key, text, got, err, want)
+			}
+		}
+	}
+	slices.Sort(keys)
+	if !slices.Equal(keys, Keys) {
+		t.Errorf("the cases are of %q, the settings are %q", keys, Keys)
+	}
+	if got, sources, err := Parse(); err != nil || sources != nil || got.Digest != "" || !same(got, Defaults(30*time.Minute)) {
+		t.Errorf("of nothing: %+v, %v, %v", got, sources, err)
+	}
+	if got, _, err := Parse(onServer("wake-replicas", "20", "max-replicas", "20")); err != nil || got.WakeReplicas != 20 {
+		t.Errorf("as many to wake as there may be: %+v, %v", got, err)
+	}
+}
+
+// Windows and times are in the time zone of the server, wherever that is written, unless they name their own.
+func TestParseInTimeZone(t *testing.T) {
+	for name, layers := range map[string][]Layer{
+		"on the server":            {onServer("time-zone", "Europe/Rome", "keep-warm", "0 9 * * * for 1h", "sleep-at", "0 9 * * *")},
+		"on the namespace":         {layer(FromNamespace, "time-zone", "Europe/Rome"), onServer("keep-warm", "0 9 * * * for 1h", "sleep-at", "0 9 * * *")},
+		"windows on the namespace": {layer(FromNamespace, "keep-warm", "0 9 * * * for 1h", "sleep-at", "0 9 * * *"), onServer("time-zone", "Europe/Rome")},
+		"of their own":             {onServer("time-zone", "Asia/Tokyo", "keep-warm", "TZ=Europe/Rome 0 9 * * * for 1h", "sleep-at", "CRON_TZ=Europe/Rome 0 9 * * *")},
 	} {
-		want := defaults
-		row.want(&want)
-		if got, err := Parse(row.written, defaults); err != nil || got != want {
-			t.Errorf("%v: %+v, %v; want %+v", row.written, got, err, want)
+		s, _, err := Parse(layers...)
+		nine := instant(t, "2026-07-02T09:00:00+02:00")
+		if err != nil || !s.KeepWarm.Next(noon).Equal(nine) || !s.SleepAt.Next(noon).Equal(nine) {
+			t.Errorf("%s: %v, and %v, %v; want 9:00 in Rome", name, s.KeepWarm.Next(noon), s.SleepAt.Next(noon), err)
 		}
 	}
 }
 
 // A bad value is an error that names the key and the value and says what to write, and the default stays. So is an unknown key.
 func TestParseBadValues(t *testing.T) {
-	defaults := Defaults(30 * time.Minute)
 	for _, row := range []struct{ key, value, says string }{
 		{"idle-after", "", `write it like "30m"`},
 		{"idle-after", "soon", `write it like "30m"`},
@@ -63,75 +144,92 @@ func TestParseBadValues(t *testing.T) {
 		{"wake-replicas", "1.5", "not a whole number of at least 1"},
 		{"wake-replicas", "", "not a whole number of at least 1"},
 		{"wake-replicas", "2147483648", "not a whole number of at least 1"},
-		{"wake-replicas", "11", "above max-replicas 10"},
 		{"max-replicas", "0", "not a whole number of at least 1"},
 		{"max-replicas", "many", "not a whole number of at least 1"},
 		{"wake-on-activity", "yes", `neither "true" nor "false"`},
 		{"wake-on-activity", "", `neither "true" nor "false"`},
 		{"paused", "True", `neither "true" nor "false"`},
 		{"paused", "1", `neither "true" nor "false"`},
-		{"idle-afer", "never", "known are idle-after, max-replicas, paused, wake-on-activity, wake-replicas"},
+		{"dry-run", "on", `neither "true" nor "false"`},
+		{"keep-warm", "9-18", `"9-18" says not for how long: write windows like "0 9 * * MON-FRI for 9h`},
+		{"keep-warm", "", "says not for how long"},
+		{"sleep-at", "22:00", `write times like "0 22 * * *`},
+		{"sleep-at", "@every 1h", `"@every" names no time of a clock`},
+		{"time-zone", "", `names no time zone: write one like "Europe/Rome"`},
+		{"time-zone", "Local", `names no time zone: write one like "Europe/Rome"`},
+		{"time-zone", "Europe/Roma", `unknown time zone Europe/Roma: write one like "Europe/Rome"`},
+		{"time-zone", "../../etc/passwd", `write one like "Europe/Rome"`},
+		{"time-zone", "+02:00", `write one like "Europe/Rome"`},
+		{"sleep-notice", "", `not a duration of at most 1h: write it like "30s"`},
+		{"sleep-notice", "30", `write it like "30s"`},
+		{"sleep-notice", "-1s", `write it like "30s"`},
+		{"sleep-notice", "1h0m1s", `write it like "30s"`},
+		{"group", "", "not a name: use at most 63 letters"},
+		{"group", "a b", "not a name"},
+		{"group", "a/b", "not a name"},
+		{"group", "bötchen", "not a name"},
+		{"group", strings.Repeat("x", 64), "not a name"},
+		{"after", "", `an empty name: write names of servers of the same group, like "db, cache"`},
+		{"after", "db,,cache", "an empty name"},
+		{"after", "db;", "after needs a group"},
+		{"after", "db", "after needs a group: write the same group on this server"},
+		{"wake-replicas", "11", "wake-replicas 11 is above max-replicas 10: raise max-replicas"},
+		{"idle-afer", "never", "unknown setting; known are after, dry-run, group, idle-after, keep-warm, max-replicas, paused, sleep-at, sleep-notice, time-zone, wake-on-activity, wake-replicas"},
 		{"Paused", "true", "unknown setting"},
 		{"", "true", "unknown setting"},
 	} {
-		got, err := Parse(written(row.key, row.value), defaults)
+		got, _, err := Parse(onServer(row.key, row.value))
 		if err == nil || !strings.Contains(err.Error(), row.says) || !strings.Contains(err.Error(), row.key) {
 			t.Errorf("%s: %q: error %v, want one with %q", row.key, row.value, err, row.says)
 		}
-		if row.value != "11" && got != defaults {
+		contradicts := row.value == "11" || strings.HasPrefix(row.value, "db") && !strings.Contains(row.value, ",")
+		if !contradicts && !same(got, Defaults(DefaultIdleAfter)) {
 			t.Errorf("%s: %q: %+v, want the defaults", row.key, row.value, got)
 		}
 	}
 }
 
-// All errors are told at once, in order of key, and what can be read is read.
+// All errors are told at once, in order of key but the time zone first, in which others are read; and what can be read is read.
 func TestParseJoinsErrors(t *testing.T) {
-	got, err := Parse(written("paused", "maybe", "idle-after", "soon", "max-replicas", "3", "zzz", "1", "wake-replicas", "0"), Defaults(time.Hour))
-	want := Defaults(time.Hour)
-	want.MaxReplicas = 3
-	if got != want {
+	got, _, err := Parse(onServer("paused", "maybe", "idle-after", "soon", "max-replicas", "3", "zzz", "1", "wake-replicas", "0", "time-zone", "Rome", "keep-warm", "0 9 * * * for 9h"))
+	want := Defaults(DefaultIdleAfter)
+	want.MaxReplicas, want.KeepWarm = 3, must(ParseWindows("0 9 * * * for 9h", time.UTC))
+	if !same(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if err == nil {
 		t.Fatal("no error")
 	}
 	lines := strings.Split(err.Error(), "\n")
-	for i, key := range []string{`idle-after "soon": `, `paused "maybe": `, `wake-replicas "0": `, `zzz "1": `} {
-		if len(lines) != 4 || !strings.HasPrefix(lines[i], key) {
+	for i, key := range []string{`time-zone "Rome": `, `idle-after "soon": `, `paused "maybe": `, `wake-replicas "0": `, `zzz "1": `} {
+		if len(lines) != 5 || !strings.HasPrefix(lines[i], key) {
 			t.Fatalf("errors are\n%v\nwant line %d to be about %s", err, i, key)
 		}
 	}
 }
 
-// Keys names all settings that Parse knows, in order: the text of an error and the documentation are made of it.
-func TestKeys(t *testing.T) {
-	for i, key := range Keys {
-		if _, err := Parse(written(key, "\x00"), Settings{}); err == nil || strings.Contains(err.Error(), "unknown") {
-			t.Errorf("%s is not known: %v", key, err)
-		}
-		if i > 0 && Keys[i-1] >= key {
-			t.Errorf("%s is out of order", key)
-		}
-	}
-}
-
-// No text makes Parse panic, and what it takes without an error is within the bounds.
+// No text makes Parse panic, and what it takes without an error is within the bounds, whichever layer it comes from.
 func FuzzParse(f *testing.F) {
-	for _, value := range []string{"30m", "never", "true", "false", "3", "", " ", "-1", "1e9h", "\xff", "٣", "0x10", "1_000", "+5", "9223372036854775807ns"} {
+	for _, value := range []string{"30m", "never", "true", "false", "3", "", " ", "-1", "1e9h", "\xff", "٣", "0x10", "1_000", "+5", "9223372036854775807ns", "0 9 * * * for 9h", "TZ= for 1s", "Europe/Rome", "db, cache", "none"} {
 		for _, key := range append([]string{"idle-afer"}, Keys...) {
-			f.Add(key, value, "max-replicas", "5")
+			f.Add(key, value, "max-replicas", "5", uint8(0))
 		}
 	}
-	f.Fuzz(func(t *testing.T, key, value, key2, value2 string) {
-		settings, err := Parse(written(key, value, key2, value2), Defaults(time.Hour))
+	sources := []Source{FromServer, FromNamespace, FromConfig}
+	f.Fuzz(func(t *testing.T, key, value, key2, value2 string, from uint8) {
+		layers := []Layer{layer(sources[int(from)%3], key, value), layer(sources[int(from/3)%3], key2, value2)}
+		settings, _, err := Parse(layers...)
 		if after := settings.IdleAfter; after != Never && (after < time.Second || after > MaxIdleAfter) {
 			t.Errorf("idle-after is %s", after)
 		}
-		if settings.WakeReplicas < 1 || settings.MaxReplicas < 1 || err == nil && settings.WakeReplicas > settings.MaxReplicas {
-			t.Errorf("wake-replicas %d, max-replicas %d", settings.WakeReplicas, settings.MaxReplicas)
+		if n := settings.SleepNotice; n < 0 || n > maxNotice || settings.TimeZone == nil {
+			t.Errorf("sleep-notice is %s, in %v", n, settings.TimeZone)
 		}
-		again, err2 := Parse(written(key, value, key2, value2), Defaults(time.Hour))
-		if again != settings || (err == nil) != (err2 == nil) || err != nil && err.Error() != err2.Error() {
+		if settings.WakeReplicas < 1 || settings.MaxReplicas < 1 || err == nil && (settings.WakeReplicas > settings.MaxReplicas || len(settings.After) > 0 && settings.Group == "") {
+			t.Errorf("wake-replicas %d, max-replicas %d, after %q", settings.WakeReplicas, settings.MaxReplicas, settings.After)
+		}
+		again, _, err2 := Parse(layers...)
+		if again.Digest != settings.Digest || !same(again, settings) || (err == nil) != (err2 == nil) || err != nil && err.Error() != err2.Error() {
 			t.Errorf("%+v, %v; and then %+v, %v", settings, err, again, err2)
 		}
 	})

@@ -1,0 +1,185 @@
+package policy
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var updateDocs = flag.Bool("update-docs", false, "write the tables of docs/policy.md again from the cases of the tests")
+
+const docs = "../docs/policy.md"
+
+// generated matches what stands between the marks of a generated part.
+var generated = regexp.MustCompile(`(?s)<!-- ([a-z ]+) -->\n(.*?)<!-- end -->`)
+
+// The documentation says what the tests say: each of its tables is made from their cases.
+func TestDocs(t *testing.T) {
+	parts := map[string]string{
+		"awake":        rulesTable(awakeRules),
+		"before":       rulesTable(sleepRules),
+		"asleep":       rulesTable(asleepRules),
+		"sentences":    sentencesTable(),
+		"settings":     settingsTable(),
+		"errors":       errorsTable(t),
+		"windows":      windowsTable(t, windowCases),
+		"clocks":       windowsTable(t, clockChangeCases),
+		"holds":        holdsTable(t),
+		"awake edges":  edgesTable(awakeEdges),
+		"before edges": edgesTable(sleepEdges),
+		"asleep edges": edgesTable(asleepEdges),
+	}
+	data, err := os.ReadFile(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	text := generated.ReplaceAllStringFunc(string(data), func(old string) string {
+		name := generated.FindStringSubmatch(old)[1]
+		part, ok := parts[name]
+		if !ok || seen[name] {
+			t.Errorf("%s has a part %q that no test makes, or twice", docs, name)
+		}
+		seen[name] = true
+		return fmt.Sprintf("<!-- %s -->\n%s<!-- end -->", name, part)
+	})
+	for name := range parts {
+		if !seen[name] {
+			t.Errorf("%s has no part %q", docs, name)
+		}
+	}
+	if text == string(data) {
+		return
+	}
+	if !*updateDocs {
+		t.Fatalf("%s is not what the cases of the tests say: go test ./policy -update-docs", docs)
+	}
+	if err := os.WriteFile(docs, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The prose names rules of the first table by their numbers.
+func TestDocsNumbers(t *testing.T) {
+	for reason, number := range map[Reason]int{Autoscaled: 7, HeldAsleep: 8, MinAwake: 16, SleepAt: 17, Idle: 18} {
+		if i := slices.IndexFunc(awakeRules, func(r row) bool { return r.reason == reason }); i+1 != number {
+			t.Errorf("%s is rule %d, %s says %d", reason, i+1, docs, number)
+		}
+	}
+}
+
+// what says what an action is to somebody who watches the server.
+var what = map[Action]string{
+	Keep: "stays", Sleep: "**sleeps**", Wake: "**wakes**", Notify: "stays; that it will sleep is told", WouldSleep: "stays; that it would sleep is told",
+}
+
+// table writes rows of cells under a head; a | in a cell would end it.
+func table(head string, rows ...[]string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%s|\n", head, strings.Repeat("|---", strings.Count(head, "|")-1))
+	for _, cells := range rows {
+		for i := range cells {
+			cells[i] = strings.ReplaceAll(cells[i], "|", "\\|")
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	return b.String()
+}
+
+func rulesTable(rules []row) string {
+	var rows [][]string
+	for i, r := range rules {
+		rows = append(rows, []string{fmt.Sprint(i + 1), r.name, what[r.action], fmt.Sprintf("`%s`", r.reason)})
+	}
+	return table("| | if | it | reason |", rows...)
+}
+
+func edgesTable(edges []row) string {
+	var rows [][]string
+	for _, r := range edges {
+		rows = append(rows, []string{r.name, what[r.action], fmt.Sprintf("`%s`", r.reason), r.next})
+	}
+	return table("| | it | reason | until |", rows...)
+}
+
+func sentencesTable() string {
+	var rows [][]string
+	for _, c := range explainCases {
+		rows = append(rows, []string{fmt.Sprintf("`%s`", rules.Decide(c.facts, noon).Reason), c.sentence, c.short})
+	}
+	return table("| reason | explain | list |", rows...)
+}
+
+func settingsTable() string {
+	var rows [][]string
+	for _, c := range settingCases {
+		var examples []string
+		for _, text := range c.examples {
+			if text == strings.TrimSpace(text) {
+				examples = append(examples, fmt.Sprintf("`%s`", text))
+			}
+		}
+		rows = append(rows, []string{fmt.Sprintf("`%s`", c.key), c.standard, c.meaning, strings.Join(examples[:min(2, len(examples))], ", ")})
+	}
+	return table("| key | default | meaning | for example |", rows...)
+}
+
+func errorsTable(t *testing.T) string {
+	var b strings.Builder
+	for _, l := range []Layer{
+		onServer("idle-after", "1d"), onServer("idle-afer", "never"), onServer("keep-warm", "9-18"), onServer("sleep-at", "22:00"), onServer("time-zone", "CEST+1"),
+		layer(FromNamespace, "wake-on-activity", "no"), layer(FromNamespace, "group", "bots"), onServer("after", "db"),
+	} {
+		_, _, err := Parse(l)
+		if err == nil {
+			t.Fatalf("%v is no error", l)
+		}
+		fmt.Fprintf(&b, "    %s\n", err)
+	}
+	return "\n" + b.String() + "\n"
+}
+
+func windowsTable(t *testing.T, cases []windowCase) string {
+	var rows [][]string
+	for _, c := range cases {
+		var open []string
+		for _, span := range strings.Fields(c.open) {
+			start, end, _ := strings.Cut(span, "/")
+			open = append(open, between(instant(t, start), instant(t, end)))
+		}
+		if len(open) == 0 {
+			open = []string{"never"}
+		}
+		rows = append(rows, []string{c.name, fmt.Sprintf("`%s`", c.windows), c.zone, onDay(instant(t, c.after)), strings.Join(open, "<br>")})
+	}
+	return table("| | `keep-warm` | `time-zone` | asked at | open |", rows...)
+}
+
+func holdsTable(t *testing.T) string {
+	var rows [][]string
+	for _, c := range untilCases {
+		rows = append(rows, []string{c.name, fmt.Sprintf("`%s`", c.text), c.zone, onDay(instant(t, c.from)), onDay(instant(t, c.until))})
+	}
+	return table("| | written | `time-zone` | at | until |", rows...)
+}
+
+func onDay(at time.Time) string { return at.Format("Mon 2 Jan 2006 ") + clockAndOffset(at) }
+
+func between(start, end time.Time) string {
+	if start.Format(time.DateOnly) == end.Format(time.DateOnly) {
+		return onDay(start) + " to " + clockAndOffset(end)
+	}
+	return onDay(start) + " to " + onDay(end)
+}
+
+func clockAndOffset(at time.Time) string {
+	if at.Second() != 0 {
+		return at.Format("15:04:05 -07:00")
+	}
+	return at.Format("15:04 -07:00")
+}

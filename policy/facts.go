@@ -1,0 +1,122 @@
+package policy
+
+import (
+	"time"
+
+	"idle-scaler/activity"
+)
+
+// Because says why the daemon made a server zero, or keeps it there.
+type Because string
+
+// The causes of a sleep. BecauseUnknown is a zero of ours whose mark is gone.
+const (
+	BecauseUnknown  Because = ""
+	BecauseIdle     Because = "idle"
+	BecauseSchedule Because = "schedule" // sleep-at
+	BecauseCommand  Because = "command"
+	BecauseHold     Because = "hold"
+	BecauseAfter    Because = "after" // a command has started it, and it waits for those that it comes after
+)
+
+// Facts are all that a decision about one server depends on, but for the time.
+type Facts struct {
+	Settings Settings
+	Bad      error // why the settings can't be read
+	Paused   Pause // by an order, beside that in the settings
+	Hold     Hold
+	Reverts  Reverts
+	Rival    string // who else decides about its replicas, by its nature; empty: nobody
+	Group    Group
+
+	Replicas   int // wanted
+	Ready      int
+	RollingOut bool
+	ReadySince time.Time // since when some replica is ready; zero while none is
+	StartingAt time.Time // when it was last woken, made, or lost its last ready replica
+	Created    time.Time
+
+	Ours        bool // at zero: the last writer of replicas was this daemon
+	Because     Because
+	AsleepSince time.Time
+	AwakeSince  time.Time      // when the daemon last woke it, or was told to
+	Seen        activity.Stamp // the last ping that the decision to sleep knew
+	Noticed     time.Time      // when it was last told that it will sleep soon
+
+	Use   activity.Use
+	Sight activity.Sight
+}
+
+// Pause is an order that servers are not put to sleep.
+type Pause struct {
+	Scope  string // which servers, in words; empty: there is no pause
+	Since  time.Time
+	Actor  string // who ordered it, as it said itself
+	Reason string // why, in its words
+}
+
+// Reverts tells how often in a row somebody else raised the replicas of a server that had been put to sleep, without any demand.
+type Reverts struct {
+	Count  int
+	Writer string    // who did it last: a field manager, empty when Kubernetes does not say
+	Since  time.Time // of the first
+	Digest string    // Settings.Digest as it was then: when it is another now, somebody has changed something
+}
+
+// MaxReverts is after how many reverts a server is not put to sleep any more.
+const MaxReverts = 2
+
+// contended reports whether somebody else keeps the server awake.
+func (f *Facts) contended() bool {
+	return f.Reverts.Count >= MaxReverts && f.Reverts.Digest == f.Settings.Digest
+}
+
+// Group is what the other servers of a server's group make of it.
+type Group struct {
+	Bad     string   // why the order of the group can't be kept; empty when it can
+	Wanted  string   // a server that has to be awake, and so wants all others to be; empty: none
+	Why     Reason   // of that server
+	Before  []string // servers that are awake and come after this one: they sleep first
+	Waiting []string // servers that this one comes after and that will be ready, but are not yet: they wake first
+
+	// Free is when, if nothing happens, none of them has to be awake any more: the latest Decision.Sleeps of those that want
+	// to be. Zero: not known, or none has to be.
+	Free time.Time
+}
+
+// free returns Free if that is still to come.
+func (g *Group) free(now time.Time) time.Time {
+	if g.Free.After(now) {
+		return g.Free
+	}
+	return time.Time{}
+}
+
+// IdleSince returns when the idle clock started: the latest of the last ping, the end of the last lease, the last
+// wake, the first ready replica and the birth of the log.
+func (f *Facts) IdleSince() time.Time {
+	start := f.Created
+	for _, t := range [...]time.Time{f.Use.LastAt, f.Use.LeaseUntil, f.AwakeSince, f.ReadySince, f.Sight.Born} {
+		if t.After(start) {
+			start = t
+		}
+	}
+	return start
+}
+
+// wakes reports whether demand stamped at at may wake the server. One that is not woken by activity is still
+// woken by activity that should have kept it awake.
+func (f *Facts) wakes(at time.Time) bool {
+	return f.Settings.WakeOnActivity || at.Before(f.AsleepSince.Add(raceMargin))
+}
+
+// Demand returns which demand there is for a server that sleeps: Leased, Activity, or nothing.
+func (f *Facts) Demand(now time.Time) Reason {
+	switch {
+	case f.Use.Leased(now) && f.wakes(f.Use.LeaseSince):
+		return Leased
+	case !f.Use.Last.IsZero() && !f.Use.Last.Equal(f.Seen) && f.wakes(f.Use.LastAt):
+		return Activity
+	}
+	return ""
+}

@@ -1,0 +1,58 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// At says an instant as the sentences of Explain do: as somebody would who looks at a clock in the zone of the server.
+func (f *Facts) At(t, now time.Time) string { return clockOf(f, now).at(t) }
+
+// In is At, and how long it is until then.
+func (f *Facts) In(t, now time.Time) string { return clockOf(f, now).in(t) }
+
+// Ago is At, and how long ago that was.
+func (f *Facts) Ago(t, now time.Time) string { return f.At(t, now) + " (" + Span(now.Sub(t)) + " ago)" }
+
+// Span says a duration in the two units that matter: 3d4h, 1h30m, 4m12s.
+func Span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch d = max(0, d); {
+	case d >= day:
+		if hours := d % day / time.Hour; hours > 0 {
+			return fmt.Sprintf("%dd%dh", d/day, hours)
+		}
+		return fmt.Sprintf("%dd", d/day)
+	case d >= time.Hour:
+		return span(d.Truncate(time.Minute))
+	}
+	return span(d)
+}
+
+// ByWhom says who ordered something, and why, in their own words; nothing when they did not say.
+func ByWhom(actor, reason string) string { return by(actor) + because(reason) }
+
+// Texts returns each setting as it could be written, by key.
+func (s *Settings) Texts() map[string]string {
+	idleAfter, zone := "never", "UTC"
+	if s.IdleAfter != Never {
+		idleAfter = span(s.IdleAfter)
+	}
+	if s.TimeZone != nil {
+		zone = s.TimeZone.String()
+	}
+	texts := map[string]string{
+		"idle-after": idleAfter, "keep-warm": s.KeepWarm.String(), "sleep-at": s.SleepAt.String(), "time-zone": zone, "sleep-notice": span(s.SleepNotice),
+		"wake-replicas": strconv.Itoa(s.WakeReplicas), "max-replicas": strconv.Itoa(s.MaxReplicas),
+		"wake-on-activity": strconv.FormatBool(s.WakeOnActivity), "paused": strconv.FormatBool(s.Paused), "dry-run": strconv.FormatBool(s.DryRun),
+		"group": s.Group, "after": strings.Join(s.After, ", "),
+	}
+	for key, text := range texts {
+		if text == "" {
+			texts[key] = none
+		}
+	}
+	return texts
+}

@@ -1,0 +1,175 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// maxWindow is the longest window.
+const maxWindow = 7 * 24 * time.Hour
+
+// none as keep-warm or sleep-at: what a namespace or the configuration says does not hold for this server.
+const none = "none"
+
+// Windows are spans of time that come again and again. They may overlap.
+type Windows []window
+
+type window struct {
+	starts Schedule
+	length time.Duration // by the clock that runs, not by that on the wall: a window over a change of the clocks is as long as others
+	text   string        // as it was written
+}
+
+// String says the windows as they were written.
+func (w Windows) String() string {
+	texts := make([]string, len(w))
+	for i, one := range w {
+		texts[i] = one.text
+	}
+	return strings.Join(texts, "; ")
+}
+
+const (
+	aWindow = `"0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h", or "none"`
+	aTime   = `"0 22 * * *; 0 14 * * SAT", or "none"`
+)
+
+// ParseWindows reads windows as "0 9 * * MON-FRI for 9h", several with ";" between them. Each is a cron expression, as ParseSchedule
+// takes it but for "@every", in the zone unless it names its own, and a length. "none" is no window.
+func ParseWindows(text string, zone *time.Location) (Windows, error) {
+	if text == none {
+		return nil, nil
+	}
+	var windows Windows
+	for part := range strings.SplitSeq(text, ";") {
+		const before = " for "
+		at := strings.LastIndex(part, before)
+		if at < 0 {
+			return nil, fmt.Errorf(`%q says not for how long: write windows like %s`, strings.TrimSpace(part), aWindow)
+		}
+		starts, err := parseTimes(part[:at], zone)
+		if err != nil {
+			return nil, fmt.Errorf("%w: write windows like %s", err, aWindow)
+		}
+		text := strings.TrimSpace(part[at+len(before):])
+		length, err := time.ParseDuration(text)
+		if err != nil || length < time.Second || length > maxWindow {
+			return nil, fmt.Errorf(`%q is not a length of 1s to %s: write it like "9h"`, text, span(maxWindow))
+		}
+		windows = append(windows, window{starts, length, strings.TrimSpace(part)})
+	}
+	return windows, nil
+}
+
+// maxJoined bounds how many windows without a gap are looked at as one.
+const maxJoined = 64
+
+// Until reports whether t lies in a window, and when the last of the windows ends that follow without a gap; of very many, when
+// some of them have ended. A window holds its first instant, and not its last.
+func (w Windows) Until(t time.Time) (end time.Time, inside bool) {
+	end = t
+	for range maxJoined {
+		latest := end
+		for _, one := range w {
+			if until, in := one.until(end); in && until.After(latest) {
+				latest = until
+			}
+		}
+		if latest.Equal(end) {
+			break
+		}
+		end = latest
+	}
+	return end, end.After(t)
+}
+
+func (w window) until(t time.Time) (time.Time, bool) {
+	start := w.starts.Next(t.Add(-w.length))
+	if start.IsZero() || start.After(t) {
+		return time.Time{}, false
+	}
+	return start.Add(w.length), true
+}
+
+// Next returns the first start of a window after t, zero when there is none.
+func (w Windows) Next(t time.Time) time.Time {
+	var next time.Time
+	for _, one := range w {
+		next = sooner(next, one.starts.Next(t))
+	}
+	return next
+}
+
+// Times are instants that come again and again.
+type Times []Schedule
+
+// ParseTimes reads cron expressions, as ParseSchedule takes them but for "@every", in the zone unless they name their own, several
+// with ";" between them. "none" is no time.
+func ParseTimes(text string, zone *time.Location) (Times, error) {
+	if text == none {
+		return nil, nil
+	}
+	var times Times
+	for part := range strings.SplitSeq(text, ";") {
+		schedule, err := parseTimes(part, zone)
+		if err != nil {
+			return nil, fmt.Errorf("%w: write times like %s", err, aTime)
+		}
+		times = append(times, schedule)
+	}
+	return times, nil
+}
+
+// parseTimes reads one cron expression that names times of a clock.
+func parseTimes(text string, zone *time.Location) (Schedule, error) {
+	if strings.TrimSpace(text) == "" {
+		return Schedule{}, errors.New("there is nothing that says when")
+	}
+	if strings.Contains(text, "@every") {
+		return Schedule{}, errors.New(`"@every" names no time of a clock`)
+	}
+	return parseSchedule(text, zone)
+}
+
+// String says the times as they were written.
+func (times Times) String() string {
+	texts := make([]string, len(times))
+	for i, one := range times {
+		texts[i] = one.text
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Next returns the first of the times after t, zero when there is none.
+func (times Times) Next(t time.Time) time.Time {
+	var next time.Time
+	for _, one := range times {
+		next = sooner(next, one.Next(t))
+	}
+	return next
+}
+
+// sooner returns the earlier of two instants that may be zero, which means never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// unless returns t, or zero when something else comes before it or at once with it.
+func unless(other, t time.Time) time.Time {
+	if other.IsZero() || t.Before(other) {
+		return t
+	}
+	return time.Time{}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
