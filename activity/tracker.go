@@ -161,6 +161,13 @@ func (t *Tracker) Local(at time.Time) time.Time {
 	return t.local(at)
 }
 
+// Stamp turns an instant of our clock into one of the log's, which all daemons know: for what one of them writes down and others compare.
+func (t *Tracker) Stamp(at time.Time) time.Time {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return at.Add(-t.behind)
+}
+
 // local turns an instant of the log's clock into ours. A log whose clock is behind stamps a ping too early by our clock,
 // which would look idle too soon: such stamps are moved. One that is ahead errs to "awake" by itself.
 func (t *Tracker) local(at time.Time) time.Time {

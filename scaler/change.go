@@ -25,6 +25,11 @@ func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 	e := c.Event
 	e.ID, e.Server = eventID(server), server.ID
 	c.Mark.Last = e
+	for _, at := range [...]*time.Time{&c.Mark.Asleep, &c.Mark.Awake} {
+		if at.Equal(e.At) { // not one that is kept: the next leader's clock may differ from ours, and only that of NATS is known to both
+			*at = t.s.tracker.Stamp(e.At)
+		}
+	}
 	if age := t.s.now().Sub(e.At); age > maxDecisionAge {
 		return nil, e, fmt.Errorf("%w: the decision is %s old", ErrConflict, age)
 	}
@@ -105,6 +110,7 @@ func (t *term) attempt(ctx context.Context, id ID, read func(context.Context, ID
 	began := t.s.now()
 	written, event, err := t.change(server, c)
 	if err == nil && event.Type == Woken {
+		t.s.misSlept(server, event)
 		t.s.meter.Wake("patch", t.s.now().Sub(began))
 	}
 	return written, event, err
@@ -198,11 +204,25 @@ func (t *term) markTold(e Event) {
 	}
 }
 
-// forget drops what is kept about a server that is gone.
+// forget drops what is kept about a server that is gone, after what is left to be told of it.
 func (t *term) forget(id ID) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.told, id)
+	_, told := t.told[id]
+	_, shadow := t.shadows[id]
+	t.mu.Unlock()
+	if !told && !shadow && t.s.noticedAt(id).IsZero() {
+		return // as after a ping for a server that never was
+	}
+	t.run(id, func() {
+		if _, back := t.s.cache.Get(id); back {
+			return
+		}
+		t.mu.Lock()
+		delete(t.told, id)
+		delete(t.shadows, id)
+		t.mu.Unlock()
+		t.s.setNoticed(id, time.Time{})
+	})
 }
 
 func (s *Scaler) logEvent(e Event) {

@@ -11,6 +11,7 @@ import (
 	"github.com/agnivade/levenshtein"
 
 	"idle-scaler/activity"
+	"idle-scaler/policy"
 )
 
 // Verb is what a command asks for.
@@ -18,9 +19,11 @@ type Verb string
 
 // The verbs.
 const (
-	Start Verb = "start"
-	Stop  Verb = "stop"
-	Scale Verb = "scale"
+	Start   Verb = "start"
+	Stop    Verb = "stop"
+	Scale   Verb = "scale"
+	Hold    Verb = "hold"
+	Release Verb = "release"
 )
 
 // Command is one order from the bus.
@@ -30,11 +33,16 @@ type Command struct {
 	Server   ID
 	Replicas int           // of a scale
 	Force    bool          // of a stop: end the pods at once
+	Asleep   bool          // of a hold: asleep, not awake
+	Until    string        // of a hold: until when, as policy.ParseUntil reads it
 	Wait     time.Duration // answer when the server is ready, or after this long; 0 answers when it is written
+	Behind   time.Duration // how far the clock that stamped it is behind that of this process; negative when it is ahead
 	Deadline time.Time     // not to be applied after this instant; zero: none but the age limit
 	ID       string        // its sender's name for it, may be empty
 	Actor    string        // who sent it, as it says itself
 	Reason   string        // why, in the words of the actor
+
+	Left <-chan struct{} // closed when nobody waits for the answer any more; nil when that can't be known
 }
 
 // Outcome is the end of a command.
@@ -54,7 +62,11 @@ func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return server, checkRange(c, server)
+	if err := checkOrder(c, server); err != nil || c.Verb != Hold {
+		return server, err
+	}
+	_, err = c.until(server, s.now())
+	return server, err
 }
 
 // lookUp is find for those who hold no slot yet: whoever asks for servers that are not there must not flood the API server.
@@ -71,9 +83,9 @@ func (s *Scaler) lookUp(ctx context.Context, id ID) (*Server, error) {
 
 func (s *Scaler) checkValues(c Command) error {
 	switch c.Verb {
-	case Start, Stop, Scale:
+	case Start, Stop, Scale, Hold, Release:
 	default:
-		return fmt.Errorf("%w: unknown verb %q: use start, stop or scale", ErrInvalid, c.Verb)
+		return fmt.Errorf("%w: unknown verb %q: use start, stop, scale, hold or release", ErrInvalid, c.Verb)
 	}
 	if c.Wait < 0 {
 		return fmt.Errorf(`%w: wait %s is negative: write how long to wait, like "60s"`, ErrInvalid, c.Wait)
@@ -87,12 +99,21 @@ func (s *Scaler) checkValues(c Command) error {
 	return nil
 }
 
-func checkRange(c Command, server *Server) error {
+// checkOrder says whether a command asks for what this server may be.
+func checkOrder(c Command, server *Server) error {
 	if c.Verb == Scale && c.Replicas > server.Settings.MaxReplicas {
 		return fmt.Errorf("%w: replicas %d is above the limit of %s: ask for at most %d, or raise its annotation idle-scaler/max-replicas",
 			ErrOutOfRange, c.Replicas, server.ID, server.Settings.MaxReplicas)
 	}
+	if c.sleeps() && server.Rival != "" {
+		return fmt.Errorf("%w: %s is scaled by %s, which would undo it: %s", ErrSuperseded, server.ID, server.Rival, policy.Advice(server.Rival))
+	}
 	return nil
+}
+
+// sleeps reports whether the command asks for zero replicas.
+func (c Command) sleeps() bool {
+	return c.Verb == Stop || c.Verb == Scale && c.Replicas == 0 || c.Verb == Hold && c.Asleep
 }
 
 // find returns the server from memory, or asks the API server why it is not there.

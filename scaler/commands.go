@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"idle-scaler/activity"
-	"idle-scaler/policy"
 )
 
 // Submit takes a command of the stream: it is applied after those submitted before it for the same server. Finish is called
@@ -34,11 +31,11 @@ func (t *term) perform(ctx context.Context, c Command, finish func(Outcome)) {
 	server, event, err := t.execute(c)
 	switch {
 	case errors.Is(err, errNotLeader):
-	case errors.Is(err, ErrSuperseded): // commands are applied in order: it was finished before, and its acknowledgement got lost
+	case errors.Is(err, errOutdated): // commands are applied in order: it was finished before, and its acknowledgement got lost
 		finish(Outcome{Err: err})
 	case err != nil:
 		finish(t.reject(c, err))
-	case c.Wait == 0 || server.Replicas == 0:
+	case c.Wait == 0 || server.Replicas == 0 && !server.waits():
 		finish(Outcome{Server: server, Event: event})
 	default:
 		t.beside(c.Server, func() {
@@ -67,7 +64,7 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 		return nil, Event{}, err
 	}
 	if c.Verb == Start {
-		t.s.meter.Wake("queued", t.s.now().Sub(t.s.tracker.Local(c.Stamp.Time)))
+		t.s.meter.Wake("queued", t.s.now().Sub(c.Stamp.Time.Add(c.Behind)))
 	}
 	server, event, err := t.apply(c.Server, func(server *Server) (Change, error) { return t.plan(server, c) })
 	if err != nil {
@@ -94,7 +91,7 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 
 func (t *term) expired(c Command) error {
 	now := t.s.now()
-	if age := now.Sub(t.s.tracker.Local(c.Stamp.Time)); age > t.s.config.CommandMaxAge {
+	if age := now.Sub(c.Stamp.Time.Add(c.Behind)); age > t.s.config.CommandMaxAge {
 		return fmt.Errorf("%w: the command is %s old, the limit is %s: send it again if it is still wanted",
 			ErrExpired, age.Round(time.Second), t.s.config.CommandMaxAge)
 	}
@@ -113,99 +110,6 @@ func (t *term) applied(c Command) bool {
 	}
 	done := server.Mark.Done.Stamp
 	return c.Stamp.Equal(done) || c.Stamp.OlderThan(done)
-}
-
-// plan says what a command writes. Each command is one write, also when the replicas stay: the write is what keeps it from
-// being applied twice, and says that the server is wanted.
-func (t *term) plan(server *Server, c Command) (Change, error) {
-	done := server.Mark.Done.Stamp
-	if c.Stamp.Equal(done) {
-		return Change{}, nil
-	}
-	if c.Stamp.OlderThan(done) {
-		return Change{}, fmt.Errorf("%w: a newer command was applied to %s meanwhile", ErrSuperseded, server.ID)
-	}
-	if err := checkRange(c, server); err != nil {
-		return Change{}, err
-	}
-	now := t.s.now()
-	if c.Verb == Stop || c.Verb == Scale && c.Replicas == 0 {
-		change := planSleep(server, policy.BecauseCommand, t.s.tracker.Of(server.ID).Last, c.event(now))
-		change.Mark.Done = Done{c.Stamp, c.ID}
-		return change, nil
-	}
-	replicas := server.Replicas
-	switch {
-	case c.Verb == Scale:
-		replicas = c.Replicas
-	case replicas == 0:
-		replicas = server.restored()
-	}
-	change := planWake(server, replicas, c.event(now))
-	change.Mark.Done = Done{c.Stamp, c.ID}
-	return change, nil
-}
-
-func (c Command) event(now time.Time) Event {
-	return Event{At: now, Cause: CauseCommand, Actor: c.Actor, Command: c.ID, Reason: c.Reason}
-}
-
-// restored is how many replicas the server wakes with.
-func (s *Server) restored() int {
-	if s.Mark.Restore > 0 {
-		return s.Mark.Restore
-	}
-	return max(1, s.Settings.WakeReplicas)
-}
-
-// planSleep makes the server zero and remembers what it was. Seen is the last ping known to who decided it.
-func planSleep(server *Server, because policy.Because, seen activity.Stamp, e Event) Change {
-	e.Type, e.From = Slept, server.Replicas
-	mark := Mark{Restore: server.Replicas, Because: because, Asleep: e.At, Seen: seen, Done: server.Mark.Done}
-	if server.Replicas == 0 {
-		e.Type = Unchanged
-		mark.Restore = server.Mark.Restore
-	}
-	return Change{Replicas: 0, Mark: mark, Event: e}
-}
-
-// planWake gives the server replicas, some or others than it has, and says that it is wanted now.
-func planWake(server *Server, replicas int, e Event) Change {
-	e.From, e.To = server.Replicas, replicas
-	switch {
-	case server.Replicas == 0:
-		e.Type = Woken
-	case server.Replicas == replicas:
-		e.Type = Unchanged
-	default:
-		e.Type = Scaled
-	}
-	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done}, Event: e}
-}
-
-// killAfter is how long the cluster is given to end the pods by itself: until then, to kill a pod is to have it replaced.
-const killAfter = 10 * time.Second
-
-// kill ends the pods of a stopped server once the cluster has taken note that none are wanted.
-func (t *term) kill(server *Server) error {
-	ctx, cancel := context.WithTimeout(t.ctx, t.s.config.RetryFor)
-	defer cancel()
-	noted, stop := context.WithTimeout(ctx, killAfter)
-	_, _ = t.s.watch(noted, server.ID, func(now *Server) bool {
-		return now.Replicas > 0 || now.Observed >= server.Generation && now.Total == 0
-	})
-	stop()
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		err := t.s.pods.Kill(ctx, server)
-		switch {
-		case err == nil || errors.Is(err, ErrUnknown):
-			return nil
-		case t.ctx.Err() != nil:
-			return errNotLeader
-		case errors.Is(err, ErrRefused) || !t.s.pause(ctx, server.ID, pause, false):
-			return fmt.Errorf("%s is at zero, but its pods could not be ended at once: %w", server.ID, err)
-		}
-	}
 }
 
 // reject tells that a command was not applied.

@@ -83,7 +83,7 @@ func TestRejectedCommands(t *testing.T) {
 		{"negative replicas", Command{Verb: Scale, Replicas: -1}, ErrOutOfRange, "0 or more"},
 		{"negative wait", Command{Verb: Start, Wait: -time.Second}, ErrInvalid, "negative"},
 		{"too long a wait", Command{Verb: Start, Wait: 10 * time.Hour}, ErrOutOfRange, "at most 5m0s"},
-		{"unknown verb", Command{Verb: "stat"}, ErrInvalid, "use start, stop or scale"},
+		{"unknown verb", Command{Verb: "stat"}, ErrInvalid, "use start, stop, scale, hold or release"},
 		{"unknown server", Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "alpah"}}, ErrUnknown, "near it are: alpha"},
 		{"too old", Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1, Time: time.Unix(0, 0)}}, ErrExpired, "send it again"},
 		{"past its deadline", Command{Verb: Stop, Deadline: time.Unix(1, 0)}, ErrExpired, "send it again"},
@@ -125,9 +125,12 @@ func TestRedeliveredCommand(t *testing.T) {
 // The age of a command is measured by one clock: that of NATS may be behind ours without every command looking old.
 func TestCommandOfAClockBehind(t *testing.T) {
 	lead(t, func(w *world) {
-		w.tracker.Hear(activity.Log{Born: time.Now().Add(-time.Hour), Behind: time.Hour}, time.Now())
 		stamp := activity.Stamp{Sequence: 1, Time: time.Now().Add(-time.Hour)}
-		if o := w.do(Command{Verb: Stop, Stamp: stamp}); o == nil || o.Err != nil {
+		if o := w.do(Command{Verb: Stop, Stamp: stamp, Behind: time.Hour}); o == nil || o.Err != nil {
+			t.Errorf("outcome %+v", o)
+		}
+		stamp = activity.Stamp{Sequence: 2, Time: time.Now()} // and from a clock ahead none looks young
+		if o := w.do(Command{Verb: Start, Stamp: stamp, Behind: -time.Hour}); o == nil || !errors.Is(o.Err, ErrExpired) {
 			t.Errorf("outcome %+v", o)
 		}
 	}, running(2))
@@ -271,6 +274,33 @@ func TestStartWaits(t *testing.T) {
 		synctest.Wait()
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
 			t.Errorf("told %v", got)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// A wait ends when nobody waits any more. What it waited for goes on.
+func TestStartWaitsForNobody(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		began := time.Now()
+		left := make(chan struct{})
+		time.AfterFunc(7*time.Second, func() { close(left) })
+		o := w.do(Command{Verb: Start, Wait: time.Minute, Left: left})
+		if o == nil || !errors.Is(o.Err, ErrNotInTime) || o.Event.Type != Woken || time.Since(began) != 7*time.Second {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+		s := *w.alpha()
+		s.Observed, s.Ready = s.Generation, 1
+		w.cluster.put(s)
+		synctest.Wait()
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
+			t.Errorf("told %v", got)
+		}
+		// Of one who left before it was applied, all but the wait is done.
+		began = time.Now()
+		w.do(Command{Verb: Stop})
+		if o := w.do(Command{Verb: Start, Wait: time.Minute, Left: left}); o == nil || o.Event.Type != Woken || time.Since(began) != 0 {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
 		}
 	}, asleep(policy.BecauseIdle))
 }

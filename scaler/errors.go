@@ -1,20 +1,24 @@
 package scaler
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What can be wrong with a command or a request. Each is wrapped with what to do about it;
 // internal/bus maps them to codes on the wire.
 var (
-	ErrInvalid    = errors.New("invalid")        // it makes no sense, whatever the state of the server
-	ErrUnmanaged  = errors.New("not managed")    // the Deployment does not carry the label
-	ErrUnknown    = errors.New("unknown")        // there is no such Deployment
-	ErrSuperseded = errors.New("superseded")     // something newer was asked for meanwhile
-	ErrExpired    = errors.New("expired")        // it came too late
-	ErrOutOfRange = errors.New("out of range")   // more replicas, or a longer wait, than allowed
-	ErrFailed     = errors.New("failed")         // the server will not get ready
-	ErrNotInTime  = errors.New("not in time")    // the server is not ready yet
-	ErrNotSynced  = errors.New("not synced")     // this replica does not know the cluster yet
-	errNotLeader  = errors.New("not the leader") // the term has ended
+	ErrInvalid    = errors.New("invalid")           // it makes no sense, whatever the state of the server
+	ErrUnmanaged  = errors.New("not managed")       // the Deployment does not carry the label
+	ErrUnknown    = errors.New("unknown")           // there is no such Deployment
+	ErrSuperseded = errors.New("superseded")        // something newer was asked for meanwhile
+	ErrExpired    = errors.New("expired")           // it came too late
+	ErrOutOfRange = errors.New("out of range")      // more replicas, or a longer wait, than allowed
+	ErrFailed     = errors.New("failed")            // the server will not get ready
+	ErrNotInTime  = errors.New("not in time")       // the server is not ready yet
+	ErrNotSynced  = errors.New("not synced")        // this replica does not know the cluster yet
+	errOutdated   = fmt.Errorf("%w", ErrSuperseded) // it was applied before, in its turn
+	errNotLeader  = errors.New("not the leader")    // the term has ended
 	errPanic      = errors.New("internal error: this is a bug in idle-scaler, and its log has the stack; the command may have been applied or not, ask for the server's status")
 )
 

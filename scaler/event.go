@@ -10,18 +10,22 @@ type EventType string
 
 // The types of events.
 const (
-	Slept      EventType = "slept"      // some → 0
-	Woken      EventType = "woken"      // 0 → some
-	Scaled     EventType = "scaled"     // some → another number
-	Unchanged  EventType = "unchanged"  // a command was applied and the replicas stay
-	Progress   EventType = "progress"   // a server that was woken is not ready yet; Text says why
-	Ready      EventType = "ready"      // a server that was woken has its first ready replica
-	Failed     EventType = "failed"     // a server that was woken will not get ready; Text says why
-	Rejected   EventType = "rejected"   // a command was not applied
-	Expired    EventType = "expired"    // a command came too late to be applied
-	Unreadable EventType = "unreadable" // its annotations can't be read, so it is left as it is; Text says why
-	Blinded    EventType = "blinded"    // of the daemon itself: silence proves nothing, so nothing sleeps; Text says why
-	Sighted    EventType = "sighted"    // of the daemon itself: silence proves something again
+	Slept      EventType = "slept"         // some → 0
+	Woken      EventType = "woken"         // 0 → some
+	Scaled     EventType = "scaled"        // some → another number
+	Unchanged  EventType = "unchanged"     // a command was applied and the replicas stay
+	Progress   EventType = "progress"      // a server that was woken is not ready yet; Text says why
+	Ready      EventType = "ready"         // a server that was woken has its first ready replica
+	Failed     EventType = "failed"        // a server that was woken will not get ready; Text says why
+	Rejected   EventType = "rejected"      // a command was not applied
+	Expired    EventType = "expired"       // a command came too late to be applied
+	Unreadable EventType = "unreadable"    // its annotations can't be read, so it is left as it is; Text says why
+	Contended  EventType = "contended"     // somebody else keeps raising it, so it is not put to sleep any more; Text says who, and what to change
+	SoonAsleep EventType = "sleeping-soon" // it sleeps in a moment unless somebody uses it; Text says when
+	WouldSleep EventType = "would-sleep"   // it would have been put to sleep, were it not for dry-run
+	WouldWake  EventType = "would-wake"    // it would have been woken after that
+	Blinded    EventType = "blinded"       // of the daemon itself: silence proves nothing, so nothing sleeps; Text says why
+	Sighted    EventType = "sighted"       // of the daemon itself: silence proves something again
 )
 
 // Cause is what made it happen.
@@ -30,9 +34,13 @@ type Cause string
 // The causes of a change. External: somebody else made it, the daemon only noticed.
 const (
 	CauseIdle     Cause = "idle"
+	CauseSchedule Cause = "schedule" // sleep-at
 	CauseActivity Cause = "activity"
 	CauseLease    Cause = "lease"
+	CauseKeepWarm Cause = "keep-warm"
+	CauseGroup    Cause = "group"
 	CauseCommand  Cause = "command"
+	CauseHold     Cause = "hold"
 	CauseExternal Cause = "external"
 )
 

@@ -18,10 +18,13 @@ type term struct {
 	lanes lanes
 	after sync.WaitGroup // what goes on beside the lanes: waits and wakes
 
+	alarm *alarm
+
 	mu         sync.Mutex
 	ended      bool          // nothing new is begun
 	considered map[ID]bool   // servers whose lane already holds a consideration
 	wakes      map[ID]*wake  // servers that were woken and are not ready yet
+	shadows    map[ID]shadow // what would have become of servers of a dry run
 	told       map[ID]string // the last change of each server of which the stream is known to have the event
 }
 
@@ -31,10 +34,16 @@ type term struct {
 func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func() bool) {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
-	t := &term{s: s, asked: ctx, ctx: work, leads: leads, considered: make(map[ID]bool), wakes: make(map[ID]*wake), told: make(map[ID]string)}
+	t := &term{
+		s: s, asked: ctx, ctx: work, leads: leads, alarm: newAlarm(),
+		considered: make(map[ID]bool), wakes: make(map[ID]*wake), shadows: make(map[ID]shadow), told: make(map[ID]string),
+	}
 	s.setTerm(t)
 	t.catchUp()
+	var alarms sync.WaitGroup
+	alarms.Go(func() { t.heed(ctx) })
 	t.sweepOn(ctx, schedule)
+	alarms.Wait()
 	s.setTerm(nil)
 	t.end()
 
@@ -52,6 +61,7 @@ func (s *Scaler) setTerm(t *term) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.term = t
+	clear(s.noticed) // another leader may have told something else since
 }
 
 func (t *term) end() {
@@ -74,6 +84,10 @@ func (s *Scaler) leading() *term {
 func (t *term) run(id ID, f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.runLocked(id, f)
+}
+
+func (t *term) runLocked(id ID, f func()) bool {
 	if t.ended {
 		return false
 	}
@@ -109,17 +123,25 @@ func (t *term) catchUp() {
 	if err != nil {
 		s.logger.Warn("cannot read which events the stream has, publishing the last of each server again", "err", err)
 	}
-	now := s.now()
+	l := s.look()
+	shadows := shadowsOf(known)
 	for server := range s.cache.All {
 		last := server.Mark.Last
-		if known[last.ID] || now.Sub(last.At) >= eventsKept {
+		if known[last.ID] || l.now.Sub(last.At) >= eventsKept {
 			t.markTold(last)
 		} else {
 			t.run(server.ID, func() { t.tellLast(server.ID) })
 		}
-		if server.Replicas > 0 && server.Ready == 0 && now.Before(server.Mark.Awake.Add(s.config.Rules.StartDeadline)) {
-			t.follow(server, server.Mark.Awake)
+		if e := t.contended(server); e.ID != "" && !known[e.ID] {
+			t.run(server.ID, func() { t.tell(e) })
 		}
-		s.Consider(server.ID)
+		if shadow, ok := shadows[server.UID]; ok {
+			facts := l.facts(server)
+			t.resumeShadow(server, &facts, shadow, l.now)
+		}
+		if server.Replicas > 0 && server.Ready == 0 && l.now.Before(s.tracker.Local(server.Mark.Awake).Add(s.config.Rules.StartDeadline)) {
+			t.follow(server, s.tracker.Local(server.Mark.Awake))
+		}
+		t.consider(&l, server)
 	}
 }

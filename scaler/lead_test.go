@@ -207,3 +207,16 @@ func TestNoEventIsOverwritten(t *testing.T) {
 		}
 	}, running(2))
 }
+
+// However long it takes to tell that a server is woken, that it is ready is told after that.
+func TestReadyIsToldAfterWoken(t *testing.T) {
+	lead(t, func(w *world) {
+		w.bus.takes = map[EventType]time.Duration{Woken: time.Minute}
+		w.ping()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
+			t.Errorf("told %v", got)
+		}
+	}, asleep(policy.BecauseIdle))
+}

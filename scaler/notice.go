@@ -36,7 +36,10 @@ func (n *notices) tellSight(t *term) {
 func (n *notices) tellUnreadable(t *term, servers []*Server) {
 	now := make(map[ID]string, len(servers))
 	for _, server := range servers {
-		text := server.Bad.Error()
+		text := t.s.unreadable(server)
+		if text == "" {
+			continue // its group was put in order meanwhile
+		}
 		now[server.ID] = text
 		if n.unreadable[server.ID] == text {
 			continue
@@ -48,4 +51,12 @@ func (n *notices) tellUnreadable(t *term, servers []*Server) {
 		t.run(server.ID, func() { t.tell(e) })
 	}
 	n.unreadable = now
+}
+
+// unreadable says what is wrong with what is written on a server, in itself or beside what is written on others.
+func (s *Scaler) unreadable(server *Server) string {
+	if server.Bad != nil {
+		return server.Bad.Error()
+	}
+	return s.facts(server, s.now()).Group.Bad
 }

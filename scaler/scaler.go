@@ -17,6 +17,8 @@ type Cache interface {
 	Get(id ID) (*Server, bool)
 	// All yields every server, in no order.
 	All(yield func(*Server) bool)
+	// Group returns the servers of a group, in order of name.
+	Group(namespace, name string) []*Server
 	// Watch returns a channel that has something to receive after the server changed, appeared or went, until stop is called.
 	Watch(id ID) (changed <-chan struct{}, stop func())
 }
@@ -61,6 +63,7 @@ type Meter interface {
 	Event(e Event)
 	Wake(phase string, took time.Duration)
 	Swept(s Sweep)
+	MisSlept(dryRun bool) // a server was wanted less than MisSleepWithin after it was put to sleep, or would have been
 	Panic()
 }
 
@@ -100,6 +103,7 @@ type World struct {
 	Pods      Pods
 	Endpoints Endpoints
 	Log       ActivityLog
+	Pauses    *Pauses // filled by whoever reads them
 	Events    Events
 	Meter     Meter
 	Now       func() time.Time
@@ -115,6 +119,7 @@ type Scaler struct {
 	pods      Pods
 	endpoints Endpoints
 	log       ActivityLog
+	pauses    *Pauses
 	events    Events
 	meter     Meter
 	now       func() time.Time
@@ -123,8 +128,9 @@ type Scaler struct {
 	inFlight chan struct{} // one entry for each request to the API server under way
 	sleeping chan struct{} // one for each automatic sleep among them
 
-	mu   sync.Mutex
-	term *term // nil while this process does not lead
+	mu      sync.Mutex
+	term    *term            // nil while this process does not lead
+	noticed map[ID]time.Time // when it was last told that the server will sleep soon
 }
 
 // New returns a Scaler that reads, and that writes once Lead is called.
@@ -132,8 +138,9 @@ func New(config Config, tracker *activity.Tracker, w World) *Scaler {
 	return &Scaler{
 		config: config, tracker: tracker,
 		cache: w.Cache, cluster: w.Cluster, pods: w.Pods, endpoints: w.Endpoints,
-		log: w.Log, events: w.Events, meter: w.Meter, now: w.Now, logger: w.Logger,
+		log: w.Log, pauses: w.Pauses, events: w.Events, meter: w.Meter, now: w.Now, logger: w.Logger,
 		inFlight: make(chan struct{}, config.MaxInFlight),
 		sleeping: make(chan struct{}, config.MaxSleeps),
+		noticed:  make(map[ID]time.Time),
 	}
 }

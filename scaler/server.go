@@ -36,8 +36,17 @@ type Server struct {
 	Refused    *Refusal // why the cluster makes no pods for it
 
 	Settings policy.Settings
-	Bad      error // why the settings or the marks can't be read
+	Sources  map[string]policy.Source // where each setting comes from that is written anywhere, by key
+	Bad      error                    // why the settings or the marks can't be read
+	Rival    string                   // who else decides about its replicas, by its nature: KEDA; empty: nobody
+	Requests Resources                // of one replica
 	Mark     Mark
+}
+
+// Resources are what the scheduler keeps free for the pods of a server.
+type Resources struct {
+	MilliCPU int64
+	Memory   int64 // bytes
 }
 
 // Condition is one of the conditions of a Deployment.
@@ -62,6 +71,8 @@ type Mark struct {
 	Awake   time.Time      // when it was last woken, or told to be awake; zero while it is asleep
 	Seen    activity.Stamp // the last ping that the decision to sleep knew
 	Failed  string         // why its last wake will not get ready; says nothing once a replica is ready
+	Hold    policy.Hold    // the last explicit hold; in force until it ends
+	Reverts policy.Reverts // how often somebody else woke it again
 	Done    Done
 	Last    Event // the last transition, kept here until the bus has it and after
 }
@@ -80,25 +91,39 @@ type Endpoint struct {
 	URL     string
 }
 
-// facts are what a decision about the server depends on.
+// facts are what a decision about one server depends on now.
 func (s *Scaler) facts(server *Server, now time.Time) policy.Facts {
-	return policy.Facts{
+	l := look{s: s, now: now}
+	return l.facts(server)
+}
+
+// factsAlone are the facts but for what the others of its group make of it.
+func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
+	f := policy.Facts{
 		Settings:    server.Settings,
 		Bad:         server.Bad,
+		Paused:      s.pauses.Of(server.ID),
+		Hold:        server.Mark.Hold,
+		Reverts:     server.Mark.Reverts,
+		Rival:       server.Rival,
 		Replicas:    server.Replicas,
 		Ready:       server.Ready,
 		RollingOut:  server.RollingOut(),
-		ReadySince:  server.ReadySince,
-		StartingAt:  startingAt(server),
-		Created:     server.Created,
+		ReadySince:  s.tracker.Local(server.ReadySince),
+		StartingAt:  s.tracker.Local(startingAt(server)),
+		Created:     s.tracker.Local(server.Created),
 		Ours:        server.Ours,
 		Because:     server.because(),
-		AsleepSince: server.Mark.Asleep,
-		AwakeSince:  server.Mark.Awake,
+		AsleepSince: s.tracker.Local(server.Mark.Asleep),
+		AwakeSince:  s.tracker.Local(server.Mark.Awake),
 		Seen:        server.Mark.Seen,
 		Use:         s.tracker.Of(server.ID),
 		Sight:       s.tracker.Sight(now),
 	}
+	if server.Settings.SleepNotice > 0 {
+		f.Noticed = s.noticedAt(server.ID)
+	}
+	return f
 }
 
 // because is why the server is at zero, as far as the mark can be believed. One that says both was put back by "kubectl rollout undo": a

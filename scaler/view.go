@@ -25,12 +25,14 @@ const (
 
 // View is what there is to say about one server.
 type View struct {
+	At        time.Time // when it was so
 	Server    *Server
 	Status    Status
 	Why       string // of a failed server
 	Facts     policy.Facts
 	Decision  policy.Decision
-	Leases    []activity.Lease
+	Leases    []activity.Lease // in order of holder
+	Mates     []*Server        // the others of its group, in order of name
 	Endpoints []Endpoint
 }
 
@@ -79,6 +81,7 @@ func (s *Scaler) View(server *Server) View {
 	now := s.now()
 	facts := s.facts(server, now)
 	v := View{
+		At:        now,
 		Server:    server,
 		Decision:  s.config.Rules.Decide(&facts, now),
 		Facts:     facts,
@@ -87,6 +90,13 @@ func (s *Scaler) View(server *Server) View {
 	}
 	slices.SortFunc(v.Leases, func(a, b activity.Lease) int { return strings.Compare(a.Holder, b.Holder) })
 	v.Status, v.Why = s.status(server, now)
+	if group := server.Settings.Group; group != "" {
+		for _, mate := range s.cache.Group(server.ID.Namespace, group) {
+			if mate.ID != server.ID {
+				v.Mates = append(v.Mates, mate)
+			}
+		}
+	}
 	return v
 }
 
@@ -122,6 +132,3 @@ func (s *Scaler) status(server *Server, now time.Time) (Status, string) {
 	}
 	return StatusPending, ""
 }
-
-// Explain says in words why a server is treated as it is, and what comes next.
-func (v View) Explain(now time.Time) string { return v.Decision.Explain(&v.Facts, now) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -84,7 +85,9 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 			told = true
 			e := event(Ready, "")
 			s.meter.Wake("ready", e.Took)
-			t.tell(e)
+			if !t.run(server.ID, func() { t.tell(e) }) { // after it was told that it is woken, which is in the lane
+				t.tell(e)
+			}
 		}
 		if now.allReady(server.Generation) {
 			return
@@ -145,12 +148,27 @@ func (s *Server) allReady(generation int64) bool {
 	return s.Observed >= generation && s.Ready >= s.Replicas && s.Updated >= s.Replicas
 }
 
-// await returns when the server is as ready as the command asks for, or when it is known that it won't be.
+// await returns when the server is as ready as the command asks for, when it is known that it won't be, or when nobody waits any more.
 func (t *term) await(session context.Context, server *Server, c Command) (*Server, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, c.Wait)
 	defer cancel()
 	defer context.AfterFunc(session, cancel)()
 
+	if server.waits() {
+		woken, err := t.s.watch(ctx, server.ID, func(now *Server) bool { return !now.waits() })
+		switch {
+		case t.ctx.Err() != nil || session.Err() != nil:
+			return nil, errNotLeader
+		case errors.Is(err, ErrUnknown):
+			return nil, fmt.Errorf("%w: %s was deleted while its start was waiting", ErrUnknown, server.ID)
+		case err != nil:
+			return woken, fmt.Errorf("%w: %s waits for %s after %s: it wakes as soon as they are ready",
+				ErrNotInTime, server.ID, strings.Join(t.waitingFor(woken), ", "), c.Wait)
+		case woken.Replicas == 0:
+			return woken, fmt.Errorf("%w: %s was stopped again by %s while its start was waiting: ask them, or start it again", ErrSuperseded, server.ID, woken.writer())
+		}
+		server = woken
+	}
 	enough := (*Server).ready
 	if c.Verb == Scale {
 		enough = (*Server).allReady
@@ -164,6 +182,8 @@ func (t *term) await(session context.Context, server *Server, c Command) (*Serve
 	go func() { // a failure that is known ends the wait, unless the server turns out to be ready
 		select {
 		case <-w.failed:
+		case <-c.Left:
+			cancel()
 		case <-watched.Done():
 		}
 		stop()
@@ -183,6 +203,11 @@ func (t *term) await(session context.Context, server *Server, c Command) (*Serve
 		return now, nil
 	case ctx.Err() == nil:
 		return now, fmt.Errorf("%w: %s will not get ready: %s", ErrFailed, server.ID, w.why.Load())
+	}
+	select {
+	case <-c.Left: // said all the same: it reaches who was taken for gone and is not
+		return now, fmt.Errorf("%w: %s is not ready yet, and it looked as if nobody waited any more: it goes on starting; ask for its status", ErrNotInTime, server.ID)
+	default:
 	}
 	because := ""
 	if why := w.why.Load().(string); why != "" {
@@ -213,14 +238,14 @@ func (s *Scaler) watch(ctx context.Context, id ID, wanted func(*Server) bool) (*
 
 // writer says who set the replicas.
 func (s *Server) writer() string {
+	if because := s.because(); s.Replicas == 0 && (because == policy.BecauseCommand || because == policy.BecauseHold) { // also of a zero that was somebody's before
+		return fmt.Sprintf("a command of %q", s.Mark.Last.Actor)
+	}
 	if s.Writer == "" {
 		return "somebody (Kubernetes does not say who; so it is after kubectl scale)"
 	}
 	if !s.Ours {
 		return fmt.Sprintf("%q", s.Writer)
-	}
-	if s.Mark.Because == policy.BecauseCommand {
-		return fmt.Sprintf("a command of %q", s.Mark.Last.Actor)
 	}
 	return "idle-scaler"
 }

@@ -3,7 +3,7 @@ package scaler
 import (
 	"context"
 	"log/slog"
-	"strconv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,135 +14,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// The fakes of this file stand for the cluster, its pods and the bus. They do what the real ones do in a compare-and-set world;
-// what the real ones do beyond that is tested on the real servers, in internal and test/e2e.
-
-// fakeCluster is Cache, Cluster and Endpoints at once: a map of Deployments with versions. Its replicas get ready at once
-// unless slow is set.
-type fakeCluster struct {
-	mu       sync.Mutex
-	servers  map[ID]*Server
-	watchers map[chan struct{}]bool
-	version  int
-	slow     bool
-	reads    int
-	writes   []*Server
-	onWrite  func(*Server) error // says how the next writes go; ErrUnsure is returned after the write is done
-}
-
-func newCluster(servers ...*Server) *fakeCluster {
-	c := &fakeCluster{servers: map[ID]*Server{}, watchers: map[chan struct{}]bool{}}
-	for _, s := range servers {
-		c.put(*s)
-	}
-	return c
-}
-
-// put is anybody's write.
-func (c *fakeCluster) put(s Server) *Server {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.store(s)
-}
-
-// remove deletes a Deployment.
-func (c *fakeCluster) remove(id ID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.servers, id)
-}
-
-func (c *fakeCluster) store(s Server) *Server {
-	c.version++
-	s.UID, s.Version = "uid-"+s.ID.Name, strconv.Itoa(c.version)
-	if old := c.servers[s.ID]; old == nil || old.Replicas != s.Replicas {
-		s.Generation++
-	}
-	if !c.slow {
-		s.Observed, s.Ready, s.Updated, s.Total = s.Generation, s.Replicas, s.Replicas, s.Replicas
-	}
-	c.servers[s.ID] = &s
-	for w := range c.watchers {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
-	}
-	return &s
-}
-
-func (c *fakeCluster) Synced() bool { return true }
-
-func (c *fakeCluster) Get(id ID) (*Server, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s, ok := c.servers[id]
-	return s, ok
-}
-
-func (c *fakeCluster) All(yield func(*Server) bool) {
-	c.mu.Lock()
-	var all []*Server
-	for _, s := range c.servers {
-		all = append(all, s)
-	}
-	c.mu.Unlock()
-	for _, s := range all {
-		if !yield(s) {
-			return
-		}
-	}
-}
-
-func (c *fakeCluster) Watch(ID) (<-chan struct{}, func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := make(chan struct{}, 1)
-	c.watchers[w] = true
-	return w, func() { c.mu.Lock(); defer c.mu.Unlock(); delete(c.watchers, w) }
-}
-
-func (c *fakeCluster) Fresh(_ context.Context, id ID) (*Server, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.reads++
-	if s, ok := c.servers[id]; ok {
-		return s, nil
-	}
-	return nil, ErrUnknown
-}
-
-func (c *fakeCluster) Write(_ context.Context, server *Server, replicas int, mark Mark) (*Server, error) {
-	if c.onWrite != nil {
-		if err := c.onWrite(server); err == ErrUnsure { //nolint:errorlint // the fake's own
-			defer c.put(written(server, replicas, mark))
-			return nil, err
-		} else if err != nil {
-			return nil, err
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.servers[server.ID]; now == nil {
-		return nil, ErrUnknown
-	} else if now.Version != server.Version {
-		return nil, ErrConflict
-	}
-	s := c.store(written(server, replicas, mark))
-	c.writes = append(c.writes, s)
-	return s, nil
-}
-
-func written(server *Server, replicas int, mark Mark) Server {
-	s := *server
-	if s.Replicas != replicas {
-		s.Writer, s.Ours = "idle-scaler", true
-	}
-	s.Replicas, s.Mark = replicas, mark
-	return s
-}
-
-func (c *fakeCluster) Endpoints(*Server) []Endpoint { return nil }
+// The fakes of this file stand for the pods and the bus, as fakeCluster does for the cluster. They do what the real ones do in a world of
+// compare-and-set; what the real ones do beyond that is tested on the real servers, in internal and test/e2e.
 
 // fakePods diagnose what they are told, and count the kills.
 type fakePods struct {
@@ -163,9 +36,11 @@ type fakeBus struct {
 	kept  []Event
 	known map[string]bool
 	prove func() // what happens while the log is asked
+	takes map[EventType]time.Duration
 }
 
 func (b *fakeBus) Publish(_ context.Context, e Event) error {
+	time.Sleep(b.takes[e.Type])
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.away == nil {
@@ -191,12 +66,19 @@ func (b *fakeBus) types() (types []EventType) {
 	return types
 }
 
-type noMeter struct{ panics int }
+type noMeter struct{ panics, misSleeps, wouldMisSleep atomic.Int32 }
 
 func (*noMeter) Event(Event)                {}
 func (*noMeter) Wake(string, time.Duration) {}
 func (*noMeter) Swept(Sweep)                {}
-func (m *noMeter) Panic()                   { m.panics++ }
+func (m *noMeter) Panic()                   { m.panics.Add(1) }
+func (m *noMeter) MisSlept(dryRun bool) {
+	if dryRun {
+		m.wouldMisSleep.Add(1)
+	} else {
+		m.misSleeps.Add(1)
+	}
+}
 
 // world is a Scaler that leads, in a bubble of synctest, with the fakes around it.
 type world struct {
@@ -234,6 +116,31 @@ func asleep(because policy.Because) func() *Server {
 	}
 }
 
+// named is the same server by another name.
+func named(name string, server func() *Server) func() *Server {
+	return with(server, func(s *Server) { s.ID.Name = name })
+}
+
+// with is the same server with something else about it.
+func with(server func() *Server, change func(*Server)) func() *Server {
+	return func() *Server {
+		s := server()
+		change(s)
+		return s
+	}
+}
+
+// set is the same server with annotations: a key, its value, and so on.
+func set(server func() *Server, pairs ...string) func() *Server {
+	written := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		written[pairs[i]] = pairs[i+1]
+	}
+	return with(server, func(s *Server) {
+		s.Settings, s.Sources, s.Bad = policy.Parse(policy.Layer{Source: policy.FromServer, Written: written})
+	})
+}
+
 // lead runs the test in a bubble where a Scaler leads and the log has been heard for two idle-afters.
 func lead(t *testing.T, test func(w *world), servers ...func() *Server) {
 	t.Helper()
@@ -241,8 +148,8 @@ func lead(t *testing.T, test func(w *world), servers ...func() *Server) {
 		w := newWorld(t, servers...)
 		w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
 		w.begin(func() bool { return true })
+		defer func() { w.end() }() // also when the test fails: what goes on in a bubble would hide why
 		test(w)
-		w.end()
 	})
 }
 
@@ -252,9 +159,10 @@ func newWorld(t *testing.T, servers ...func() *Server) *world {
 		w.cluster.put(*s())
 	}
 	w.Scaler = New(DefaultConfig(), w.tracker, World{
-		Cache: w.cluster, Cluster: w.cluster, Pods: w.pods, Endpoints: w.cluster, Log: w.bus, Events: w.bus, Meter: w.meter,
+		Cache: w.cluster, Cluster: w.cluster, Pods: w.pods, Endpoints: w.cluster, Log: w.bus, Pauses: NewPauses(), Events: w.bus, Meter: w.meter,
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
+	w.cluster.onChange = w.Consider
 	return w
 }
 
@@ -297,7 +205,27 @@ func (w *world) stamp() activity.Stamp {
 	return activity.Stamp{Sequence: sequence.Add(1), Time: time.Now()}
 }
 
-func (w *world) alpha() *Server { s, _ := w.cluster.Get(alpha); return s }
+func (w *world) alpha() *Server { return w.server("alpha") }
+
+func (w *world) server(name string) *Server {
+	s, _ := w.cluster.Get(ID{Namespace: "team-a", Name: name})
+	return s
+}
+
+// change is somebody's change of a server.
+func (w *world) change(name string, change func(*Server)) {
+	s := *w.server(name)
+	change(&s)
+	w.cluster.put(s)
+	synctest.Wait()
+}
+
+// getReady makes a server as ready as is wanted: for a cluster that is slow.
+func (w *world) getReady(name string) {
+	w.change(name, func(s *Server) {
+		s.Observed, s.Ready, s.Updated, s.Total = s.Generation, s.Replicas, s.Replicas, s.Replicas
+	})
+}
 
 func (w *world) sweep() Sweep {
 	w.t.Helper()
@@ -305,15 +233,77 @@ func (w *world) sweep() Sweep {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	synctest.Wait()
 	return sweep
 }
 
-func (w *world) ping() { w.tracker.Ping(alpha, w.stamp()); w.Consider(alpha); synctest.Wait() }
+func (w *world) ping() { w.pingTo("alpha") }
+
+func (w *world) pingTo(name string) {
+	id := ID{Namespace: "team-a", Name: name}
+	w.tracker.Ping(id, w.stamp())
+	w.Consider(id)
+	synctest.Wait()
+}
+
+// lease leases alpha from now on; a ttl of 0 ends that.
+func (w *world) lease(ttl time.Duration) {
+	w.tracker.Lease(alpha, "gateway", time.Now(), ttl)
+	w.Consider(alpha)
+	synctest.Wait()
+}
 
 func (w *world) expectReplicas(want int) {
 	w.t.Helper()
+	w.expect("alpha", want)
+}
+
+func (w *world) expect(name string, want int) {
+	w.t.Helper()
 	synctest.Wait()
-	if got := w.alpha().Replicas; got != want {
-		w.t.Fatalf("alpha has %d replicas, want %d", got, want)
+	if got := w.server(name).Replicas; got != want {
+		w.t.Fatalf("%s has %d replicas, want %d", name, got, want)
 	}
+}
+
+// expectTold compares the types of all events so far, but for ready, which comes beside the others.
+func (w *world) expectTold(want ...EventType) {
+	w.t.Helper()
+	synctest.Wait()
+	got := slices.DeleteFunc(w.bus.types(), func(kind EventType) bool { return kind == Ready })
+	if !slices.Equal(got, want) {
+		w.t.Fatalf("told %v, want %v", got, want)
+	}
+}
+
+// last is the last event of a type.
+func (w *world) last(kind EventType) Event {
+	w.bus.mu.Lock()
+	defer w.bus.mu.Unlock()
+	for _, e := range slices.Backward(w.bus.kept) {
+		if e.Type == kind {
+			return e
+		}
+	}
+	return Event{}
+}
+
+// nextLeader ends the term and begins another, of a process that knows what the stream has.
+func (w *world) nextLeader() {
+	w.end()
+	w.bus.mu.Lock()
+	type subject struct {
+		server ID
+		kind   EventType
+	}
+	last := map[subject]string{}
+	for _, e := range w.bus.kept {
+		last[subject{e.Server, e.Type}] = e.ID
+	}
+	w.bus.known = map[string]bool{}
+	for _, id := range last {
+		w.bus.known[id] = true
+	}
+	w.bus.mu.Unlock()
+	w.begin(func() bool { return true })
 }

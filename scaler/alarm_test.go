@@ -1,0 +1,220 @@
+package scaler
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// clockTime is a time of the first day, which is a Saturday.
+func clockTime(h, m int) time.Time { return time.Date(2000, 1, 1, h, m, 0, 0, time.UTC) }
+
+// wokenAt is when the daemon woke a server last.
+func (w *world) wokenAt(name string) time.Time { return w.server(name).Mark.Awake }
+
+// What the daemon has put to sleep is woken at the very start of a window, although sweeps are an hour apart; what somebody stopped, or
+// another made zero, is not.
+func TestWindowWakes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		because policy.Because
+		ours    bool
+		want    int
+	}{
+		"idle":           {policy.BecauseIdle, true, 3},
+		"schedule":       {policy.BecauseSchedule, true, 3},
+		"an ended hold":  {policy.BecauseHold, true, 3},
+		"a stop":         {policy.BecauseCommand, true, 0},
+		"somebody":       {"", false, 0},
+		"rollout undone": {policy.BecauseUnknown, true, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := with(set(asleep(tt.because), "keep-warm", "17 3 * * * for 1h"), func(s *Server) { s.Ours = tt.ours })
+			lead(t, func(w *world) {
+				time.Sleep(clockTime(3, 16).Sub(time.Now()))
+				w.expectReplicas(0)
+				time.Sleep(time.Hour)
+				w.expectReplicas(tt.want)
+				if got := w.wokenAt("alpha"); tt.want > 0 && (!got.Equal(clockTime(3, 17)) || w.last(Woken).Cause != CauseKeepWarm) {
+					t.Errorf("woken at %s because of %q", got, w.last(Woken).Cause)
+				}
+			}, s)
+		})
+	}
+}
+
+// The alarm of a window is also set for what sleeps only after the leader began, by the first sweep after a time in which the log could
+// not be heard, and when the window itself is new.
+func TestWindowWakesWhatSleptLater(t *testing.T) {
+	warm := set(running(2), "keep-warm", "17 3 * * * for 1h")
+	lead(t, func(w *world) {
+		w.sweep()
+		w.expectReplicas(0)
+		time.Sleep(clockTime(4, 0).Sub(time.Now()))
+		if got := w.wokenAt("alpha"); !got.Equal(clockTime(3, 17)) {
+			t.Errorf("woken at %s", got)
+		}
+	}, warm)
+	lead(t, func(w *world) {
+		w.sweep()
+		w.change("alpha", func(s *Server) { s.Settings = warm().Settings })
+		time.Sleep(clockTime(4, 0).Sub(time.Now()))
+		if got := w.wokenAt("alpha"); !got.Equal(clockTime(3, 17)) {
+			t.Errorf("woken at %s", got)
+		}
+	}, running(2))
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, set(asleep(policy.BecauseIdle), "keep-warm", "17 3 * * * for 1h"))
+		w.begin(func() bool { return true })
+		defer func() { w.end() }()
+		time.Sleep(2 * time.Hour)
+		w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now())
+		time.Sleep(clockTime(4, 0).Sub(time.Now()))
+		if got := w.wokenAt("alpha"); !got.Equal(clockTime(3, 17)) {
+			t.Errorf("woken at %s", got)
+		}
+	})
+}
+
+// A leader that begins inside a window wakes what should be awake.
+func TestLeaderInsideAWindowWakes(t *testing.T) {
+	lead(t, func(w *world) {
+		w.expectReplicas(3)
+		if w.last(Woken).Cause != CauseKeepWarm {
+			t.Errorf("told %+v", w.last(Woken))
+		}
+	}, set(asleep(policy.BecauseIdle), "keep-warm", "0 0 * * * for 1h"))
+}
+
+// Inside a window nothing sleeps; after its end idle rules.
+func TestWindowKeepsAwake(t *testing.T) {
+	lead(t, func(w *world) {
+		for range 5 {
+			w.sweep()
+			w.expectReplicas(2)
+			time.Sleep(time.Hour)
+		}
+		w.sweep()
+		w.expectReplicas(0)
+	}, set(running(2), "keep-warm", "0 0 * * * for 5h"))
+}
+
+// However many alarms there are, each server is woken at its time and the sweep comes when it is due.
+func TestAlarmsDoNotDelayTheSweep(t *testing.T) {
+	var servers []func() *Server
+	for n := range 59 { // one a minute, and holds that end each second
+		servers = append(servers,
+			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)), "keep-warm", fmt.Sprintf("%d 0 * * * for 30s", n+1)),
+			with(named(fmt.Sprintf("held-%d", n), asleep(policy.BecauseHold)), func(s *Server) {
+				s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Duration(n+1) * time.Second)}
+			}))
+	}
+	lead(t, func(w *world) {
+		time.Sleep(time.Hour - 1)
+		for n := range 59 {
+			if got, want := w.wokenAt(fmt.Sprintf("warm-%d", n)), clockTime(0, n+1); !got.Equal(want) {
+				t.Errorf("warm-%d was woken at %s, want %s", n, got, want)
+			}
+		}
+		w.expectReplicas(2)
+		time.Sleep(2)
+		w.expectReplicas(0)
+	}, append(servers, running(2))...)
+}
+
+// An alarm goes off once for each time that it was set for: it does not run in circles while there is nothing to do.
+func TestAlarmRests(t *testing.T) {
+	var looks atomic.Int32
+	lead(t, func(w *world) {
+		w.end()
+		w.Scaler.cache = counting{w.cluster, &looks}
+		w.begin(func() bool { return true })
+		looks.Store(0)
+		time.Sleep(50 * time.Minute)
+		synctest.Wait()
+		if got := looks.Load(); got != 3 { // the two ends of holds, and the window
+			t.Errorf("looked %d times", got)
+		}
+	},
+		set(asleep(policy.BecauseIdle), "keep-warm", "10 0 * * * for 1h"),
+		with(named("b", asleep(policy.BecauseHold)), func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: clockTime(0, 5)} }),
+		with(named("c", asleep(policy.BecauseHold)), func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: clockTime(0, 7)} }),
+		named("d", asleep(policy.BecauseCommand)), named("e", asleep(policy.BecauseIdle)),
+	)
+}
+
+// counting counts how often all servers are looked at.
+type counting struct {
+	*fakeCluster
+	looks *atomic.Int32
+}
+
+func (c counting) All(yield func(*Server) bool) { c.looks.Add(1); c.fakeCluster.All(yield) }
+
+// What is set while everything is looked at is not lost, nor is what is set sooner.
+func TestAlarmKeepsWhatIsSetMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAlarm()
+		if a.due(time.Now()) != nil {
+			t.Error("goes off although it was not set")
+		}
+		a.set(clockTime(3, 0))
+		a.set(time.Time{})
+		a.set(clockTime(2, 0))
+		a.set(clockTime(4, 0))
+		<-a.changed
+		<-a.due(time.Now())
+		if !time.Now().Equal(clockTime(2, 0)) {
+			t.Errorf("went off at %s", time.Now())
+		}
+		a.reset()
+		a.set(clockTime(5, 0))
+		<-a.due(time.Now())
+		if !time.Now().Equal(clockTime(5, 0)) {
+			t.Errorf("went off at %s", time.Now())
+		}
+	})
+}
+
+// A sleep-at puts to sleep what is not in use, whatever its idle-after, and says so; a ping after it wakes. What is in use then, or was used
+// since it was due, stays awake until the next.
+func TestSleepAt(t *testing.T) {
+	nightly := set(running(2), "idle-after", "never", "sleep-at", "30 2 * * *")
+	lead(t, func(w *world) {
+		time.Sleep(clockTime(2, 29).Sub(time.Now()))
+		w.sweep()
+		w.expectReplicas(2)
+		time.Sleep(time.Minute)
+		w.sweep()
+		w.expectReplicas(0)
+		e := w.last(Slept)
+		if e.Cause != CauseSchedule || e.Text != "its sleep-at was due, unused for 3h30m0s" || w.alpha().Mark.Because != policy.BecauseSchedule {
+			t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
+		}
+		time.Sleep(time.Minute)
+		w.ping()
+		w.expectReplicas(2)
+		w.sweep()
+		time.Sleep(20 * time.Hour)
+		w.expectReplicas(2)
+	}, nightly)
+	lead(t, func(w *world) {
+		time.Sleep(clockTime(2, 0).Sub(time.Now()))
+		w.lease(time.Hour)
+		time.Sleep(clockTime(2, 45).Sub(time.Now()))
+		w.sweep()
+		w.expectReplicas(2)
+		time.Sleep(20 * time.Hour)
+		w.expectReplicas(2)
+		time.Sleep(5 * time.Hour)
+		w.expectReplicas(0)
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
+			t.Errorf("told %v", got)
+		}
+	}, nightly)
+}

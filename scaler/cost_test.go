@@ -1,0 +1,149 @@
+package scaler
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// quick is a Cache that costs nothing to ask, as the real one: what is measured is what the Scaler does.
+type quick struct {
+	*fakeCluster
+	all   []*Server
+	byID  map[ID]*Server
+	group []*Server
+}
+
+func (q *quick) All(yield func(*Server) bool) {
+	for _, s := range q.all {
+		if !yield(s) {
+			return
+		}
+	}
+}
+
+func (q *quick) Get(id ID) (*Server, bool) { s, ok := q.byID[id]; return s, ok }
+
+func (q *quick) Group(string, string) []*Server { return q.group }
+
+// quickly runs the test with a leader and that many servers, all used a moment ago.
+func quickly(t *testing.T, n int, server func() *Server, test func(w *world, q *quick)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
+		q := &quick{fakeCluster: w.cluster, byID: map[ID]*Server{}}
+		for i := range n {
+			s := named(fmt.Sprintf("s-%d", i), server)()
+			s.Ready, s.Updated, s.Total = s.Replicas, s.Replicas, s.Replicas
+			q.all, q.byID[s.ID] = append(q.all, s), s
+			if s.Settings.Group != "" {
+				q.group = append(q.group, s)
+			}
+			w.tracker.Ping(s.ID, activity.Stamp{Sequence: uint64(i + 1), Time: time.Now()})
+		}
+		w.Scaler.cache = q
+		w.begin(func() bool { return true })
+		defer func() { w.end() }()
+		test(w, q)
+	})
+}
+
+// A sweep of many servers that have nothing to do leaves no garbage behind for each of them, whatever is written on them.
+func TestSweepLeavesNoGarbage(t *testing.T) {
+	for name, server := range map[string]func() *Server{
+		"plain":   running(1),
+		"noticed": noticed(running(1)),
+		"dry":     dry(running(1)),
+		"held":    with(running(1), func(s *Server) { s.Mark.Hold.Until = time.Now().Add(time.Hour) }),
+		"asleep":  with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			quickly(t, 1000, server, func(w *world, _ *quick) {
+				w.pauses.Set(ID{Namespace: "team-b"}, policy.Pause{Scope: "another"})
+				if n := testing.AllocsPerRun(10, func() { _, _ = w.Sweep(w.t.Context()) }); n > 50 {
+					t.Errorf("%.0f allocations", n)
+				}
+			})
+		})
+	}
+}
+
+// A ping to a server that is awake costs no memory, and no look at its group.
+func TestPingOfAnAwakeServerIsCheap(t *testing.T) {
+	for name, server := range map[string]func() *Server{
+		"plain": running(1), "group": set(running(1), "group", "g"), "dry": dry(running(1)), "noticed": noticed(running(1)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			quickly(t, 100, server, func(w *world, q *quick) {
+				id := q.all[7].ID
+				if n := testing.AllocsPerRun(100, func() { w.Consider(id) }); n > 0 {
+					t.Errorf("%.0f allocations", n)
+				}
+			})
+		})
+	}
+}
+
+// Everything at once, from many goroutines, ends: with nothing left to do, nothing left behind and the last word of each server kept.
+func TestEverythingAtOnce(t *testing.T) {
+	var servers []func() *Server
+	for n := range 5 {
+		servers = append(servers,
+			set(named(fmt.Sprintf("group-%d", n), asleep(policy.BecauseIdle)), "group", "g", "sleep-notice", "1s", "idle-after", "5s"),
+			dry(named(fmt.Sprintf("dry-%d", n), running(1)), "idle-after", "5s"),
+			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)), "keep-warm", fmt.Sprintf("%d 0 * * * for 1m", n+1), "idle-after", "5s"))
+	}
+	lead(t, func(w *world) {
+		var all sync.WaitGroup
+		for _, s := range servers {
+			id := s().ID
+			all.Go(func() {
+				for i := range 200 {
+					w.tracker.Ping(id, w.stamp())
+					w.Consider(id)
+					time.Sleep(time.Duration(i*i) * time.Millisecond)
+				}
+			})
+			all.Go(func() {
+				for i, c := range []Command{holdAwake, holdAsleep, {Verb: Stop}, {Verb: Start, Wait: time.Minute}, {Verb: Release}} {
+					time.Sleep(time.Duration(i) * time.Second)
+					c.Server, c.Stamp = id, w.stamp()
+					w.Submit(w.t.Context(), c, func(Outcome) {})
+				}
+			})
+		}
+		all.Go(func() {
+			for range 500 {
+				_, _ = w.Sweep(w.t.Context())
+				time.Sleep(7 * time.Second)
+			}
+		})
+		all.Go(func() {
+			for i := range 500 {
+				w.pauses.Set(ID{}, policy.Pause{Scope: map[bool]string{true: "all"}[i%2 == 0]})
+				time.Sleep(11 * time.Second)
+			}
+		})
+		all.Wait()
+		w.pauses.Set(ID{}, policy.Pause{})
+		time.Sleep(time.Hour)
+		for range 3 {
+			w.sweep()
+			time.Sleep(time.Minute)
+		}
+		for _, s := range servers {
+			if server := w.server(s().ID.Name); server.Replicas > 0 && !server.Settings.DryRun {
+				t.Errorf("%s has %d replicas", server.ID, server.Replicas)
+			}
+		}
+		term := w.leading()
+		if len(term.lanes.queues) != 0 || len(term.wakes) != 0 || len(term.considered) != 0 || len(w.inFlight) != 0 || len(w.sleeping) != 0 {
+			t.Error("something is left behind")
+		}
+	}, servers...)
+}

@@ -1,0 +1,402 @@
+package scaler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// chain is db, then api, then web, each after the one before.
+func chain(server func() *Server) []func() *Server {
+	return []func() *Server{
+		set(named("api", server), "group", "g", "after", "db"),
+		set(named("db", server), "group", "g"),
+		set(named("web", server), "group", "g", "after", "api"),
+	}
+}
+
+// order is the order in which servers had an event of a type.
+func (w *world) order(kind EventType) (names []string) {
+	w.bus.mu.Lock()
+	defer w.bus.mu.Unlock()
+	for _, e := range w.bus.kept {
+		if e.Type == kind {
+			names = append(names, e.Server.Name)
+		}
+	}
+	return names
+}
+
+// Demand for any member wakes all that the daemon has put to sleep, and no other: not what was stopped, not somebody's zero, not a
+// server of the same group name elsewhere.
+func TestGroupWakesTogether(t *testing.T) {
+	lead(t, func(w *world) {
+		w.pingTo("b")
+		for name, want := range map[string]int{"a": 3, "b": 3, "c": 3, "stopped": 0, "somebody's": 0, "held": 0} {
+			w.expect(name, want)
+		}
+		elsewhere, _ := w.cluster.Get(ID{Namespace: "team-b", Name: "a"})
+		if elsewhere.Replicas != 0 || len(w.cluster.writes) != 3 {
+			t.Errorf("%d writes", len(w.cluster.writes))
+		}
+		if got := w.server("a").Mark.Last.Cause; got != CauseGroup {
+			t.Errorf("a was woken because of %q", got)
+		}
+	},
+		set(named("a", asleep(policy.BecauseIdle)), "group", "g"), set(named("b", asleep(policy.BecauseIdle)), "group", "g"),
+		set(named("c", asleep(policy.BecauseSchedule)), "group", "g"),
+		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"), set(named("somebody's", running(0)), "group", "g"),
+		with(set(named("held", asleep(policy.BecauseHold)), "group", "g"), func(s *Server) {
+			s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Hour)}
+		}),
+		with(set(named("a", asleep(policy.BecauseIdle)), "group", "g"), func(s *Server) { s.ID.Namespace = "team-b" }),
+	)
+}
+
+// Demand for what was stopped, or is somebody's zero, is no demand for its group.
+func TestGroupSleepsOnWhenAStoppedServerIsPinged(t *testing.T) {
+	lead(t, func(w *world) {
+		w.pingTo("stopped")
+		w.pingTo("somebody's")
+		w.sweep()
+		w.expect("a", 0)
+	},
+		set(named("a", asleep(policy.BecauseIdle)), "group", "g"),
+		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"), set(named("somebody's", running(0)), "group", "g"),
+	)
+}
+
+// A group sleeps only when all of it is idle, then in one sweep, each after those that come after it; and sleeps on.
+func TestGroupSleepsTogether(t *testing.T) {
+	lead(t, func(w *world) {
+		w.pingTo("db")
+		w.sweep()
+		for _, name := range []string{"db", "api", "web"} {
+			w.expect(name, 2)
+		}
+		w.sweep()
+		time.Sleep(idleAfter)
+		if s := w.sweep(); s.Slept != 3 {
+			t.Errorf("sweep said %+v", s)
+		}
+		if got := w.order(Slept); !slices.Equal(got, []string{"web", "api", "db"}) {
+			t.Errorf("slept in the order %v", got)
+		}
+		writes := len(w.cluster.writes)
+		for range 100 {
+			time.Sleep(36 * time.Second)
+			w.sweep()
+		}
+		if n := len(w.cluster.writes); n != writes {
+			t.Errorf("%d writes after it was asleep", n-writes)
+		}
+	}, chain(running(2))...)
+}
+
+// One that can't be put to sleep keeps those awake that it needs, and wakes none.
+func TestGroupWithOneThatCannotSleep(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(s *Server) error {
+			if s.ID.Name == "api" {
+				return ErrConflict
+			}
+			return nil
+		}
+		for range 5 {
+			w.sweep()
+			time.Sleep(time.Minute)
+		}
+		w.expect("web", 0)
+		w.expect("api", 2)
+		w.expect("db", 2)
+		if len(w.cluster.writes) != 1 {
+			t.Errorf("%d writes", len(w.cluster.writes))
+		}
+		w.cluster.onWrite = nil
+		w.sweep()
+		w.expect("api", 0)
+		w.expect("db", 0)
+	}, chain(running(2))...)
+}
+
+// Dependencies are ready before what comes after them is woken.
+func TestGroupWakesInOrder(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.pingTo("web")
+		for i, name := range []string{"db", "api", "web"} {
+			time.Sleep(time.Minute)
+			w.sweep()
+			if got := w.order(Woken); len(got) != i+1 || got[i] != name {
+				t.Fatalf("woken %v, want %s to be the next", got, name)
+			}
+			w.change(name, func(s *Server) { s.Observed = s.Generation }) // seen by the controller, not ready
+			if got := w.order(Woken); len(got) != i+1 {
+				t.Fatalf("woken %v before %s was ready", got, name)
+			}
+			w.getReady(name)
+		}
+		if len(w.cluster.writes) != 3 {
+			t.Errorf("%d writes", len(w.cluster.writes))
+		}
+	}, chain(asleep(policy.BecauseIdle))...)
+}
+
+// What is said of a dependency from before it was woken neither makes it ready nor failed.
+func TestGroupDoesNotBelieveOldCounts(t *testing.T) {
+	for name, stale := range map[string]func(s *Server){
+		"ready":  func(s *Server) { s.Ready = 1 },
+		"failed": func(s *Server) { s.Refused = &Refusal{"FailedCreate", "exceeded quota"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			servers := chain(asleep(policy.BecauseIdle))
+			servers[1] = with(servers[1], stale)
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
+				w.cluster.slow = true
+				for _, s := range servers {
+					w.cluster.put(*s())
+				}
+				w.begin(func() bool { return true })
+				w.pingTo("api")
+				w.expect("db", 3)
+				w.expect("api", 0)
+				w.getReady("db")
+				w.expect("api", 3)
+				w.end()
+			})
+		})
+	}
+}
+
+// A dependency that failed, or that is stopped, is not waited for for ever.
+func TestGroupDoesNotWaitForWhatWillNotCome(t *testing.T) {
+	t.Run("failed", func(t *testing.T) {
+		lead(t, func(w *world) {
+			w.cluster.slow = true
+			w.pingTo("api")
+			w.expect("db", 3)
+			w.change("db", func(s *Server) { s.Observed = s.Generation })
+			w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true}
+			time.Sleep(4 * time.Second)
+			w.expect("api", 3)
+		}, chain(asleep(policy.BecauseIdle))...)
+	})
+	t.Run("too late", func(t *testing.T) {
+		lead(t, func(w *world) {
+			w.cluster.slow = true
+			w.pingTo("api")
+			w.change("db", func(s *Server) { s.Observed = s.Generation })
+			time.Sleep(w.config.Rules.StartDeadline - time.Second)
+			w.expect("api", 0)
+			time.Sleep(2 * time.Second)
+			w.expect("api", 3)
+		}, chain(asleep(policy.BecauseIdle))...)
+	})
+	t.Run("stopped", func(t *testing.T) {
+		lead(t, func(w *world) {
+			w.must(Command{Verb: Stop, Server: w.server("db").ID})
+			w.pingTo("api")
+			w.expect("db", 0)
+			w.expect("api", 3)
+		}, chain(asleep(policy.BecauseIdle))...)
+	})
+	t.Run("stopped meanwhile", func(t *testing.T) {
+		lead(t, func(w *world) {
+			w.cluster.slow = true
+			w.pingTo("api")
+			w.expect("db", 3)
+			w.must(Command{Verb: Stop, Server: w.server("db").ID})
+			w.expect("db", 0)
+			w.expect("api", 3)
+		}, chain(asleep(policy.BecauseIdle))...)
+	})
+}
+
+// A start of what comes after others is written at once, wakes them, and takes effect when they are ready; who waits for it is answered
+// when it is ready itself. So it is after a change of leader in between.
+func TestStartAfterOthers(t *testing.T) {
+	for _, change := range []bool{false, true} {
+		t.Run(fmt.Sprintf("change of leader %v", change), func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.cluster.slow = true
+				c := Command{Verb: Start, Server: w.server("api").ID, Wait: 5 * time.Minute, Actor: "ann", ID: "c-1", Reason: "demo", Stamp: w.stamp()}
+				outcomes := make(chan Outcome, 2)
+				w.Submit(w.t.Context(), c, func(o Outcome) { outcomes <- o })
+				synctest.Wait()
+				if m := w.server("api").Mark; m.Because != policy.BecauseAfter || m.Done.ID != "c-1" || m.Restore != 3 || m.Last.Text != "waits until db can be used" {
+					t.Fatalf("marked %+v", m)
+				}
+				w.expect("api", 0)
+				w.expect("db", 3)
+				if change {
+					w.nextLeader()
+					w.Submit(w.t.Context(), c, func(o Outcome) { outcomes <- o }) // it comes again: it was not finished
+					synctest.Wait()
+				}
+				time.Sleep(time.Minute)
+				w.getReady("db")
+				w.expect("api", 3)
+				if len(outcomes) != 0 {
+					t.Fatal("answered before it was ready")
+				}
+				if e := w.last(Woken); e.Server.Name != "api" || e.Cause != CauseCommand || e.Actor != "ann" || e.Command != "c-1" || e.Reason != "demo" {
+					t.Errorf("event %+v", e)
+				}
+				time.Sleep(time.Minute)
+				w.getReady("api")
+				if o := <-outcomes; o.Err != nil || o.Server.Ready != 3 {
+					t.Errorf("outcome %+v", o)
+				}
+				writes := slices.DeleteFunc(slices.Clone(w.cluster.writes), func(s *Server) bool { return s.ID.Name != "api" })
+				if len(writes) != 2 {
+					t.Errorf("%d writes", len(writes))
+				}
+				w.expect("web", 3)
+			}, chain(asleep(policy.BecauseIdle))...)
+		})
+	}
+}
+
+// A start that waits for others is answered with whom it waits for when its time is over, and with who stopped it when that happens.
+func TestStartAfterOthersEnds(t *testing.T) {
+	start := Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "api"}, Wait: time.Minute}
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		began := time.Now()
+		o := w.do(start)
+		if o == nil || !errors.Is(o.Err, ErrNotInTime) || !strings.Contains(o.Err.Error(), "waits for db") || time.Since(began) != time.Minute {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+		w.getReady("db")
+		w.expect("api", 3)
+	}, chain(asleep(policy.BecauseIdle))...)
+	for name, server := range map[string]func() *Server{"asleep": asleep(policy.BecauseIdle), "somebody's zero": running(0)} {
+		for _, stop := range []Command{{Verb: Stop, Actor: "bob"}, {Verb: Hold, Asleep: true, Until: "1h", Actor: "bob"}} {
+			t.Run(fmt.Sprintf("%s %s", name, stop.Verb), func(t *testing.T) {
+				servers := chain(asleep(policy.BecauseIdle))
+				servers[0] = set(named("api", server), "group", "g", "after", "db")
+				lead(t, func(w *world) {
+					w.cluster.slow = true
+					time.AfterFunc(time.Second, func() {
+						stop.Server, stop.Stamp = start.Server, w.stamp()
+						w.Submit(w.t.Context(), stop, func(Outcome) {})
+					})
+					began := time.Now()
+					if o := w.do(start); o == nil || !errors.Is(o.Err, ErrSuperseded) || !strings.Contains(o.Err.Error(), `a command of "bob"`) || time.Since(began) != time.Second {
+						t.Errorf("outcome %+v after %s", o, time.Since(began))
+					}
+					w.getReady("db")
+					w.expect("api", 0)
+				}, servers...)
+			})
+		}
+	}
+}
+
+// A hold awake waits for those before it as a start does; a scale brings as many as were asked for.
+func TestOtherOrdersAfterOthers(t *testing.T) {
+	for _, c := range []Command{holdAwake, {Verb: Scale, Replicas: 3}} {
+		servers := chain(asleep(policy.BecauseIdle))
+		servers[0] = set(named("api", running(0)), "group", "g", "after", "db") // somebody's zero
+		lead(t, func(w *world) {
+			w.cluster.slow = true
+			c.Server = ID{Namespace: "team-a", Name: "api"}
+			w.must(c)
+			w.expect("api", 0)
+			w.getReady("db")
+			want := map[Verb]int{Hold: 1, Scale: 3}[c.Verb]
+			w.expect("api", want)
+			if held := w.server("api").Mark.Hold.Holds(time.Now()); held != (c.Verb == Hold) {
+				t.Errorf("held: %v", held)
+			}
+		}, servers...)
+	}
+}
+
+// An order that can't be kept is told of each server concerned; it stays awake as it is, and still wakes on demand.
+func TestGroupInACircle(t *testing.T) {
+	circle := func(server func() *Server) []func() *Server {
+		return []func() *Server{
+			set(named("a", server), "group", "g", "after", "b"), set(named("b", server), "group", "g", "after", "c"),
+			set(named("c", server), "group", "g", "after", "a"), set(named("self", server), "group", "h", "after", "self"),
+			set(named("lost", server), "group", "i", "after", "nobody"),
+		}
+	}
+	names := []string{"a", "b", "c", "lost", "self"}
+	lead(t, func(w *world) {
+		time.Sleep(3 * time.Hour)
+		for _, name := range names {
+			w.expect(name, 2)
+		}
+		told := w.order(Unreadable)
+		slices.Sort(told)
+		if !slices.Equal(told, names) {
+			t.Errorf("told of %v", told)
+		}
+		for _, e := range w.bus.kept {
+			want := map[string]string{"a": "a after b after c after a", "self": "self after self", "lost": "after names nobody"}[e.Server.Name]
+			if !strings.Contains(e.Text, want) {
+				t.Errorf("%s: %s", e.Server.Name, e.Text)
+			}
+		}
+	}, circle(running(2))...)
+	lead(t, func(w *world) {
+		for _, name := range names {
+			w.pingTo(name)
+			w.expect(name, 3)
+		}
+	}, circle(asleep(policy.BecauseIdle))...)
+}
+
+// Who only comes after a circle is not part of it.
+func TestGroupBesideACircle(t *testing.T) {
+	lead(t, func(w *world) {
+		l := w.look()
+		for name, bad := range map[string]bool{"a": true, "b": true, "beside": false} {
+			if f := l.facts(w.server(name)); (f.Group.Bad != "") != bad {
+				t.Errorf("%s: %q", name, f.Group.Bad)
+			}
+		}
+	}, set(named("a", running(1)), "group", "g", "after", "b"), set(named("b", running(1)), "group", "g", "after", "a"),
+		set(named("beside", running(1)), "group", "g", "after", "a"))
+}
+
+// Who leads next wakes what waits for those that got ready meanwhile.
+func TestNextLeaderGoesOnInOrder(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.pingTo("web")
+		w.end()
+		w.getReady("db")
+		w.begin(func() bool { return true })
+		w.expect("api", 3)
+		w.expect("web", 0)
+	}, chain(asleep(policy.BecauseIdle))...)
+}
+
+// A large group is woken, and put to sleep, in a time that does not grow as its cube.
+func TestLargeGroup(t *testing.T) {
+	var servers []func() *Server
+	for n := range 100 {
+		servers = append(servers, set(named(fmt.Sprintf("s-%03d", n), asleep(policy.BecauseIdle)), "group", "g"))
+	}
+	lead(t, func(w *world) {
+		w.pingTo("s-050")
+		for n := range 100 {
+			w.expect(fmt.Sprintf("s-%03d", n), 3)
+		}
+		time.Sleep(idleAfter + time.Minute)
+		if s := w.sweep(); s.Slept != 100 {
+			t.Errorf("%d slept", s.Slept)
+		}
+	}, servers...)
+}

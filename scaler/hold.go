@@ -1,0 +1,73 @@
+package scaler
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"idle-scaler/policy"
+)
+
+// until is when the hold of a command ends: counted from when the command was given, in the zone of the server.
+func (c Command) until(server *Server, given time.Time) (time.Time, error) {
+	until, err := policy.ParseUntil(c.Until, given, server.Settings.TimeZone)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w: hold until %q: %w", ErrInvalid, c.Until, err)
+	}
+	return until, nil
+}
+
+// planHold keeps the server awake, or asleep, from now on.
+func (t *term) planHold(server *Server, c Command, e Event) (Change, error) {
+	until, err := c.until(server, c.Stamp.Time.Add(c.Behind))
+	if err != nil {
+		return Change{}, err
+	}
+	if !until.After(e.At) {
+		return Change{}, fmt.Errorf("%w: the hold was to last until %s: send it again if it is still wanted", ErrExpired, clock(until))
+	}
+	hold := policy.Hold{Asleep: c.Asleep, Since: e.At, Until: until, Actor: c.Actor, Reason: c.Reason}
+	e.Text = joined(fmt.Sprintf("held %s until %s", hold, clock(until)), ends(server, e.At))
+	var change Change
+	if c.Asleep {
+		change = planSleep(server, policy.BecauseHold, t.s.tracker.Of(server.ID).Last, e)
+	} else {
+		change = t.planStart(server, server.wanted(), e)
+	}
+	change.Mark.Hold = hold
+	return change, nil
+}
+
+// planRelease ends a hold. What the server does then is up to the other rules.
+func planRelease(server *Server, e Event) Change {
+	mark := server.Mark
+	mark.Hold = policy.Hold{}
+	e.Type, e.From, e.To, e.Text = Unchanged, server.Replicas, server.Replicas, "there was no hold"
+	if held := endsHold(server, e.At); held != "" {
+		e.Text = held
+	}
+	return Change{Replicas: server.Replicas, Mark: mark, Event: e}
+}
+
+// ends says which former order a new one ends, nothing when there is none.
+func ends(server *Server, now time.Time) string {
+	if server.held(now).Until.IsZero() && server.Replicas == 0 && server.because() == policy.BecauseCommand {
+		return "this ends that a command had stopped it at " + clock(server.Mark.Asleep)
+	}
+	return endsHold(server, now)
+}
+
+// endsHold says which hold a new order ends.
+func endsHold(server *Server, now time.Time) string {
+	hold := server.held(now)
+	if hold.Until.IsZero() {
+		return ""
+	}
+	actor := "somebody"
+	if hold.Actor != "" {
+		actor = strconv.Quote(hold.Actor)
+	}
+	return fmt.Sprintf("this ends that %s held it %s until %s", actor, hold, clock(hold.Until))
+}
+
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }

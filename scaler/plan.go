@@ -1,0 +1,131 @@
+package scaler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// plan says what a command writes. Each command is one write, also when the replicas stay: the write is what keeps it from
+// being applied twice, and says that the server is wanted.
+func (t *term) plan(server *Server, c Command) (Change, error) {
+	done := server.Mark.Done.Stamp
+	if c.Stamp.Equal(done) {
+		return Change{}, nil
+	}
+	if c.Stamp.OlderThan(done) {
+		return Change{}, fmt.Errorf("%w: a newer command was applied to %s meanwhile", errOutdated, server.ID)
+	}
+	if err := checkOrder(c, server); err != nil {
+		return Change{}, err
+	}
+	change, err := t.planOrder(server, c, c.event(t.s.now()))
+	change.Mark.Done = Done{c.Stamp, c.ID}
+	change.Mark.Reverts = policy.Reverts{} // whoever orders something decides between us and the rival
+	return change, err
+}
+
+// planOrder says what a command makes of the server. The newest order counts, and says which one it ends.
+func (t *term) planOrder(server *Server, c Command, e Event) (Change, error) {
+	switch {
+	case c.Verb == Hold:
+		return t.planHold(server, c, e)
+	case c.Verb == Release:
+		return planRelease(server, e), nil
+	case c.sleeps():
+		e.Text = endsHold(server, e.At)
+		change := planSleep(server, policy.BecauseCommand, t.s.tracker.Of(server.ID).Last, e)
+		change.Mark.Hold = policy.Hold{}
+		return change, nil
+	}
+	if server.Mark.Hold.Asleep {
+		e.Text = endsHold(server, e.At)
+	}
+	if c.Verb == Scale {
+		return t.planStart(server, c.Replicas, e), nil
+	}
+	return t.planStart(server, server.wanted(), e), nil
+}
+
+// planStart wakes the server, or scales it; those that it comes after are waited for.
+func (t *term) planStart(server *Server, replicas int, e Event) Change {
+	change := planWake(server, replicas, e)
+	if change.Mark.Hold.Asleep {
+		change.Mark.Hold = policy.Hold{}
+	}
+	waiting := t.waitingFor(server)
+	if len(waiting) == 0 {
+		return change
+	}
+	change.Replicas, change.Event.To, change.Event.Type = 0, 0, Unchanged
+	change.Event.Text = joined(e.Text, fmt.Sprintf("waits until %s can be used", strings.Join(waiting, " and ")))
+	change.Mark.Restore, change.Mark.Because, change.Mark.Asleep, change.Mark.Awake = replicas, policy.BecauseAfter, server.Mark.Asleep, time.Time{}
+	if change.Mark.Asleep.IsZero() {
+		change.Mark.Asleep = e.At
+	}
+	return change
+}
+
+func joined(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), "; ")
+}
+
+// waits reports whether a command has started the server, and others have to be ready before.
+func (s *Server) waits() bool { return s.Replicas == 0 && s.because() == policy.BecauseAfter }
+
+func (c Command) event(now time.Time) Event {
+	return Event{At: now, Cause: CauseCommand, Actor: c.Actor, Command: c.ID, Reason: c.Reason}
+}
+
+// wanted is how many replicas the server has, or wakes with.
+func (s *Server) wanted() int {
+	if s.Replicas > 0 {
+		return s.Replicas
+	}
+	return s.restored()
+}
+
+// restored is how many replicas the server wakes with.
+func (s *Server) restored() int {
+	if s.Mark.Restore > 0 {
+		return s.Mark.Restore
+	}
+	return max(1, s.Settings.WakeReplicas)
+}
+
+// planSleep makes the server zero and remembers what it was. Seen is the last ping known to who decided it.
+func planSleep(server *Server, because policy.Because, seen activity.Stamp, e Event) Change {
+	e.Type, e.From = Slept, server.Replicas
+	mark := Mark{Restore: server.Replicas, Because: because, Asleep: e.At, Seen: seen, Done: server.Mark.Done, Hold: server.held(e.At), Reverts: server.Mark.Reverts}
+	if server.Replicas == 0 {
+		e.Type = Unchanged
+		mark.Restore = server.Mark.Restore
+	}
+	return Change{Replicas: 0, Mark: mark, Event: e}
+}
+
+// planWake gives the server replicas, some or others than it has, and says that it is wanted now.
+func planWake(server *Server, replicas int, e Event) Change {
+	e.From, e.To = server.Replicas, replicas
+	switch {
+	case server.Replicas == 0:
+		e.Type = Woken
+	case server.Replicas == replicas:
+		e.Type = Unchanged
+	default:
+		e.Type = Scaled
+	}
+	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done, Hold: server.held(e.At)}, Event: e}
+}
+
+// held is the hold that is in force; one that is over is not written again.
+func (s *Server) held(now time.Time) policy.Hold {
+	if s.Mark.Hold.Holds(now) {
+		return s.Mark.Hold
+	}
+	return policy.Hold{}
+}

@@ -1,0 +1,310 @@
+package scaler
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"idle-scaler/policy"
+)
+
+// night is an event of alpha at a time of 2026-07-01, of which the report is from 06:00 to 12:00.
+func night(kind EventType, clock string, cause Cause, change ...func(*Event)) Event {
+	e := Event{ID: fmt.Sprint(kind, clock), Type: kind, Server: alpha, At: today(clock), Cause: cause}
+	switch kind {
+	case Slept, WouldSleep:
+		e.From = 2
+	default:
+		e.To = 2
+	}
+	for _, c := range change {
+		c(&e)
+	}
+	return e
+}
+
+func idleFor(d time.Duration) func(*Event) { return func(e *Event) { e.Idle = d } }
+func taking(d time.Duration) func(*Event)  { return func(e *Event) { e.Took = d } }
+
+// inShort says a row in few words: each server requests 500 mCPU and 1000 bytes.
+func inShort(row ReportRow) string {
+	var words []string
+	rest := func(what string, r Rest) {
+		if r.Seconds > 0 {
+			words = append(words, fmt.Sprintf("%s %s %s mCPUs %s Bs", what, policy.Span(time.Duration(r.Seconds)*time.Second), r.MilliCPUSeconds, r.ByteSeconds))
+		}
+	}
+	rest("asleep", row.Asleep)
+	rest("would be", row.WouldBeAsleep)
+	for _, count := range []struct {
+		n    int
+		what string
+	}{{row.Sleeps, "sleeps"}, {row.WouldSleeps, "would-sleeps"}, {row.Wakes, "wakes"}, {row.Automatic, "automatic"}, {row.MisSleeps, "mistakes"}} {
+		if count.n > 0 {
+			words = append(words, fmt.Sprintf("%s %d", count.what, count.n))
+		}
+	}
+	if row.WakeP50 > 0 {
+		words = append(words, fmt.Sprintf("p50 %s p95 %s", row.WakeP50, row.WakeP95))
+	}
+	if row.Gone {
+		words = append(words, "gone")
+	}
+	return strings.Join(words, ", ")
+}
+
+// What the report says of one server follows from its events, and from how it is now.
+func TestReport(t *testing.T) {
+	awake := func(s *Server) {}
+	asleepSince := func(clock string) func(*Server) {
+		return func(s *Server) { s.Replicas, s.Ours, s.Mark = 0, true, Mark{Restore: 3, Asleep: today(clock)} }
+	}
+	awakeSince := func(clock string) func(*Server) { return func(s *Server) { s.Mark.Awake = today(clock) } }
+	dry := func(s *Server) { s.Settings.DryRun = true }
+	for _, row := range []struct {
+		name   string
+		events []Event
+		now    func(*Server) // nil: it is gone
+		want   string
+	}{
+		{"nothing happened", nil, awake, ""},
+		{
+			"one night",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Woken, "08:00:00", CauseActivity)},
+			awake,
+			"asleep 1h 3600000 mCPUs 7200000 Bs, sleeps 1, wakes 1, automatic 1",
+		},
+		{
+			"told twice, and in another order",
+			[]Event{night(Woken, "08:00:00", CauseActivity), night(Slept, "07:00:00", CauseIdle), night(Slept, "07:00:00", CauseIdle)},
+			awake,
+			"asleep 1h 3600000 mCPUs 7200000 Bs, sleeps 1, wakes 1, automatic 1",
+		},
+		{
+			"stopped and started: nobody's mistake",
+			[]Event{night(Slept, "07:00:00", CauseCommand), night(Woken, "07:01:00", CauseCommand)},
+			awake,
+			"asleep 1m 60000 mCPUs 120000 Bs, sleeps 1, wakes 1",
+		},
+		{
+			"a mistake",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Woken, "07:01:59", CauseActivity)},
+			awake,
+			"asleep 1m59s 119000 mCPUs 238000 Bs, sleeps 1, wakes 1, automatic 1, mistakes 1",
+		},
+		{
+			"a mistake of sleep-at",
+			[]Event{night(Slept, "07:00:00", CauseSchedule), night(Woken, "07:00:10", CauseLease)},
+			awake,
+			"asleep 10s 10000 mCPUs 20000 Bs, sleeps 1, wakes 1, automatic 1, mistakes 1",
+		},
+		{
+			"not within two minutes",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Woken, "07:02:00", CauseActivity)},
+			awake,
+			"asleep 2m 120000 mCPUs 240000 Bs, sleeps 1, wakes 1, automatic 1",
+		},
+		{
+			"woken by a window",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Woken, "07:01:00", CauseKeepWarm)},
+			awake,
+			"asleep 1m 60000 mCPUs 120000 Bs, sleeps 1, wakes 1, automatic 1",
+		},
+		{
+			"woken by a rival",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Woken, "07:01:00", CauseExternal)},
+			awake,
+			"asleep 1m 60000 mCPUs 120000 Bs, sleeps 1, wakes 1, automatic 1",
+		},
+		{
+			"asleep since before",
+			[]Event{night(Woken, "07:00:00", CauseActivity)},
+			awake,
+			"asleep 1h 3600000 mCPUs 7200000 Bs, wakes 1",
+		},
+		{
+			"asleep since before, but made later",
+			[]Event{night(Woken, "07:00:00", CauseActivity)},
+			func(s *Server) { s.Created = today("06:50:00") },
+			"asleep 10m 600000 mCPUs 1200000 Bs, wakes 1",
+		},
+		{"asleep all the time", nil, asleepSince("01:00:00"), "asleep 6h 32400000 mCPUs 64800000 Bs"},
+		{
+			"asleep still",
+			[]Event{night(Slept, "11:00:00", CauseIdle)},
+			asleepSince("11:00:00"),
+			"asleep 1h 3600000 mCPUs 7200000 Bs, sleeps 1, automatic 1",
+		},
+		{
+			"asleep, which is not told yet",
+			[]Event{night(Woken, "07:00:00", CauseActivity)},
+			asleepSince("11:00:00"),
+			"asleep 2h 9000000 mCPUs 18000000 Bs, wakes 1",
+		},
+		{
+			"woken, which is not told yet",
+			[]Event{night(Slept, "11:00:00", CauseIdle)},
+			awakeSince("11:30:00"),
+			"asleep 30m 1800000 mCPUs 3600000 Bs, sleeps 1, automatic 1",
+		},
+		{
+			"woken by somebody else a moment ago",
+			[]Event{night(Slept, "11:00:00", CauseIdle)},
+			func(s *Server) { s.Mark.Asleep = today("11:00:00") },
+			"asleep 1h 3600000 mCPUs 7200000 Bs, sleeps 1, automatic 1",
+		},
+		{"woken nobody knows when", []Event{night(Slept, "11:00:00", CauseIdle)}, awake, "sleeps 1, automatic 1"},
+		{
+			"gone since its last sleep",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Woken, "08:00:00", CauseActivity), night(Slept, "09:00:00", CauseIdle)},
+			nil,
+			"asleep 1h 0 mCPUs 0 Bs, sleeps 2, wakes 1, automatic 2, gone",
+		},
+		{"made again since its last sleep", []Event{night(Slept, "09:00:00", CauseIdle)}, func(s *Server) { s.Created = today("10:00:00") }, "sleeps 1, automatic 1"},
+		{
+			"its wake was never told",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Slept, "09:00:00", CauseIdle, idleFor(30*time.Minute)), night(Woken, "10:00:00", CauseActivity)},
+			awake,
+			"asleep 2h30m 9000000 mCPUs 18000000 Bs, sleeps 2, wakes 1, automatic 2",
+		},
+		{
+			"only the span counts",
+			[]Event{night(Slept, "05:00:00", CauseIdle), night(Woken, "05:01:00", CauseActivity), night(Slept, "05:30:00", CauseIdle), night(Woken, "07:00:00", CauseActivity), night(Slept, "12:00:00", CauseIdle)},
+			awake,
+			"asleep 1h 3600000 mCPUs 7200000 Bs, wakes 1",
+		},
+		{"what comes later tells how it was", []Event{night(Woken, "12:30:00", CauseActivity)}, awake, "asleep 6h 21600000 mCPUs 43200000 Bs"},
+		{
+			"ready",
+			[]Event{night(Ready, "07:00:00", "", taking(time.Second)), night(Ready, "08:00:00", "", taking(9*time.Second)), night(Ready, "13:00:00", "", taking(time.Hour))},
+			awake,
+			"p50 1s p95 9s",
+		},
+		{
+			"dry run",
+			[]Event{night(WouldSleep, "07:00:00", CauseIdle), night(WouldWake, "08:00:00", CauseActivity)},
+			dry,
+			"would be 1h 3600000 mCPUs 7200000 Bs, would-sleeps 1, automatic 1",
+		},
+		{
+			"a mistake in a dry run",
+			[]Event{night(WouldSleep, "07:00:00", CauseSchedule), night(WouldWake, "07:01:00", CauseLease)},
+			dry,
+			"would be 1m 60000 mCPUs 120000 Bs, would-sleeps 1, automatic 1, mistakes 1",
+		},
+		{
+			"a rollout is not demand",
+			[]Event{night(WouldSleep, "07:00:00", CauseIdle), night(WouldWake, "07:01:00", CauseExternal)},
+			dry,
+			"would be 1m 60000 mCPUs 120000 Bs, would-sleeps 1, automatic 1",
+		},
+		{
+			"its would-wake was never told",
+			[]Event{night(WouldSleep, "07:00:00", CauseIdle), night(WouldSleep, "09:00:00", CauseIdle, idleFor(30*time.Minute)), night(WouldWake, "10:00:00", CauseActivity)},
+			dry,
+			"would be 2h30m 9000000 mCPUs 18000000 Bs, would-sleeps 2, automatic 2",
+		},
+		{"would be asleep still", []Event{night(WouldSleep, "11:00:00", CauseIdle)}, dry, "would be 1h 3600000 mCPUs 7200000 Bs, would-sleeps 1, automatic 1"},
+		{
+			"the dry run is over",
+			[]Event{night(WouldSleep, "11:00:00", CauseIdle), night(Slept, "11:30:00", CauseIdle)},
+			asleepSince("11:30:00"),
+			"asleep 30m 1800000 mCPUs 3600000 Bs, would be 30m 1800000 mCPUs 3600000 Bs, sleeps 1, would-sleeps 1, automatic 2",
+		},
+		{"what is not of a sleep", []Event{night(Progress, "07:00:00", ""), night(Rejected, "07:00:00", CauseCommand)}, nil, "none"},
+		{"gone before", []Event{night(Slept, "05:00:00", CauseIdle), night(Woken, "05:30:00", CauseIdle)}, nil, "none"},
+	} {
+		var servers []*Server
+		if row.now != nil {
+			s := &Server{ID: alpha, Replicas: 2, Requests: Resources{MilliCPU: 500, Memory: 1000}}
+			row.now(s)
+			servers = append(servers, s)
+		}
+		r := NewReport(row.events, servers, today("06:00:00"), today("12:00:00"))
+		got := "none"
+		if len(r.Servers) == 1 {
+			got = inShort(r.Servers[0])
+		}
+		if got != row.want {
+			t.Errorf("%s: got %s, want %s", row.name, got, row.want)
+		}
+	}
+}
+
+// The total is the sum of all servers, to the last byte, also where that is more than fits into 64 bits; its percentiles are those of all wakes.
+func TestReportTotal(t *testing.T) {
+	beta := ID{Namespace: "team-a", Name: "beta"}
+	big1 := Resources{MilliCPU: math.MaxInt32, Memory: math.MaxInt64}
+	servers := []*Server{
+		{ID: beta, Replicas: 0, Ours: true, Mark: Mark{Asleep: today("01:00:00"), Restore: 7}, Requests: big1},
+		{ID: alpha, Replicas: 1, Requests: Resources{MilliCPU: 1, Memory: 1}},
+	}
+	var events []Event
+	for i := range 20 {
+		id := alpha
+		if i%2 == 1 {
+			id = beta
+		}
+		clock := fmt.Sprintf("07:%02d:00", i)
+		events = append(events, night(Ready, clock, "", taking(time.Duration(i+1)*time.Second), func(e *Event) { e.Server = id }))
+	}
+	events = append(events, night(Slept, "08:00:00", CauseIdle), night(Woken, "08:00:01", CauseActivity))
+	r := NewReport(events, servers, today("06:00:00"), today("12:00:00"))
+	if len(r.Servers) != 2 || r.Servers[0].Server != alpha || r.Servers[1].Server != beta || len(r.After(alpha)) != 1 || len(r.After(ID{})) != 2 {
+		t.Fatalf("got %+v", r.Servers)
+	}
+	bytes := new(big.Int).Mul(big.NewInt(6*3600*7), big.NewInt(math.MaxInt64))
+	if bytes.Add(bytes, big.NewInt(2)); r.Total.Asleep.ByteSeconds.Cmp(bytes) != 0 || r.Total.Asleep.Seconds != 6*3600+1 {
+		t.Errorf("got %s, want %s", r.Total.Asleep.ByteSeconds, bytes)
+	}
+	if r.Total.WakeP50 != 10*time.Second || r.Total.WakeP95 != 19*time.Second || r.Servers[1].WakeP50 != 10*time.Second || r.Total.MisSleeps != 1 {
+		t.Errorf("got %s", inShort(r.Total))
+	}
+}
+
+// A percentile is one of the values that were measured.
+func TestPercentile(t *testing.T) {
+	for _, row := range []struct {
+		values   []time.Duration
+		p50, p95 time.Duration
+	}{
+		{nil, 0, 0},
+		{[]time.Duration{1}, 1, 1},
+		{[]time.Duration{1, 2}, 1, 2},
+		{[]time.Duration{1, 2, 3}, 2, 3},
+		{slices.Collect(func(yield func(time.Duration) bool) {
+			for i := range 100 {
+				if !yield(time.Duration(i + 1)) {
+					return
+				}
+			}
+		}), 50, 95},
+	} {
+		if p50, p95 := percentile(row.values, 50), percentile(row.values, 95); p50 != row.p50 || p95 != row.p95 {
+			t.Errorf("%v: got %d and %d, want %d and %d", row.values, p50, p95, row.p50, row.p95)
+		}
+	}
+}
+
+// A ledger of many events takes little memory: that of a week of thousands of servers must fit.
+func BenchmarkReport(b *testing.B) {
+	const servers, each = 5000, 40
+	b.ReportAllocs()
+	for b.Loop() {
+		l := NewLedger()
+		for i := range servers {
+			id := ID{Namespace: "team-a", Name: fmt.Sprint("server-", i)}
+			for j := range each {
+				kind := []EventType{Slept, Woken, Ready}[j%3]
+				l.Add(Event{ID: fmt.Sprint(i, "-", j), Type: kind, Server: id, At: today("06:00:00").Add(time.Duration(j) * time.Minute), From: 1, To: 1, Cause: CauseIdle})
+			}
+		}
+		if r := l.Report(nil, today("06:00:00"), today("12:00:00")); len(r.Servers) != servers {
+			b.Fatal(len(r.Servers))
+		}
+	}
+}

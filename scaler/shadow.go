@@ -1,0 +1,169 @@
+package scaler
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// MisSleepWithin is how soon after a sleep demand shows that it was a mistake.
+const MisSleepWithin = 2 * time.Minute
+
+// shadow is what would have become of a server, were it not for dry-run.
+type shadow struct {
+	asleep bool
+	at     time.Time // since when
+	idle   time.Time // when the idle clock started that led to its sleep, which names the sleep
+	seen   activity.Stamp
+}
+
+// shadow tells when a server of a dry run would fall asleep, and when it would wake. It is called in each sweep.
+func (t *term) shadow(server *Server, f *policy.Facts, d policy.Decision, now time.Time) {
+	former := t.endShadow(server, f, now)
+	if d.Action != policy.WouldSleep || former.asleep {
+		return
+	}
+	idle := f.IdleSince()
+	if former.at.After(idle) { // it would have woken without being used, as for a window
+		idle = former.at
+	}
+	e := Event{
+		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, idle.UnixNano()), // of any leader
+		Type: WouldSleep, Server: server.ID, At: now, From: server.Replicas, Cause: CauseIdle, Idle: d.Idle,
+		Text: fmt.Sprintf("unused for %s, its idle-after is %s; nothing was changed", d.Idle.Round(time.Second), server.Settings.IdleAfter),
+	}
+	if d.Reason == policy.SleepAt {
+		e.Cause, e.Text = CauseSchedule, "its sleep-at was due; nothing was changed"
+	}
+	t.setShadow(server, former, shadow{true, now, idle, f.Use.Last}, e)
+}
+
+// wouldWake tells that a server of a dry run would wake, if it would be asleep and there is demand.
+func (t *term) wouldWake(l *look, server *Server) {
+	if t.shadowOf(server.ID).asleep {
+		facts := l.facts(server)
+		t.endShadow(server, &facts, l.now)
+	}
+}
+
+// endShadow tells that a server would wake, if it would be asleep and that is so. It returns what would have become of the server.
+func (t *term) endShadow(server *Server, f *policy.Facts, now time.Time) shadow {
+	former := t.shadowOf(server.ID)
+	if !former.asleep {
+		return former
+	}
+	e, demand := t.s.wouldEnd(server, f, former, now)
+	if e.Cause == "" {
+		return former
+	}
+	e.ID = fmt.Sprintf("%s-%s-%d-%d", server.UID, WouldWake, former.idle.UnixNano(), e.At.UnixNano())
+	woken := shadow{at: e.At}
+	if t.setShadow(server, former, woken, e) && demand && e.At.Sub(former.at) < MisSleepWithin {
+		t.s.meter.MisSlept(true)
+	}
+	return woken
+}
+
+// wouldEnd says what ends a sleep that would be, and whether that is demand; without a cause nothing does. What happens to a server only
+// because it is awake, like a new pod, does not: it would not have happened.
+func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now time.Time) (e Event, demand bool) {
+	e = Event{Type: WouldWake, Server: server.ID, At: now, To: server.Replicas}
+	switch last := server.Mark.Last; {
+	case server.Replicas == 0:
+		e.Cause, e.Text = CauseExternal, "it is at zero"
+		return e, false
+	case server.Mark.Awake.After(asleep.at):
+		e.At, e.Cause, e.Actor, e.Command, e.Reason = server.Mark.Awake, CauseCommand, last.Actor, last.Command, last.Reason
+		return e, true
+	case !f.Settings.DryRun:
+		e.Cause, e.Text = CauseExternal, "it is no dry run any more"
+		return e, false
+	}
+	zero := *f
+	zero.Replicas, zero.Ours, zero.Because, zero.AsleepSince, zero.Seen = 0, true, policy.BecauseIdle, asleep.at, asleep.seen
+	d := s.config.Rules.Decide(&zero, now)
+	if d.Action != policy.Wake {
+		return Event{}, false
+	}
+	e.Cause, e.Text = wakeCauses[d.Reason], d.Explain(&zero, now)
+	if d.Reason == policy.Activity && f.Use.LastAt.After(asleep.at) {
+		e.At = f.Use.LastAt
+	}
+	return e, e.Cause != CauseKeepWarm
+}
+
+func (t *term) shadowOf(id ID) shadow {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.shadows[id]
+}
+
+// setShadow keeps and tells what would have become of a server, unless somebody else was faster: it reports whether nobody was.
+func (t *term) setShadow(server *Server, former, now shadow, e Event) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shadows[server.ID] != former {
+		return false
+	}
+	t.shadows[server.ID] = now
+	t.runLocked(server.ID, func() { t.tell(e) })
+	return true
+}
+
+// shadowsOf returns what would have become of servers according to the events that the stream has, by UID.
+func shadowsOf(known map[string]bool) map[string]shadow {
+	shadows := make(map[string]shadow)
+	var wakes []string
+	for id := range known {
+		if uid, idle, ok := strings.Cut(id, fmt.Sprintf("-%s-", WouldSleep)); ok {
+			shadows[uid] = shadow{asleep: true, idle: nanos(idle)}
+		} else if strings.Contains(id, fmt.Sprintf("-%s-", WouldWake)) {
+			wakes = append(wakes, id)
+		}
+	}
+	for _, id := range wakes {
+		uid, instants, _ := strings.Cut(id, fmt.Sprintf("-%s-", WouldWake))
+		idle, at, _ := strings.Cut(instants, "-")
+		if shadows[uid].idle.Equal(nanos(idle)) { // else it ended the one before
+			shadows[uid] = shadow{at: nanos(at)}
+		}
+	}
+	return shadows
+}
+
+func nanos(text string) time.Time {
+	n, _ := strconv.ParseInt(text, 10, 64) // a wrong one is that of no sleep
+	return time.Unix(0, n)
+}
+
+// resumeShadow goes on from what a former leader has told.
+func (t *term) resumeShadow(server *Server, f *policy.Facts, told shadow, now time.Time) {
+	if told.asleep {
+		told.at = f.Settings.SleepAt.Next(told.idle) // as nearly as is known
+		if due := told.idle.Add(f.Settings.IdleAfter); f.Settings.IdleAfter != policy.Never && (told.at.IsZero() || due.Before(told.at)) {
+			told.at = due
+		}
+		if told.at.IsZero() || told.at.After(now) { // the settings are others now
+			told.at = now
+		}
+		if !f.Use.LastAt.After(told.idle) { // a newer ping would have kept it awake
+			told.seen = f.Use.Last
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shadows[server.ID] = told
+}
+
+// misSlept counts a wake that shows that the sleep before it was a mistake.
+func (s *Scaler) misSlept(server *Server, woken Event) {
+	because := server.because()
+	if woken.Type == Woken && woken.Cause != CauseExternal && woken.Cause != CauseKeepWarm &&
+		(because == policy.BecauseIdle || because == policy.BecauseSchedule) && woken.At.Sub(server.Mark.Asleep) < MisSleepWithin {
+		s.meter.MisSlept(false)
+	}
+}

@@ -1,0 +1,236 @@
+package scaler
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/policy"
+)
+
+func dry(server func() *Server, pairs ...string) func() *Server {
+	return set(server, append(pairs, "dry-run", "true")...)
+}
+
+// In a dry run nothing is ever put to sleep; that it would be is told once for each time that it is idle.
+func TestDryRunWritesNothing(t *testing.T) {
+	lead(t, func(w *world) {
+		for range 10 {
+			w.sweep()
+			time.Sleep(time.Hour)
+		}
+		if len(w.cluster.writes) != 0 {
+			t.Errorf("%d writes", len(w.cluster.writes))
+		}
+		w.expectTold(WouldSleep)
+		if e := w.last(WouldSleep); e.Cause != CauseIdle || e.From != 2 || e.To != 0 || e.Idle != time.Hour || !e.At.Equal(clockTime(0, 0)) {
+			t.Errorf("event %+v", e)
+		}
+		w.ping()
+		w.expectTold(WouldSleep, WouldWake)
+		time.Sleep(idleAfter)
+		w.sweep()
+		w.expectTold(WouldSleep, WouldWake, WouldSleep)
+		if a, b := w.bus.kept[0].ID, w.bus.kept[2].ID; a == b {
+			t.Error("two sleeps have one ID")
+		}
+		if len(w.cluster.writes) != 0 {
+			t.Errorf("%d writes", len(w.cluster.writes))
+		}
+	}, dry(running(2)))
+	lead(t, func(w *world) {
+		time.Sleep(clockTime(2, 31).Sub(time.Now()))
+		w.sweep()
+		if e := w.last(WouldSleep); e.Cause != CauseSchedule {
+			t.Errorf("event %+v", e)
+		}
+	}, dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"))
+}
+
+// What would wake a server that slept is told at once, with its cause, and counts as a mistake when it comes soon after.
+func TestDryRunWouldWake(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		server func() *Server
+		after  time.Duration
+		happen func(w *world)
+		cause  Cause
+		wrong  int32
+	}{
+		{"a ping", dry(running(2)), time.Minute, (*world).ping, CauseActivity, 1},
+		{"a late ping", dry(running(2)), 2 * time.Minute, (*world).ping, CauseActivity, 0},
+		{"a lease", dry(running(2)), time.Minute, func(w *world) { w.lease(time.Hour) }, CauseLease, 1},
+		{"a start", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Start, Actor: "ann"}) }, CauseCommand, 1},
+		{"a hold awake", dry(running(2)), time.Minute, func(w *world) { w.must(holdAwake) }, CauseCommand, 1},
+		{"a window", dry(running(2), "keep-warm", "1 0 * * * for 1h"), 61 * time.Second, func(w *world) { w.sweep() }, CauseKeepWarm, 0},
+		{"its group", dry(running(2), "group", "g"), time.Minute, func(w *world) { w.pingTo("mate"); w.sweep() }, CauseGroup, 2},
+		{"the end of the dry run", dry(running(2)), time.Minute, func(w *world) {
+			w.ping()
+			w.bus.kept = nil
+			w.leading().shadows[alpha] = shadow{asleep: true, at: time.Now(), idle: time.Now()}
+			w.change("alpha", func(s *Server) { s.Settings.DryRun = false })
+			w.sweep()
+		}, CauseExternal, 1},
+		{"a stop", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Stop}); w.sweep() }, CauseExternal, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.sweep()
+				w.lastIs(WouldSleep)
+				time.Sleep(tt.after)
+				tt.happen(w)
+				if e := w.last(WouldWake); e.Cause != tt.cause || e.To != w.alpha().Replicas {
+					t.Errorf("event %+v", e)
+				}
+				if n := w.meter.wouldMisSleep.Load(); n != tt.wrong || w.meter.misSleeps.Load() != 0 {
+					t.Errorf("%d mistakes counted", n)
+				}
+			}, tt.server, dry(named("mate", running(1)), "group", "g"))
+		})
+	}
+}
+
+func (w *world) lastIs(kind EventType) {
+	w.t.Helper()
+	if w.last(kind).ID == "" {
+		w.t.Fatalf("%s was not told: %v", kind, w.bus.types())
+	}
+}
+
+// What happens to a server only because it is awake, as a new pod or a rollout, would not wake it if it slept.
+func TestDryRunSleepsThroughRestarts(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		w.change("alpha", func(s *Server) { s.Ready, s.UnreadySince = 0, time.Now() })
+		w.sweep()
+		w.change("alpha", func(s *Server) { s.Ready, s.ReadySince = 2, time.Now() })
+		for range 5 {
+			w.sweep()
+			time.Sleep(time.Hour)
+		}
+		w.expectTold(WouldSleep)
+	}, dry(running(2)))
+}
+
+// Every leader goes on from what the former has told: a sleep is not told again, its end is told by whoever leads then, and a ping that
+// comes long after is no mistake although the leader is new.
+func TestDryRunAcrossLeaders(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		time.Sleep(5 * time.Minute)
+		w.nextLeader()
+		w.sweep()
+		w.expectTold(WouldSleep)
+		time.Sleep(time.Minute)
+		w.ping()
+		w.expectTold(WouldSleep, WouldWake)
+		w.nextLeader()
+		time.Sleep(idleAfter)
+		w.sweep()
+		w.expectTold(WouldSleep, WouldWake, WouldSleep)
+		w.end()
+		w.ping() // while nobody leads
+		w.nextLeader()
+		w.expectTold(WouldSleep, WouldWake, WouldSleep, WouldWake)
+		if n := w.meter.wouldMisSleep.Load(); n != 1 { // the last
+			t.Errorf("%d mistakes counted", n)
+		}
+	}, dry(running(2)))
+	lead(t, func(w *world) { // when the stream did not say what it has, the event is the same
+		w.sweep()
+		w.end()
+		w.begin(func() bool { return true })
+		time.Sleep(time.Minute)
+		w.sweep()
+		w.expectTold(WouldSleep, WouldSleep)
+		if a, b := w.bus.kept[0].ID, w.bus.kept[1].ID; a != b {
+			t.Errorf("IDs %s and %s", a, b)
+		}
+	}, dry(running(2)))
+}
+
+// A window that would wake a server begins another sleep after its end, although nobody used the server.
+func TestDryRunAfterAWindow(t *testing.T) {
+	lead(t, func(w *world) {
+		for range 5 * 24 {
+			w.sweep()
+			time.Sleep(time.Hour)
+			if time.Now().Hour() == 12 {
+				w.nextLeader()
+			}
+		}
+		ids, sleeps := map[string]bool{}, 0
+		for _, e := range w.bus.kept {
+			ids[e.ID] = true
+			if e.Type == WouldSleep {
+				sleeps++
+			}
+		}
+		if sleeps != 6 || len(ids) != len(w.bus.kept) {
+			t.Errorf("%d sleeps, %d events, %d IDs", sleeps, len(w.bus.kept), len(ids))
+		}
+	}, dry(running(2), "keep-warm", "30 9 * * * for 8h"))
+}
+
+// In a group all would sleep, also those that others come after: these never sleep, in a dry run.
+func TestDryRunOfAGroup(t *testing.T) {
+	var servers []func() *Server
+	for _, s := range chain(running(2)) {
+		servers = append(servers, with(s, func(s *Server) { s.Settings.DryRun = true }))
+	}
+	lead(t, func(w *world) {
+		w.sweep()
+		if got := w.order(WouldSleep); len(got) != 3 {
+			t.Errorf("would sleep: %v", got)
+		}
+	}, servers...)
+}
+
+// What sleeps already is still woken.
+func TestDryRunWakes(t *testing.T) {
+	lead(t, func(w *world) {
+		w.ping()
+		w.expectReplicas(3)
+	}, dry(asleep(policy.BecauseIdle)))
+	lead(t, func(w *world) {
+		w.must(Command{Verb: Stop})
+		w.expectReplicas(0)
+		w.must(Command{Verb: Start})
+		w.expectReplicas(2)
+	}, dry(running(2)))
+}
+
+// A server that is wanted again within two minutes after it was put to sleep slept by mistake; one that a window, or somebody else, wakes
+// did not, nor one that was stopped.
+func TestMisSleep(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		server func() *Server
+		after  time.Duration
+		happen func(w *world)
+		wrong  int32
+	}{
+		{"a ping", asleep(policy.BecauseIdle), 59 * time.Second, (*world).ping, 1},
+		{"a late ping", asleep(policy.BecauseIdle), 60 * time.Second, (*world).ping, 0}, // it is asleep for a minute already
+		{"after sleep-at", asleep(policy.BecauseSchedule), 0, (*world).ping, 1},
+		{"a lease", asleep(policy.BecauseIdle), 0, func(w *world) { w.lease(time.Hour) }, 1},
+		{"a start", asleep(policy.BecauseIdle), 0, func(w *world) { w.must(Command{Verb: Start}) }, 1},
+		{"a start after a stop", asleep(policy.BecauseCommand), 0, func(w *world) { w.must(Command{Verb: Start}) }, 0},
+		{"somebody else", asleep(policy.BecauseIdle), 0, (*world).revert, 0},
+		{"a window", set(asleep(policy.BecauseIdle), "keep-warm", "0 0 * * * for 1h"), 0, func(*world) {}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				time.Sleep(tt.after)
+				tt.happen(w)
+				synctest.Wait()
+				if w.alpha().Replicas == 0 {
+					t.Fatal("still asleep")
+				}
+				if n := w.meter.misSleeps.Load(); n != tt.wrong || w.meter.wouldMisSleep.Load() != 0 {
+					t.Errorf("%d mistakes counted", n)
+				}
+			}, tt.server)
+		})
+	}
+}

@@ -1,0 +1,248 @@
+package scaler
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/policy"
+)
+
+func noticed(server func() *Server, pairs ...string) func() *Server {
+	return set(server, append([]string{"sleep-notice", "90s"}, pairs...)...)
+}
+
+// sleptAt is when the daemon put a server to sleep.
+func (w *world) sleptAt(name string) time.Time { return w.server(name).Mark.Asleep }
+
+// That a server sleeps soon is told, and it sleeps exactly so long after it was told, although sweeps are an hour apart.
+func TestNotice(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		w.sweep()
+		w.expectTold(SoonAsleep)
+		if e := w.last(SoonAsleep); e.From != 2 || e.To != 2 || e.Idle != time.Hour || e.Text != "sleeps at 2000-01-01T00:01:30Z or later, unless a ping or a lease comes before" {
+			t.Errorf("event %+v", e)
+		}
+		time.Sleep(90*time.Second - 1)
+		w.expectReplicas(2)
+		time.Sleep(time.Minute)
+		w.expectReplicas(0)
+		if got := w.sleptAt("alpha"); !got.Equal(clockTime(0, 1).Add(30 * time.Second)) {
+			t.Errorf("slept at %s", got)
+		}
+		w.expectTold(SoonAsleep, Slept)
+	}, noticed(running(2)))
+}
+
+// Each sleeps at its own time.
+func TestNotices(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		time.Sleep(10 * time.Minute)
+		for name, want := range map[string]int{"one": 1, "two": 2, "three": 3} {
+			if got := w.sleptAt(name); !got.Equal(clockTime(0, want)) {
+				t.Errorf("%s slept at %s", name, got)
+			}
+		}
+	}, noticed(named("one", running(1)), "sleep-notice", "1m"), noticed(named("two", running(1)), "sleep-notice", "2m"), noticed(named("three", running(1)), "sleep-notice", "3m"))
+}
+
+// It is told before the server is idle, so that it sleeps when it is.
+func TestNoticeAhead(t *testing.T) {
+	lead(t, func(w *world) {
+		w.ping()
+		for range 30 { // until 00:29
+			w.sweep()
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(5 * time.Minute)
+		if told := w.last(SoonAsleep).At; !told.Equal(clockTime(0, 29)) {
+			t.Errorf("told at %s", told)
+		}
+		if slept := w.sleptAt("alpha"); !slept.Equal(clockTime(0, 30).Add(30 * time.Second)) {
+			t.Errorf("slept at %s", slept)
+		}
+	}, noticed(running(2)))
+}
+
+// A ping or a lease in between prevents the sleep; that it sleeps after that is told anew.
+func TestNoticeIsVetoed(t *testing.T) {
+	for name, veto := range map[string]func(w *world){
+		"ping":  (*world).ping,
+		"lease": func(w *world) { w.lease(time.Minute) },
+		"order": func(w *world) { w.must(Command{Verb: Start}) },
+		"pause": func(w *world) {
+			w.pauses.Set(ID{}, policy.Pause{Scope: "all"})
+			time.AfterFunc(10*time.Minute, func() { w.pauses.Set(ID{}, policy.Pause{}) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.sweep()
+				time.Sleep(89 * time.Second)
+				veto(w)
+				time.Sleep(29 * time.Minute)
+				w.expectReplicas(2)
+				time.Sleep(5 * time.Minute)
+				before := len(w.bus.types())
+				w.sweep()
+				told := time.Now()
+				if got := w.bus.types(); len(got) != before+1 || got[before] != SoonAsleep {
+					t.Fatalf("told %v", got)
+				}
+				time.Sleep(2 * time.Minute)
+				if slept := w.sleptAt("alpha"); slept.Sub(told) != 90*time.Second {
+					t.Errorf("slept %s after it was told", slept.Sub(told))
+				}
+			}, noticed(running(2)))
+		})
+	}
+}
+
+// Who is told late, because NATS was away, has as much time.
+func TestLateNotice(t *testing.T) {
+	lead(t, func(w *world) {
+		fail := func(err error) { w.bus.mu.Lock(); defer w.bus.mu.Unlock(); w.bus.away = err }
+		fail(ErrUnsure)
+		w.sweep()
+		time.Sleep(10 * time.Minute)
+		w.expectReplicas(2)
+		fail(nil)
+		told := w.tellTime()
+		time.Sleep(5 * time.Minute)
+		if took := w.sleptAt("alpha").Sub(told); took != 90*time.Second {
+			t.Errorf("slept %s after it was told", took)
+		}
+	}, noticed(running(2)))
+}
+
+// tellTime waits until something is told.
+func (w *world) tellTime() time.Time {
+	for len(w.bus.types()) == 0 {
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+	}
+	return time.Now()
+}
+
+// The next leader does not know who was told when: it tells again, and waits again. So does the same process in its next term, also when
+// the former had no time to tell.
+func TestNoticeAcrossLeaders(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		time.Sleep(80 * time.Second)
+		w.nextLeader()
+		w.sweep()
+		w.expectTold(SoonAsleep, SoonAsleep)
+		told := time.Now()
+		time.Sleep(5 * time.Minute)
+		if took := w.sleptAt("alpha").Sub(told); took != 90*time.Second {
+			t.Errorf("slept %s after it was told", took)
+		}
+	}, noticed(running(2)))
+	lead(t, func(w *world) {
+		w.bus.away = ErrUnsure
+		w.sweep()
+		w.end()
+		w.bus.away = nil
+		w.begin(func() bool { return true })
+		time.Sleep(5 * time.Minute)
+		w.expectReplicas(2)
+	}, noticed(running(2)))
+}
+
+// Those that were told at once sleep within their share of the requests in flight: a wake never waits for them.
+func TestNoticedSleepsLeaveRoom(t *testing.T) {
+	var servers []func() *Server
+	for n := range 100 {
+		servers = append(servers, noticed(named(fmt.Sprintf("s-%d", n), running(1))))
+	}
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error { time.Sleep(time.Second); return nil }
+		w.sweep()
+		time.Sleep(90*time.Second + time.Millisecond)
+		synctest.Wait()
+		if n := len(w.inFlight); n != w.config.MaxSleeps {
+			t.Errorf("%d requests in flight", n)
+		}
+		time.Sleep(time.Minute)
+		for n := range 100 {
+			w.expect(fmt.Sprintf("s-%d", n), 0)
+		}
+	}, servers...)
+}
+
+// A group sleeps together also when only some of it, or all at different times, have to be told, and in its order.
+func TestNoticeOfAGroup(t *testing.T) {
+	for name, notices := range map[string][]string{
+		"one": {"", "90s", ""}, "all": {"90s", "90s", "90s"}, "differing": {"30s", "5m", "90s"}, "the last": {"", "", "90s"}, "the first": {"90s", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var servers []func() *Server
+			for n, notice := range notices {
+				pairs := []string{"group", "g"}
+				if notice != "" {
+					pairs = append(pairs, "sleep-notice", notice)
+				}
+				servers = append(servers, set(named(fmt.Sprint(n), running(2)), pairs...))
+			}
+			lead(t, func(w *world) {
+				for range 20 { // as by default
+					w.sweep()
+					time.Sleep(30 * time.Second)
+				}
+				var first, last time.Time
+				for n := range notices {
+					w.expect(fmt.Sprint(n), 0)
+					at := w.sleptAt(fmt.Sprint(n))
+					if first.IsZero() || at.Before(first) {
+						first = at
+					}
+					if at.After(last) {
+						last = at
+					}
+				}
+				if !first.Equal(last) {
+					t.Errorf("slept from %s to %s", first, last)
+				}
+			}, servers...)
+		})
+	}
+	t.Run("in order", func(t *testing.T) {
+		var servers []func() *Server
+		for _, s := range chain(running(2)) {
+			servers = append(servers, with(s, func(s *Server) { s.Settings.SleepNotice = 90 * time.Second }))
+		}
+		lead(t, func(w *world) {
+			w.sweep()
+			time.Sleep(20 * time.Minute) // no sweep
+			if got := w.order(Slept); !slices.Equal(got, []string{"web", "api", "db"}) {
+				t.Errorf("slept in the order %v", got)
+			}
+			if got := w.order(Woken); got != nil { // by one that was only awake until its notice was over
+				t.Errorf("woken: %v", got)
+			}
+		}, servers...)
+	})
+}
+
+// A server that is gone, or was used since it was told, leaves nothing behind.
+func TestNoticesLeaveNothingBehind(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		w.cluster.remove(w.server("gone").ID)
+		synctest.Wait()
+		if noticed := w.allNoticed(); len(noticed) != 1 {
+			t.Errorf("left behind: %v", noticed)
+		}
+		w.ping()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if noticed := w.allNoticed(); len(noticed) > 0 {
+			t.Errorf("left behind: %v", noticed)
+		}
+	}, noticed(running(2)), noticed(named("gone", running(2))))
+}

@@ -1,0 +1,136 @@
+package scaler
+
+import (
+	"errors"
+	"slices"
+
+	"idle-scaler/policy"
+)
+
+// Consider looks at one server because something about it changed: a ping or a lease came, its Deployment was written. It wakes
+// the server if that is the decision now, and never puts one to sleep. It returns at once, and costs next to nothing for a server
+// that is awake or when this process does not lead.
+func (s *Scaler) Consider(id ID) {
+	t := s.leading()
+	if t == nil {
+		return
+	}
+	server, ok := s.cache.Get(id)
+	if !ok {
+		t.forget(id)
+		return
+	}
+	l := s.look()
+	t.consider(&l, server)
+	if server.Settings.Group != "" {
+		t.considerMates(server)
+	}
+}
+
+// considerMates looks at the others of a server's group, which may have to follow it. While many of them change, as when all wake, that is
+// done after some of the changes, the last of them among these: after each it would be a great deal of work.
+func (t *term) considerMates(server *Server) {
+	mates := t.s.cache.Group(server.ID.Namespace, server.Settings.Group)
+	if !slices.ContainsFunc(mates, func(mate *Server) bool { return mate.Replicas == 0 && mate.ID != server.ID }) {
+		return // as nearly always when it was pinged
+	}
+	lane := ID{Namespace: server.ID.Namespace, Name: "group/" + server.Settings.Group} // no server has this name
+	if !t.considers(lane, true) {
+		return
+	}
+	t.run(lane, func() {
+		t.considers(lane, false)
+		l := t.s.look()
+		for _, mate := range t.s.cache.Group(server.ID.Namespace, server.Settings.Group) {
+			t.consider(&l, mate)
+		}
+	})
+}
+
+func (t *term) consider(l *look, server *Server) {
+	s, id := t.s, server.ID
+	if server.Replicas > 0 && !server.wokenByOthers() {
+		if server.Settings.DryRun {
+			t.wouldWake(l, server)
+		}
+		return
+	}
+	facts := l.facts(server)
+	d := s.config.Rules.Decide(&facts, l.now)
+	if d.Action != policy.Wake && !server.wokenByOthers() {
+		t.alarm.set(d.Next)
+		return
+	}
+	if !t.considers(id, true) {
+		return // the lane already holds a consideration, which will see what has changed now
+	}
+	t.run(id, func() {
+		t.considers(id, false)
+		if _, err := t.tend(id, false); err != nil && !errors.Is(err, errNotLeader) {
+			s.logger.Error("cannot wake a server, trying again in the next sweep", "server", id.String(), "err", err)
+		}
+	})
+}
+
+// considers notes whether the server's lane holds a consideration; it reports whether that is a change.
+func (t *term) considers(id ID, holds bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.considered[id] == holds {
+		return false
+	}
+	if holds {
+		t.considered[id] = true
+	} else {
+		delete(t.considered, id)
+	}
+	return true
+}
+
+// tend decides about one server, in its lane, and does what the decision asks for.
+func (t *term) tend(id ID, maySleep bool) (Event, error) {
+	if maySleep {
+		return t.sleep(id)
+	}
+	server, event, err := t.apply(id, t.planTend)
+	if err != nil || event.ID == "" {
+		return event, err
+	}
+	if event.Type == Woken {
+		t.follow(server, event.At)
+	}
+	t.tell(event)
+	if e := t.contended(server); e.ID != "" && event.Cause == CauseExternal {
+		t.tell(e)
+	}
+	return event, nil
+}
+
+// planTend wakes a server if that is the decision, and takes note when somebody else has woken it.
+func (t *term) planTend(server *Server) (Change, error) {
+	now := t.s.now()
+	if server.wokenByOthers() {
+		return t.planWokenByOthers(server, now), nil
+	}
+	facts := t.s.facts(server, now)
+	d := t.s.config.Rules.Decide(&facts, now)
+	if d.Action != policy.Wake {
+		return Change{}, nil
+	}
+	e := Event{At: now, Cause: wakeCauses[d.Reason]}
+	switch last, hold := server.Mark.Last, server.Mark.Hold; d.Reason {
+	case policy.Started:
+		e.Actor, e.Command, e.Reason = last.Actor, last.Command, last.Reason
+	case policy.Held:
+		e.Actor, e.Reason = hold.Actor, hold.Reason
+	}
+	return planWake(server, server.restored(), e), nil
+}
+
+var wakeCauses = map[policy.Reason]Cause{
+	policy.Activity: CauseActivity, policy.Leased: CauseLease, policy.KeepWarm: CauseKeepWarm,
+	policy.Grouped: CauseGroup, policy.Held: CauseHold, policy.Started: CauseCommand,
+}
+
+// wokenByOthers reports whether somebody else gave replicas to a server that is marked as asleep.
+func (s *Server) wokenByOthers() bool { return s.Replicas > 0 && !s.Mark.Asleep.IsZero() }
