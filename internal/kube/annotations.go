@@ -1,11 +1,9 @@
 package kube
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +26,13 @@ const (
 	keySeen    = "seen"    // SEQ@TIME: the sequence alone says nothing once the stream was made again
 	keyDone    = "command" // SEQ@TIME ID
 	keyFailed  = "failed"
-	keyLast    = "last" // JSON
+	keyHold    = "hold"    // JSON
+	keyReverts = "reverts" // JSON
+	keyLast    = "last"    // JSON
 )
 
-var markKeys = []string{keyBecause, keyAsleep, keyAwake, keyDone, keyFailed, keyLast, keyRestore, keySeen}
+// markKeys are all of them. One that is missing here would be taken for a setting that nobody knows, and never be removed.
+var markKeys = []string{keyBecause, keyAsleep, keyAwake, keyDone, keyFailed, keyHold, keyLast, keyRestore, keyReverts, keySeen}
 
 // How many bytes of a text are kept. All annotations of an object share 256 KiB, and others need room, too.
 const (
@@ -39,28 +40,24 @@ const (
 	maxText = 512
 )
 
-// lastEvent is scaler.Event as it is written: its server is the one that it is written on.
-type lastEvent struct {
-	ID      string `json:"id"`
-	Type    string `json:"type"`
-	At      string `json:"at"`
-	From    int    `json:"from"`
-	To      int    `json:"to"`
-	Cause   string `json:"cause,omitempty"`
-	Actor   string `json:"actor,omitempty"`
-	Command string `json:"command,omitempty"`
-	Reason  string `json:"reason,omitempty"`
-	Text    string `json:"text,omitempty"`
-	Idle    string `json:"idle,omitempty"`
-	Took    string `json:"took,omitempty"`
+// settingsOf returns the annotations of a Deployment that people set, without the prefix; nil when there are none.
+func settingsOf(annotations map[string]string) map[string]string {
+	written := concerning(annotations)
+	for _, key := range markKeys {
+		delete(written, key)
+	}
+	if len(written) == 0 {
+		return nil
+	}
+	return written
 }
 
-// settingsOf returns the annotations that people set, without the prefix.
-func settingsOf(annotations map[string]string) map[string]string {
+// concerning returns the annotations that concern the daemon, without the prefix; nil when there are none.
+func concerning(annotations map[string]string) map[string]string {
 	var written map[string]string
 	for name, value := range annotations {
 		key, ours := strings.CutPrefix(name, prefix)
-		if !ours || slices.Contains(markKeys, key) {
+		if !ours {
 			continue
 		}
 		if written == nil {
@@ -95,6 +92,12 @@ func encodeMark(m scaler.Mark) map[string]string {
 	if m.Failed != "" {
 		marks[keyFailed] = cut(m.Failed, 2*maxText)
 	}
+	if !m.Hold.Until.IsZero() {
+		marks[keyHold] = formatHold(m.Hold)
+	}
+	if m.Reverts.Count > 0 {
+		marks[keyReverts] = formatReverts(m.Reverts)
+	}
 	if m.Last.ID != "" {
 		marks[keyLast] = formatEvent(m.Last)
 	}
@@ -126,6 +129,8 @@ func decodeMark(id scaler.ID, annotations map[string]string) (scaler.Mark, error
 		return
 	})
 	read(keyFailed, func(text string) error { m.Failed = text; return nil })
+	read(keyHold, func(text string) (err error) { m.Hold, err = parseHold(text); return })
+	read(keyReverts, func(text string) (err error) { m.Reverts, err = parseReverts(text); return })
 	read(keyLast, func(text string) (err error) { m.Last, err = parseEvent(text, id); return })
 	return m, errors.Join(errs...)
 }
@@ -140,7 +145,7 @@ func parseRestore(text string) (int, error) {
 
 func parseBecause(text string) (policy.Because, error) {
 	switch because := policy.Because(text); because {
-	case policy.BecauseIdle, policy.BecauseCommand:
+	case policy.BecauseIdle, policy.BecauseSchedule, policy.BecauseCommand, policy.BecauseHold, policy.BecauseAfter:
 		return because, nil
 	}
 	return "", errors.New("no known cause")
@@ -171,52 +176,6 @@ func parseStamp(text string) (activity.Stamp, error) {
 		return activity.Stamp{}, err
 	}
 	return activity.Stamp{Sequence: n, Time: t}, nil
-}
-
-func formatEvent(e scaler.Event) string {
-	text, _ := json.Marshal(lastEvent{ // strings and numbers only: it can't fail
-		ID: cut(e.ID, maxID), Type: string(e.Type), At: formatTime(e.At), From: e.From, To: e.To, Cause: string(e.Cause),
-		Actor: cut(e.Actor, maxID), Command: cut(e.Command, maxID), Reason: cut(e.Reason, maxText), Text: cut(e.Text, maxText),
-		Idle: formatDuration(e.Idle), Took: formatDuration(e.Took),
-	})
-	return string(text)
-}
-
-func parseEvent(text string, id scaler.ID) (scaler.Event, error) {
-	var l lastEvent
-	if err := json.Unmarshal([]byte(text), &l); err != nil {
-		return scaler.Event{}, err
-	}
-	at, err := parseTime(l.At)
-	if err != nil {
-		return scaler.Event{}, err
-	}
-	idle, err := parseDuration(l.Idle)
-	if err != nil {
-		return scaler.Event{}, err
-	}
-	took, err := parseDuration(l.Took)
-	if err != nil {
-		return scaler.Event{}, err
-	}
-	return scaler.Event{
-		ID: l.ID, Type: scaler.EventType(l.Type), Server: id, At: at, From: l.From, To: l.To, Cause: scaler.Cause(l.Cause),
-		Actor: l.Actor, Command: l.Command, Reason: l.Reason, Text: l.Text, Idle: idle, Took: took,
-	}, nil
-}
-
-func formatDuration(d time.Duration) string {
-	if d == 0 {
-		return ""
-	}
-	return d.String()
-}
-
-func parseDuration(text string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
-	return time.ParseDuration(text)
 }
 
 // cut returns the text, or as much of its beginning as fits into size bytes, in valid UTF-8 as JSON and Kubernetes want it.

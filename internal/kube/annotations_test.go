@@ -3,6 +3,7 @@ package kube
 import (
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,9 +21,11 @@ var (
 func fullMark() scaler.Mark {
 	return scaler.Mark{
 		Restore: 3, Because: policy.BecauseIdle, Asleep: noon, Awake: noon.Add(-time.Hour),
-		Seen:   activity.Stamp{Sequence: 41, Time: noon.Add(-time.Nanosecond)},
-		Failed: "ImagePullBackOff: pod search-1: container main is waiting",
-		Done:   scaler.Done{Stamp: activity.Stamp{Sequence: 7, Time: noon}, ID: "order 66 of bob"},
+		Seen:    activity.Stamp{Sequence: 41, Time: noon.Add(-time.Nanosecond)},
+		Failed:  "ImagePullBackOff: pod search-1: container main is waiting",
+		Hold:    policy.Hold{Asleep: true, Since: noon, Until: noon.Add(2 * time.Hour), Actor: "ann", Reason: "the demo"},
+		Reverts: policy.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Digest: "abc"},
+		Done:    scaler.Done{Stamp: activity.Stamp{Sequence: 7, Time: noon}, ID: "order 66 of bob"},
 		Last: scaler.Event{
 			ID: "uid-7", Type: scaler.Slept, Server: testID, At: noon, From: 3, To: 0, Cause: scaler.CauseIdle, Actor: "bob",
 			Command: "order 66 of bob", Reason: `says "enough" <now>`, Text: "unused for 31m", Idle: 31*time.Minute + 1, Took: 1500 * time.Millisecond,
@@ -42,12 +45,18 @@ func annotated(marks map[string]string) map[string]string {
 func TestMarkRoundTrip(t *testing.T) {
 	east := time.FixedZone("east", 3*3600)
 	for name, mark := range map[string]scaler.Mark{
-		"nothing":               {},
-		"everything":            fullMark(),
-		"a command with no id":  {Done: scaler.Done{Stamp: activity.Stamp{Sequence: 1, Time: noon}}},
-		"a stamp with no time":  {Seen: activity.Stamp{Sequence: 1}},
-		"the largest sequence":  {Seen: activity.Stamp{Sequence: 1<<64 - 1, Time: noon}},
-		"an event of no change": {Last: scaler.Event{ID: "x", Type: scaler.Unchanged, Server: testID, At: noon}},
+		"nothing":                  {},
+		"everything":               fullMark(),
+		"a command with no id":     {Done: scaler.Done{Stamp: activity.Stamp{Sequence: 1, Time: noon}}},
+		"a stamp with no time":     {Seen: activity.Stamp{Sequence: 1}},
+		"the largest sequence":     {Seen: activity.Stamp{Sequence: 1<<64 - 1, Time: noon}},
+		"put to sleep by sleep-at": {Because: policy.BecauseSchedule},
+		"stopped":                  {Because: policy.BecauseCommand},
+		"held asleep":              {Because: policy.BecauseHold},
+		"waits for others":         {Because: policy.BecauseAfter},
+		"held awake by nobody":     {Hold: policy.Hold{Since: noon, Until: noon.Add(1)}},
+		"reverted by nobody knows": {Reverts: policy.Reverts{Count: 1, Since: noon}},
+		"an event of no change":    {Last: scaler.Event{ID: "x", Type: scaler.Unchanged, Server: testID, At: noon}},
 	} {
 		read, err := decodeMark(testID, annotated(encodeMark(mark)))
 		if err != nil || !reflect.DeepEqual(read, mark) {
@@ -70,11 +79,21 @@ func TestMarkForm(t *testing.T) {
 		"seen":           "41@2026-03-01T12:00:00.123456788Z",
 		"command":        "7@2026-03-01T12:00:00.123456789Z order 66 of bob",
 		"failed":         "ImagePullBackOff: pod search-1: container main is waiting",
+		"hold":           `{"asleep":true,"since":"2026-03-01T12:00:00.123456789Z","until":"2026-03-01T14:00:00.123456789Z","actor":"ann","reason":"the demo"}`,
+		"reverts":        `{"count":2,"writer":"argocd-controller","since":"2026-03-01T11:00:00.123456789Z","digest":"abc"}`,
 		"last": `{"id":"uid-7","type":"slept","at":"2026-03-01T12:00:00.123456789Z","from":3,"to":0,"cause":"idle","actor":"bob",` +
 			`"command":"order 66 of bob","reason":"says \"enough\" \u003cnow\u003e","text":"unused for 31m","idle":"31m0.000000001s","took":"1.5s"}`,
 	}
-	if got := encodeMark(fullMark()); !maps.Equal(got, want) {
+	got := encodeMark(fullMark())
+	if !maps.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	// A key that is not among markKeys would be taken for a setting, and never be removed.
+	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(slices.Sorted(slices.Values(markKeys)), keys) {
+		t.Errorf("written are %v, known are %v", keys, markKeys)
+	}
+	if settings := settingsOf(annotated(got)); settings != nil {
+		t.Errorf("marks that are taken for settings: %v", settings)
 	}
 }
 
@@ -95,6 +114,15 @@ func TestDamagedMarks(t *testing.T) {
 		{keySeen, "-1@2026-03-01T12:00:00Z", "no sequence"},
 		{keyDone, "7", "not a time"},
 		{keyDone, "x@2026-03-01T12:00:00Z id", "no sequence"},
+		{keyHold, "", "JSON"},
+		{keyHold, "{}", "not a time"},
+		{keyHold, `{"since":"2026-03-01T12:00:00Z"}`, "not a time"},
+		{keyHold, `{"since":"2026-03-01T12:00:00Z","until":"tomorrow"}`, "not a time"},
+		{keyHold, `{"since":"2026-03-01T12:00:00Z","until":"2026-03-01T12:00:00Z","asleep":"yes"}`, "asleep"},
+		{keyReverts, "2", "reverts"},
+		{keyReverts, "{}", "count below 1"},
+		{keyReverts, `{"count":-1,"since":"2026-03-01T12:00:00Z"}`, "count below 1"},
+		{keyReverts, `{"count":2}`, "not a time"},
 		{keyLast, "", "JSON"},
 		{keyLast, "null", "not a time"},
 		{keyLast, `{"id":"x","at":"2026-03-01T12:00:00Z","idle":"long"}`, "invalid duration"},
@@ -122,6 +150,7 @@ func TestMarksAreBounded(t *testing.T) {
 	long := strings.Repeat("\x00€\xff", 100_000)
 	mark := fullMark()
 	mark.Failed, mark.Done.ID = long, long
+	mark.Hold.Actor, mark.Hold.Reason, mark.Reverts.Writer, mark.Reverts.Digest = long, long, long, long
 	mark.Last.Actor, mark.Last.Command, mark.Last.Reason, mark.Last.Text = long, long, long, long
 	size := 0
 	marks := encodeMark(mark)
@@ -150,14 +179,14 @@ func TestCut(t *testing.T) {
 // Whatever stands in the annotations: no panic, and what can be read is read the same way after it was written again.
 func FuzzDecodeMark(f *testing.F) {
 	full := encodeMark(fullMark())
-	f.Add(full[keyRestore], full[keyBecause], full[keyAsleep], full[keySeen], full[keyDone], full[keyFailed], full[keyLast])
-	f.Add("0", "", "0001-01-01T00:00:00Z", "18446744073709551615@9999-12-31T23:59:59.999999999Z", "1@", "\xff", "{}")
-	f.Add("+7", "command", "9999-12-31T23:59:59-23:59", "@", " ", "", `{"id":"a","at":"2026-01-01T00:00:00,5Z","idle":"-9223372036854775808ns"}`)
-	f.Add("1e3", "IDLE", "2026-02-30T00:00:00Z", "1@@", "1@2026-01-01T00:00:00Z  two", strings.Repeat("€", 1000), `{"id":1}`)
-	f.Fuzz(func(t *testing.T, restore, because, asleep, seen, done, failed, last string) {
+	f.Add(full[keyRestore], full[keyBecause], full[keyAsleep], full[keySeen], full[keyDone], full[keyFailed], full[keyHold], full[keyReverts], full[keyLast])
+	f.Add("0", "", "0001-01-01T00:00:00Z", "18446744073709551615@9999-12-31T23:59:59.999999999Z", "1@", "\xff", "{}", "{}", "{}")
+	f.Add("+7", "command", "9999-12-31T23:59:59-23:59", "@", " ", "", `{"since":"2026-01-01T00:00:00,5Z","until":"0001-01-01T00:00:00Z","actor":"\xff"}`, `{"count":9223372036854775807,"since":"2026-01-01T00:00:00Z"}`, `{"id":"a","at":"2026-01-01T00:00:00,5Z","idle":"-9223372036854775808ns"}`)
+	f.Add("1e3", "IDLE", "2026-02-30T00:00:00Z", "1@@", "1@2026-01-01T00:00:00Z  two", strings.Repeat("€", 1000), `{"since":"2026-01-01T00:00:00+23:59","until":"9999-12-31T00:00:00Z"}`, `{"count":1e3,"since":"2026-01-01T00:00:00Z","digest":"\u0000"}`, `{"id":1}`)
+	f.Fuzz(func(t *testing.T, restore, because, asleep, seen, done, failed, hold, reverts, last string) {
 		mark, _ := decodeMark(testID, annotated(map[string]string{
 			keyRestore: restore, keyBecause: because, keyAsleep: asleep,
-			keySeen: seen, keyDone: done, keyFailed: failed, keyLast: last,
+			keySeen: seen, keyDone: done, keyFailed: failed, keyHold: hold, keyReverts: reverts, keyLast: last,
 		}))
 		written := encodeMark(mark)
 		again, err := decodeMark(testID, annotated(written))

@@ -7,9 +7,7 @@ import (
 	"sync"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/kubernetes"
 
 	"idle-scaler/policy"
@@ -29,32 +27,37 @@ type Cache struct {
 
 	client   kubernetes.Interface
 	selector labels.Selector
-	defaults policy.Settings
+	config   policy.Layer
 	logger   *slog.Logger
 	now      func() time.Time
 	regions  map[string]*region // by namespace; one of the name "" when all are watched
+	unread   *namespace         // stands for one that the watch has not told of
 
 	mu       sync.RWMutex
 	servers  map[scaler.ID]*deployment
+	groups   map[group]*members
 	all      []*scaler.Server // what All yields, never changed; nil when it has to be made anew
 	watchers map[scaler.ID][]chan struct{}
 }
 
-// NewCache returns a Cache that is empty until Run is called. Defaults are the settings of a server that says nothing.
-func NewCache(client kubernetes.Interface, scope Scope, defaults policy.Settings, logger *slog.Logger) (*Cache, error) {
+// NewCache returns a Cache that is empty until Run is called. Config is what the configuration says of all servers; what is written on
+// a namespace beats it, and what is written on the server beats both.
+func NewCache(client kubernetes.Interface, scope Scope, config policy.Layer, logger *slog.Logger) (*Cache, error) {
 	selector, err := parseSelector(scope.Selector)
 	if err != nil {
 		return nil, err
 	}
 	c := &Cache{
 		OnChange: func(scaler.ID) {},
-		client:   client, selector: selector, defaults: defaults, logger: logger, now: time.Now,
+		client:   client, selector: selector, config: config, logger: logger, now: time.Now,
 		regions:  make(map[string]*region),
+		unread:   &namespace{bad: errUnread},
+		groups:   make(map[group]*members),
 		servers:  make(map[scaler.ID]*deployment),
 		watchers: make(map[scaler.ID][]chan struct{}),
 	}
 	for _, namespace := range scope.namespaces() {
-		c.regions[namespace] = &region{cache: c, namespace: namespace}
+		c.regions[namespace] = newRegion(c, namespace)
 	}
 	return c, nil
 }
@@ -77,12 +80,13 @@ func (c *Cache) Run(ctx context.Context) error {
 	return nil
 }
 
-// Synced reports whether all servers have been read once.
+// Synced reports whether all servers have been read once, with everything that is said about them elsewhere: a server must not sleep
+// because the namespace that forbids it could not be read.
 func (c *Cache) Synced() bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, r := range c.regions {
-		if !r.synced {
+		if !r.synced || !r.namespaces.synced || !r.autoscalers.synced {
 			return false
 		}
 	}
@@ -150,76 +154,10 @@ func (c *Cache) Watch(id scaler.ID) (changed <-chan struct{}, stop func()) {
 	}
 }
 
-// put takes in what the API server said of a Deployment, by a watch or in an answer, unless something newer is known. It returns
-// the server as it was said.
-func (c *Cache) put(d *appsv1.Deployment) *scaler.Server {
-	seen := c.decode(d)
-	c.mu.Lock()
-	changed := c.keep(seen)
-	c.mu.Unlock()
-	if changed {
-		c.OnChange(seen.server.ID)
-	}
-	return seen.server
-}
-
-// decode returns what is known of the Deployment when it is already known in this version: nothing is decoded twice.
-func (c *Cache) decode(d *appsv1.Deployment) *deployment {
-	if known, ok := c.deployment(scaler.ID{Namespace: d.Namespace, Name: d.Name}); ok && known.server.Version == d.ResourceVersion {
-		return known
-	}
-	return decode(d, c.defaults)
-}
-
-// keep keeps the newer of what is known and what is seen; it reports whether that is what is seen.
-func (c *Cache) keep(seen *deployment) bool {
-	id := seen.server.ID
-	former, known := c.servers[id]
-	if known && !newer(seen.server.Version, former.server.Version) {
-		return false // also when it is the same: others see it already, it must not be changed below
-	}
-	if !known && !newer(seen.server.Version, c.region(id.Namespace).seen) {
-		return false // it was deleted since: the watch has told of everything up to that version
-	}
-	seen.remember(former, c.now())
-	c.servers[id] = seen
-	c.touch(id)
-	return true
-}
-
-// drop forgets a server that is gone as of a version, unless it was seen in a newer one.
-func (c *Cache) drop(id scaler.ID, version string) bool {
-	former, known := c.servers[id]
-	if !known || newer(former.server.Version, version) {
-		return false
-	}
-	delete(c.servers, id)
-	c.touch(id)
-	return true
-}
-
-// touch makes a change known to those who watch.
-func (c *Cache) touch(id scaler.ID) {
-	c.all = nil
-	for _, watcher := range c.watchers[id] {
-		select {
-		case watcher <- struct{}{}:
-		default: // it has not looked since the last change
-		}
-	}
-}
-
 // region returns the one that the namespace lies in, nil when it is not watched.
 func (c *Cache) region(namespace string) *region {
 	if r, ok := c.regions[""]; ok {
 		return r
 	}
 	return c.regions[namespace]
-}
-
-// newer reports whether version a comes after b. Versions of one resource are ordered, also between objects. What can't be
-// compared counts as newer: the API server gave it later.
-func newer(a, b string) bool {
-	order, err := resourceversion.CompareResourceVersion(a, b)
-	return err != nil || order > 0
 }

@@ -19,11 +19,25 @@ import (
 func newTestCache(t *testing.T, namespaces ...string) *Cache {
 	t.Helper()
 	c, err := NewCache(fake.NewClientset(), Scope{Namespaces: namespaces, Selector: "app.kubernetes.io/component=mcp-server"},
-		testDefaults, slog.New(slog.DiscardHandler))
+		testConfig, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// elsewhere lets the cache know of namespaces, and of no autoscalers.
+func elsewhere(c *Cache, names ...string) {
+	for _, r := range c.regions {
+		var list []any
+		for _, name := range names {
+			if r.namespace == "" || r.namespace == name {
+				list = append(list, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+			}
+		}
+		r.namespaces.Replace(list, "1")
+		r.autoscalers.Replace(nil, "1")
+	}
 }
 
 // at is team-a/search in a version; uid and ready as given.
@@ -149,6 +163,10 @@ func TestRegions(t *testing.T) {
 		t.Error("synced with half of it")
 	}
 	c.regions["team-b"].Replace(nil, "11")
+	if c.Synced() {
+		t.Error("synced without the namespaces")
+	}
+	elsewhere(c, "team-a")
 	if _, ok := c.Get(testID); !ok || !c.Synced() {
 		t.Errorf("team-a/search there: %v, synced: %v", ok, c.Synced())
 	}

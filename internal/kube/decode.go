@@ -2,7 +2,6 @@ package kube
 
 import (
 	"encoding/json"
-	"errors"
 	"strings"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -24,9 +22,17 @@ type deployment struct {
 	server    *scaler.Server
 	selector  string            // of its pods
 	podLabels map[string]string // that its pods will have
+	written   map[string]string // settings; nil when there are none
+	badMark   error             // why the mark can't be read
+
+	// What the settings come from that the server has.
+	in       *namespace
+	settings *settings
 }
 
-func decode(d *appsv1.Deployment, defaults policy.Settings) *deployment {
+// decode returns what a Deployment says. What is said elsewhere is not in it: see Cache.complete. A former state of it, nil when there is none,
+// saves the work on what has not changed since.
+func decode(d *appsv1.Deployment, former *deployment) *deployment {
 	s := &scaler.Server{
 		ID:         scaler.ID{Namespace: d.Namespace, Name: d.Name},
 		UID:        string(d.UID),
@@ -52,16 +58,22 @@ func decode(d *appsv1.Deployment, defaults policy.Settings) *deployment {
 		})
 		observe(s, c)
 	}
-	var badSettings, badMark error
-	s.Settings, badSettings = policy.Parse(settingsOf(d.Annotations), defaults)
+	if former != nil && former.server.UID == s.UID && former.server.Generation == s.Generation { // what changed is not the template
+		s.Requests = former.server.Requests
+	} else {
+		s.Requests = requestsOf(&d.Spec.Template.Spec)
+	}
+	var badMark error
 	s.Mark, badMark = decodeMark(s.ID, d.Annotations)
-	s.Bad = errors.Join(badSettings, badMark)
 
 	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
 	if err != nil {
 		selector = labels.Nothing() // the API server lets no such Deployment in
 	}
-	return &deployment{server: s, selector: selector.String(), podLabels: d.Spec.Template.Labels}
+	return &deployment{
+		server: s, selector: selector.String(), podLabels: d.Spec.Template.Labels,
+		written: settingsOf(d.Annotations), badMark: badMark,
+	}
 }
 
 // observe takes from a condition what it says about the server.
@@ -164,6 +176,6 @@ func trim(obj any) (any, error) {
 			delete(d.Annotations, name)
 		}
 	}
-	d.Spec.Template = corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: d.Spec.Template.Labels}}
+	d.Spec.Template = corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: d.Spec.Template.Labels}, Spec: sized(&d.Spec.Template.Spec)}
 	return d, nil
 }

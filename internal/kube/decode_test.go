@@ -14,7 +14,17 @@ import (
 	"idle-scaler/scaler"
 )
 
-var testDefaults = policy.Defaults(30 * time.Minute)
+var testConfig = policy.Layer{Source: policy.FromConfig, Written: map[string]string{"idle-after": "30m"}}
+
+// completed is what becomes of a Deployment in a cache that knows its namespace, on which nothing is written.
+func completed(t *testing.T, d *appsv1.Deployment) *deployment {
+	t.Helper()
+	c := newTestCache(t)
+	elsewhere(c, d.Namespace)
+	c.put(d)
+	known, _ := c.deployment(testID)
+	return known
+}
 
 const asRead = `{
   "metadata": {
@@ -32,7 +42,8 @@ const asRead = `{
   "spec": {
     "replicas": 2,
     "selector": {"matchLabels": {"app": "search"}, "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}]},
-    "template": {"metadata": {"labels": {"app": "search", "tier": "a"}}, "spec": {"containers": [{"name": "main", "image": "search:1"}]}}
+    "template": {"metadata": {"labels": {"app": "search", "tier": "a"}}, "spec": {"containers": [{"name": "main", "image": "search:1",
+      "resources": {"requests": {"cpu": "250m", "memory": "64Mi"}}}], "serviceAccountName": "x"}}
   },
   "status": {
     "observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2,
@@ -59,8 +70,7 @@ func read(t *testing.T, text string) *appsv1.Deployment {
 // Everything that the domain asks about a server stands where it expects it; also after the Deployment was trimmed.
 func TestDecode(t *testing.T) {
 	at := func(text string) time.Time { parsed, _ := time.Parse(time.RFC3339, text); return parsed.Local() }
-	settings := testDefaults
-	settings.IdleAfter = 2 * time.Hour
+	settings := policy.Defaults(2 * time.Hour)
 	want := &scaler.Server{
 		ID: testID, UID: "u1", Version: "1207", Generation: 4, Observed: 3,
 		Replicas: 2, Total: 3, Updated: 1, Ready: 2, Available: 2,
@@ -73,12 +83,15 @@ func TestDecode(t *testing.T) {
 		},
 		Refused:  &scaler.Refusal{Reason: "FailedCreate", Message: "exceeded quota"},
 		Settings: settings,
+		Sources:  map[string]policy.Source{"idle-after": policy.FromServer},
+		Requests: scaler.Resources{MilliCPU: 250, Memory: 64 << 20},
 	}
 	want.Mark.Seen.Sequence, want.Mark.Seen.Time = 41, at("2026-03-01T12:00:00Z").UTC()
 
 	trimmed, _ := trim(read(t, asRead))
 	for name, d := range map[string]*appsv1.Deployment{"whole": read(t, asRead), "trimmed": trimmed.(*appsv1.Deployment)} {
-		got := decode(d, testDefaults)
+		got := completed(t, d)
+		want.Settings.Digest = got.server.Settings.Digest // which one is up to the policy
 		if !reflect.DeepEqual(got.server, want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", name, got.server, want)
 		}
@@ -86,7 +99,7 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%s: selector %q, labels of pods %v", name, got.selector, got.podLabels)
 		}
 	}
-	if d := trimmed.(*appsv1.Deployment); len(d.ManagedFields) != 1 || len(d.Annotations) != 2 || d.Spec.Template.Spec.Containers != nil {
+	if d := trimmed.(*appsv1.Deployment); len(d.ManagedFields) != 1 || len(d.Annotations) != 2 || d.Spec.Template.Spec.Containers != nil || d.Spec.Template.Spec.ServiceAccountName != "" {
 		t.Errorf("not trimmed: %+v", d)
 	}
 }
@@ -141,7 +154,7 @@ func TestDecodeDetails(t *testing.T) {
 	} {
 		d := read(t, asRead)
 		c.change(d)
-		s := decode(d, testDefaults).server
+		s := completed(t, d).server
 		if got := c.as(s); got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}

@@ -17,16 +17,18 @@ import (
 type request struct {
 	verb      string // as RBAC knows it
 	resource  string // with its group, as RBAC knows it: deployments.apps
-	namespace string // empty: all
+	namespace string // empty: all, or the resource lies in none
 	name      string // empty: not about one object
 }
 
 func (r request) String() string {
 	text := r.verb + " " + r.resource
-	if r.name != "" {
+	switch {
+	case r.name != "" && r.namespace == "":
+		return text + " " + r.name
+	case r.name != "":
 		return text + " " + r.namespace + "/" + r.name
-	}
-	if r.namespace != "" {
+	case r.namespace != "":
 		return text + " in " + r.namespace
 	}
 	return text
@@ -54,6 +56,14 @@ func (r request) failure(err error) error {
 }
 
 func (r request) forbidden() error {
+	if r.resource == "namespaces" {
+		which := ""
+		if r.name != "" {
+			which = ", with resourceNames: [" + r.name + "]"
+		}
+		return fmt.Errorf("%w: the API server refuses to %s: add it to a ClusterRole of idle-scaler's ServiceAccount%s, bound by a ClusterRoleBinding; a Role can't grant it",
+			scaler.ErrRefused, r, which)
+	}
 	if r.namespace == "" {
 		return fmt.Errorf("%w: the API server refuses to %s %s in all namespaces: add it to the ClusterRole of idle-scaler's ServiceAccount",
 			scaler.ErrRefused, r.verb, r.resource)

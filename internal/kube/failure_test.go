@@ -57,4 +57,15 @@ func TestFailure(t *testing.T) {
 	if !strings.Contains(everywhere.Error(), "in all namespaces: add it to the ClusterRole") {
 		t.Errorf("forbidden everywhere: %v", everywhere)
 	}
+	// A Role can't grant what lies in no namespace: who is sent there would search in vain.
+	for name, says := range map[string]string{
+		"":       "refuses to list namespaces: add it to a ClusterRole of idle-scaler's ServiceAccount, bound by a ClusterRoleBinding; a Role can't grant it",
+		"team-a": "refuses to list namespaces team-a: add it to a ClusterRole of idle-scaler's ServiceAccount, with resourceNames: [team-a], bound by",
+	} {
+		err := request{"list", "namespaces", "", name}.failure(apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, name,
+			errors.New(`User "x" cannot list resource "namespaces" in API group "" at the cluster scope`)))
+		if !errors.Is(err, scaler.ErrRefused) || !strings.Contains(err.Error(), says) {
+			t.Errorf("forbidden to list namespaces %s: %v", name, err)
+		}
+	}
 }

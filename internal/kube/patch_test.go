@@ -44,7 +44,7 @@ func TestPatch(t *testing.T) {
 			scaler.Server{Version: "9", Replicas: 2, Bad: errors.New("seen")},
 			2,
 			scaler.Mark{Failed: "x"},
-			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":null,"idle-scaler/command":null,"idle-scaler/failed":"x","idle-scaler/last":null,"idle-scaler/replicas":null,"idle-scaler/seen":null}}}`,
+			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":null,"idle-scaler/command":null,"idle-scaler/failed":"x","idle-scaler/hold":null,"idle-scaler/last":null,"idle-scaler/replicas":null,"idle-scaler/reverts":null,"idle-scaler/seen":null}}}`,
 		},
 	} {
 		got, err := json.Marshal(newPatch(&c.server, c.replicas, c.mark))

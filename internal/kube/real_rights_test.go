@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -11,41 +12,70 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
 	"idle-scaler/scaler"
 )
 
-// rights are what the daemon may do in a namespace that it looks after, and all that it needs there.
-var rights = []rbacv1.PolicyRule{
-	{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"get", "list", "watch", "patch"}},
-	{APIGroups: []string{"apps"}, Resources: []string{"replicasets"}, Verbs: []string{"list"}},
-	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch", "delete"}},
-	{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"list", "watch"}},
-	{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create"}},
-	{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}},
-}
-
-// tenant returns the way in of a ServiceAccount with the rights, but for some verbs of a resource.
-func (w *world) tenant(name, resource string, without ...string) *rest.Config {
-	w.t.Helper()
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	for _, rule := range rights {
-		if rule.Resources[0] == resource {
-			rule.Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(verb string) bool { return slices.Contains(without, verb) })
-		}
-		if len(rule.Verbs) > 0 {
-			role.Rules = append(role.Rules, rule)
+// granted returns the rules of the ClusterRole in a file of deploy.
+func granted(t *testing.T, file string) []rbacv1.PolicyRule {
+	t.Helper()
+	text, err := os.ReadFile("../../deploy/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var role rbacv1.ClusterRole
+		if err := yaml.Unmarshal([]byte(document), &role); err == nil && role.Kind == "ClusterRole" {
+			return role.Rules
 		}
 	}
+	t.Fatalf("no ClusterRole in %s", file)
+	return nil
+}
+
+// tenant returns the way in of a ServiceAccount with the rights that deploy/overlays/one-namespace gives and no more, but for some verbs
+// of a resource.
+func (w *world) tenant(name, resource string, without ...string) *rest.Config {
+	w.t.Helper()
+	but := func(rules []rbacv1.PolicyRule) (left []rbacv1.PolicyRule) {
+		for _, rule := range rules {
+			if rule.Resources[0] == resource {
+				rule.Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(verb string) bool { return slices.Contains(without, verb) })
+			}
+			if len(rule.Verbs) > 0 {
+				left = append(left, rule)
+			}
+		}
+		return left
+	}
+	base := granted(w.t, "base/rbac.yaml")
+	if base[0].Resources[0] != "namespaces" {
+		w.t.Fatalf("the overlay takes out the first rule of the base, which is not that of namespaces: %v", base[0])
+	}
+	leases := rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}} // as in base/leases.yaml
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: but(append(base[1:], leases))}
+	whole := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-" + name}, Rules: but(granted(w.t, "overlays/one-namespace/namespace.yaml"))}
+	for i := range whole.Rules {
+		whole.Rules[i].ResourceNames = []string{w.namespace}
+	}
+	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: w.namespace, Name: name}}
 	ctx, none := w.t.Context(), metav1.CreateOptions{}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: name},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: w.namespace, Name: name}},
+		Subjects:   subjects,
+	}
+	wholeBinding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: whole.ObjectMeta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: whole.Name},
+		Subjects:   subjects,
 	}
 	if _, err := w.admin.CoreV1().ServiceAccounts(w.namespace).Create(ctx, account, none); err != nil {
 		w.t.Fatal(err)
@@ -54,6 +84,12 @@ func (w *world) tenant(name, resource string, without ...string) *rest.Config {
 		w.t.Fatal(err)
 	}
 	if _, err := w.admin.RbacV1().RoleBindings(w.namespace).Create(ctx, binding, none); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.admin.RbacV1().ClusterRoles().Create(ctx, whole, none); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.admin.RbacV1().ClusterRoleBindings().Create(ctx, wholeBinding, none); err != nil {
 		w.t.Fatal(err)
 	}
 	token, err := w.admin.CoreV1().ServiceAccounts(w.namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{}, none)
@@ -88,6 +124,15 @@ func TestRightsForReal(t *testing.T) {
 		t.Errorf("kill with all rights: %v", err)
 	}
 	w.write("web", 1, scaler.Mark{Awake: noon})
+	if _, err := w.cache.client.CoreV1().Namespaces().Patch(t.Context(), w.namespace, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("patch the namespace: %v", err)
+	}
+	if _, err := w.cache.client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("list all namespaces: %v", err)
+	}
+	if _, err := w.cache.client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=default"}); !apierrors.IsForbidden(err) {
+		t.Errorf("list another namespace: %v", err)
+	}
 
 	for _, c := range []struct {
 		verb, resource, full string
@@ -139,7 +184,7 @@ func TestMissingRightsAreLogged(t *testing.T) {
 	logged := new(log)
 	logger := slog.New(slog.NewTextHandler(logged, nil))
 	blind := kubernetes.NewForConfigOrDie(w.tenant("blind", "deployments", "list", "watch"))
-	cache, err := NewCache(blind, Scope{Namespaces: []string{w.namespace}}, testDefaults, logger)
+	cache, err := NewCache(blind, Scope{Namespaces: []string{w.namespace}}, testConfig, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +194,28 @@ func TestMissingRightsAreLogged(t *testing.T) {
 		t.Error("synced without having read")
 	}
 
-	cache, err = NewCache(kubernetes.NewForConfigOrDie(w.tenant("no-services", "services", "list", "watch")), Scope{Namespaces: []string{w.namespace}}, testDefaults, logger)
+	for resource, refused := range map[string]string{
+		"namespaces":               "namespaces " + w.namespace + ": add it to a ClusterRole of idle-scaler's ServiceAccount, with resourceNames: [" + w.namespace + "]",
+		"horizontalpodautoscalers": "horizontalpodautoscalers.autoscaling in " + w.namespace,
+	} {
+		client := kubernetes.NewForConfigOrDie(w.tenant("no-"+resource, resource, "list", "watch"))
+		cache, err := NewCache(client, Scope{Namespaces: []string{w.namespace}}, testConfig, logger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.run(cache.Run)
+		eventually(t, "word of the "+resource, func() bool { return logged.says("the API server refuses to list " + refused) })
+		eventually(t, "the list of Deployments", func() bool {
+			cache.mu.RLock()
+			defer cache.mu.RUnlock()
+			return cache.region(w.namespace).synced
+		})
+		if cache.Synced() {
+			t.Errorf("synced without having read the %s", resource)
+		}
+	}
+
+	cache, err = NewCache(kubernetes.NewForConfigOrDie(w.tenant("no-services", "services", "list", "watch")), Scope{Namespaces: []string{w.namespace}}, testConfig, logger)
 	if err != nil {
 		t.Fatal(err)
 	}

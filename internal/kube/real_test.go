@@ -136,7 +136,7 @@ func newWorld(t *testing.T) *world {
 // watch begins to watch the namespace with a client.
 func (w *world) watch(client kubernetes.Interface) {
 	w.t.Helper()
-	cache, err := NewCache(client, Scope{Namespaces: []string{w.namespace}, Selector: "app.kubernetes.io/component=mcp-server"}, testDefaults, slog.New(slog.DiscardHandler))
+	cache, err := NewCache(client, Scope{Namespaces: []string{w.namespace}, Selector: "app.kubernetes.io/component=mcp-server"}, testConfig, slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func (r *Recorder) event(server *scaler.Server, e scaler.Event) *eventsv1.Event 
 	hash.Write([]byte(e.ID))
 	kind := corev1.EventTypeNormal
 	switch e.Type {
-	case scaler.Failed, scaler.Rejected, scaler.Expired, scaler.Unreadable:
+	case scaler.Failed, scaler.Rejected, scaler.Expired, scaler.Unreadable, scaler.Contended:
 		kind = corev1.EventTypeWarning
 	}
 	id := e.Server
@@ -103,11 +103,21 @@ func (r *Recorder) event(server *scaler.Server, e scaler.Event) *eventsv1.Event 
 		ReportingController: "idle-scaler",
 		ReportingInstance:   r.instance,
 		Action:              "Scale",
-		Reason:              strings.ToUpper(string(e.Type[:1])) + string(e.Type[1:]),
+		Reason:              reasonOf(e.Type),
 		Regarding:           corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: id.Namespace, Name: id.Name, UID: types.UID(server.UID)},
 		Note:                cut(note(e), 1024),
 		Type:                kind,
 	}
+}
+
+// reasonOf writes the type of an event as Kubernetes writes reasons: SleepingSoon. Whatever the type is: it may be one that was written on
+// a Deployment, where anybody can change it.
+func reasonOf(kind scaler.EventType) string {
+	var b strings.Builder
+	for word := range strings.FieldsFuncSeq(string(kind), func(r rune) bool { return r == '-' }) {
+		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return b.String()
 }
 
 // note says what happened in one line: "2 → 0 replicas by idle: unused for 31m".

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,15 @@ func TestRecorder(t *testing.T) {
 		e := found[reason]
 		if e.Type != want.kind || e.Note != want.note || e.Regarding.UID != "u1" || e.Regarding.Name != "search" || !e.EventTime.Time.Equal(noon) {
 			t.Errorf("%s: %+v", reason, e)
+		}
+	}
+}
+
+// Reasons are written as Kubernetes writes them, whatever the type is: it may come from an annotation that anybody can change.
+func TestReasonOf(t *testing.T) {
+	for kind, want := range map[scaler.EventType]string{scaler.Slept: "Slept", scaler.SoonAsleep: "SleepingSoon", "": "", "-": "", "a--é-": "A"} {
+		if got := reasonOf(kind); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("%q: %q, want %q", kind, got, want)
 		}
 	}
 }

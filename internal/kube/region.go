@@ -3,27 +3,28 @@ package kube
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 
 	"idle-scaler/scaler"
 )
 
-// region is the part of the Cache that one list and watch fills: the Deployments of one namespace, or of all. client-go's Reflector
-// lists, watches and recovers, and writes into it as its store. There is no informer between: it would keep a second copy, and hide
-// up to which version everything has been seen, without which a late answer could bring a deleted Deployment back.
+// region is the part of the Cache that is of one namespace, or of all: its Deployments, which come into it as the store of a Reflector,
+// and what else says something about them. Between the Reflector and the region there is no informer: it would hide up to which
+// version everything has been seen, without which a late answer could bring a deleted Deployment back.
 type region struct {
-	cache     *Cache
-	namespace string // empty: all
+	cache       *Cache
+	namespace   string // empty: all
+	namespaces  *mirror[*namespace]
+	autoscalers *mirror[scaler.ID] // those of KEDA: what they scale
 
 	// Guarded by the cache's mu.
 	synced bool
-	seen   string // the version up to which everything has been seen
+	seen   string               // the version up to which everything has been seen
+	rivals map[scaler.ID]string // who else scales a server
 }
 
 var (
@@ -31,37 +32,29 @@ var (
 	_ cache.ReflectorBookmarkStore = (*region)(nil)
 )
 
+func newRegion(c *Cache, name string) *region {
+	r := &region{cache: c, namespace: name}
+	r.namespaces = &mirror[*namespace]{cache: c, trim: trimNamespace, keep: keepNamespace, same: sameNamespace, after: func() {}}
+	r.autoscalers = &mirror[scaler.ID]{cache: c, trim: trimAutoscaler, keep: keepAutoscaler, same: sameTarget, after: r.findRivals}
+	return r
+}
+
 func (r *region) run(ctx context.Context) {
-	deployments := r.cache.client.AppsV1().Deployments(r.namespace)
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			options.LabelSelector = r.cache.selector.String()
-			list, err := deployments.List(ctx, options)
-			r.report(ctx, "list", err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			options.LabelSelector = r.cache.selector.String()
-			w, err := deployments.Watch(ctx, options)
-			r.report(ctx, "watch", err)
-			return w, err
-		},
-	}
-	reflector := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, r.cache.client), &appsv1.Deployment{}, r,
-		cache.ReflectorOptions{Name: "deployments"})
-	reflector.RunWithContext(quiet(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { r.cache.follow(ctx, r.watchedDeployments(), r) })
+	running.Go(func() { r.cache.follow(ctx, r.watchedNamespaces(), r.namespaces) })
+	running.Go(func() { r.cache.follow(ctx, r.watchedAutoscalers(), r.autoscalers) })
+	running.Wait()
 }
 
-// report logs that the Deployments can't be read, which the Reflector goes on trying.
-func (r *region) report(ctx context.Context, verb string, err error) {
-	if err == nil || ctx.Err() != nil || relists(err) {
-		return
+func (r *region) watchedDeployments() source {
+	client := r.cache.client.AppsV1().Deployments(r.namespace)
+	return source{
+		kind: "deployments", example: &appsv1.Deployment{}, reads: request{resource: "deployments.apps", namespace: r.namespace},
+		only: func(options *metav1.ListOptions) { options.LabelSelector = r.cache.selector.String() },
+		list: plain(client.List), watch: client.Watch,
 	}
-	r.cache.logger.Warn("cannot read the deployments, trying again", "err", request{verb, "deployments.apps", r.namespace, ""}.failure(err))
 }
-
-// quiet returns a context in which client-go logs nothing: what matters is logged here, in words that say what to do.
-func quiet(ctx context.Context) context.Context { return klog.NewContext(ctx, klog.Logger{}) }
 
 // Add, Update, Delete, Replace, Bookmark and Resync are called by the Reflector, in the order of versions.
 
@@ -99,26 +92,31 @@ func (r *region) Delete(obj any) error {
 // Replace takes in a list of all Deployments as of a version.
 func (r *region) Replace(list []any, version string) error {
 	c := r.cache
-	listed := make(map[scaler.ID]*deployment, len(list))
+	listed := make(map[scaler.ID]bool, len(list))
+	var news []*deployment
 	for _, obj := range list {
 		d, ok := obj.(*appsv1.Deployment)
 		if !ok {
 			return fmt.Errorf("not a Deployment: %T", obj)
 		}
-		if d.DeletionTimestamp == nil {
-			listed[scaler.ID{Namespace: d.Namespace, Name: d.Name}] = c.decode(d)
+		if d.DeletionTimestamp != nil {
+			continue
+		}
+		listed[scaler.ID{Namespace: d.Namespace, Name: d.Name}] = true
+		if former, same := c.former(d); !same {
+			news = append(news, decode(d, former))
 		}
 	}
 	var changed []scaler.ID
 	c.mu.Lock()
 	r.seen = "" // what is listed may be older than what was seen last, and is to be taken in all the same
-	for id, d := range listed {
+	for _, d := range news {
 		if c.keep(d) {
-			changed = append(changed, id)
+			changed = append(changed, d.server.ID)
 		}
 	}
 	for id := range c.servers {
-		if listed[id] == nil && c.region(id.Namespace) == r && c.drop(id, version) {
+		if !listed[id] && c.region(id.Namespace) == r && c.drop(id, version) {
 			changed = append(changed, id)
 		}
 	}
