@@ -15,12 +15,14 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"idle-scaler/activity"
+	"idle-scaler/scaler"
 )
 
 // ActivityLogConfig is what an ActivityLog needs to be told. All fields must be set.
 type ActivityLogConfig struct {
 	Subjects   Subjects
 	Tracker    *activity.Tracker
+	Pauses     *scaler.Pauses              // where the orders are put that nothing is to sleep
 	OnActivity func(activity.ID)           // called after each ping and lease, once the tracker has it; must not block
 	Ensure     func(context.Context) error // makes the streams again when they are gone
 	Interval   time.Duration               // how often it is looked whether the log can still be heard: 5s
@@ -29,10 +31,10 @@ type ActivityLogConfig struct {
 	Logger     *slog.Logger
 }
 
-// ActivityLog fills a Tracker from the streams of pings and leases, and says how far the Tracker may be believed. It
-// implements scaler.ActivityLog.
+// ActivityLog fills a Tracker from the streams of pings and leases, and Pauses from that of the orders to pause, and says how far
+// the silence in them may be believed. It implements scaler.ActivityLog.
 //
-// Silence is proven, not assumed: the last sequence of both streams is asked for, and the tracker must have
+// Silence is proven, not assumed: the last sequence of the three streams is asked for, and what was read must have
 // come that far. That is done at each interval, so that a connection that leads nowhere and a consumer that hands out nothing
 // are noticed too, and by Prove before each sleep.
 type ActivityLog struct {
@@ -41,9 +43,10 @@ type ActivityLog struct {
 	js     jetstream.JetStream
 	pings  *reader
 	leases *reader
+	pauses *reader
 	flight singleflight.Group
 
-	pingHistory, leaseHistory history // used only by the one look under way
+	pingHistory, leaseHistory, pauseHistory history // used only by the one look under way
 
 	pinged, leased, malformed atomic.Uint64
 	complaint                 atomic.Int64 // when a malformed message was last logged, in Unix nanoseconds
@@ -53,7 +56,8 @@ type ActivityLog struct {
 	proven    time.Time // since when the log was last proven to be known; zero before it was and once it is lost
 	replayed  bool
 	skew      time.Duration
-	blindness string // why the log can't be heard, as last logged
+	blindness string                       // why the log can't be heard, as last logged
+	ordered   map[scaler.ID]activity.Stamp // the last order to pause or resume, by scope
 }
 
 // NewActivityLog returns an ActivityLog that reads once Run is called.
@@ -62,16 +66,17 @@ func NewActivityLog(nc *nats.Conn, config ActivityLogConfig) (*ActivityLog, erro
 	if err != nil {
 		return nil, err
 	}
-	l := &ActivityLog{config: config, nc: nc, js: js}
-	read := func(wants jetstream.StreamConfig, handle func(*nats.Msg, place)) *reader {
+	l := &ActivityLog{config: config, nc: nc, js: js, ordered: make(map[scaler.ID]activity.Stamp)}
+	read := func(wants jetstream.StreamConfig, deliver jetstream.DeliverPolicy, handle func(*nats.Msg, place)) *reader {
 		return &reader{
-			nc: nc, js: js, stream: wants.Name, wants: wants, heartbeat: config.Heartbeat,
+			nc: nc, js: js, stream: wants.Name, wants: wants, deliver: deliver, heartbeat: config.Heartbeat,
 			handle: handle, logger: config.Logger, reached: make(chan struct{}, 1),
 		}
 	}
 	streams := StreamOptions{Subjects: config.Subjects, Replicas: 1}
-	l.pings = read(streams.activity(), l.ping)
-	l.leases = read(streams.leases(), l.lease)
+	l.pings = read(streams.activity(), jetstream.DeliverLastPerSubjectPolicy, l.ping)
+	l.leases = read(streams.leases(), jetstream.DeliverLastPerSubjectPolicy, l.lease)
+	l.pauses = read(streams.pauses(), jetstream.DeliverAllPolicy, l.order)
 	return l, nil
 }
 
@@ -85,6 +90,7 @@ func (l *ActivityLog) Run(ctx context.Context) error {
 	var readers sync.WaitGroup
 	readers.Go(func() { l.pings.run(ctx) })
 	readers.Go(func() { l.leases.run(ctx) })
+	readers.Go(func() { l.pauses.run(ctx) })
 	defer func() {
 		readers.Wait()
 		l.lose(errors.New("the activity log is not read any more"))
@@ -106,11 +112,14 @@ func (l *ActivityLog) Run(ctx context.Context) error {
 	}
 }
 
-// Prove returns nil when the tracker knows everything that the log held at some moment within the last second. Those who ask at
-// once share one look.
+// proofLasts is how old the moment may be up to which everything is proven to be known.
+const proofLasts = time.Second
+
+// Prove returns nil when tracker and pauses know everything that the log held at some moment not longer ago than proofLasts. Those who
+// ask at once share one look.
 func (l *ActivityLog) Prove(ctx context.Context) error {
 	for range 2 { // the look that was shared may have begun too long ago
-		if l.provenSince(time.Now().Add(-time.Second)) {
+		if l.provenSince(time.Now().Add(-proofLasts)) {
 			return nil
 		}
 		select {
@@ -122,7 +131,7 @@ func (l *ActivityLog) Prove(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	if l.provenSince(time.Now().Add(-time.Second)) {
+	if l.provenSince(time.Now().Add(-proofLasts)) {
 		return nil
 	}
 	return errors.New("NATS answers too slowly to know that the activity log is silent")
@@ -188,7 +197,7 @@ func (l *ActivityLog) lose(why error) {
 	l.blindness = why.Error()
 }
 
-// state asks for the state of both streams, and returns it when all that is in them was handled.
+// state asks for the state of the three streams, and returns it when all that is in them was handled.
 func (l *ActivityLog) state(ctx context.Context) (activity.Log, error) {
 	if !l.nc.IsConnected() {
 		return activity.Log{}, errDisconnected
@@ -200,9 +209,14 @@ func (l *ActivityLog) state(ctx context.Context) (activity.Log, error) {
 	if _, _, err = l.read(ctx, l.leases, &l.leaseHistory); err != nil {
 		return activity.Log{}, err
 	}
-	born := l.pingHistory.born // the log is as complete as the less complete of the two
-	if l.leaseHistory.born.After(born) {
-		born = l.leaseHistory.born
+	if _, _, err = l.read(ctx, l.pauses, &l.pauseHistory); err != nil {
+		return activity.Log{}, err
+	}
+	born := l.pingHistory.born // the log is as complete as the least complete of the three
+	for _, h := range [...]*history{&l.leaseHistory, &l.pauseHistory} {
+		if h.born.After(born) {
+			born = h.born
+		}
 	}
 	return activity.Log{Born: born.Add(max(0, skew)), Empty: pings.State.LastSeq == 0, Behind: skew}, nil
 }
@@ -221,7 +235,11 @@ func (l *ActivityLog) read(ctx context.Context, r *reader, h *history) (*jetstre
 		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
 	}
 	info := stream.CachedInfo()
-	if lost := h.look(info, after); lost != "" {
+	seen := info.TimeStamp // by its own clock: what is born now is compared with what it stamps, and is told to other daemons
+	if seen.IsZero() {
+		seen = after
+	}
+	if lost := h.look(info, seen); lost != "" {
 		l.record(ctx, info, lost, h.born)
 	}
 	if err := r.usable(info); err != nil {

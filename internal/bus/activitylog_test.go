@@ -23,6 +23,7 @@ import (
 type listener struct {
 	*ActivityLog
 	tracker *activity.Tracker
+	pauses  *scaler.Pauses
 	heard   chan activity.ID
 	stop    func()
 }
@@ -30,9 +31,9 @@ type listener struct {
 // listen begins to read the log of a world, as a daemon that has just started would.
 func listen(w *world, nc *nats.Conn, change ...func(*ActivityLogConfig)) *listener {
 	w.t.Helper()
-	l := &listener{tracker: activity.NewTracker(0), heard: make(chan activity.ID, 1000)}
+	l := &listener{tracker: activity.NewTracker(0), pauses: scaler.NewPauses(), heard: make(chan activity.ID, 1000)}
 	config := ActivityLogConfig{
-		Subjects: w.subjects, Tracker: l.tracker,
+		Subjects: w.subjects, Tracker: l.tracker, Pauses: l.pauses,
 		OnActivity: func(id activity.ID) { l.heard <- id },
 		Ensure:     func(context.Context) error { return w.ensure() },
 		Interval:   50 * time.Millisecond, Patience: 300 * time.Millisecond, Heartbeat: 200 * time.Millisecond, Logger: quiet,
@@ -296,7 +297,7 @@ func TestPurgeMovesBirth(t *testing.T) {
 	ping(t, js, w.subjects, web, files)
 	l := listen(w, w.connect())
 	l.sees(t)
-	created := w.info(w.subjects.leaseStream()).Created // made after that of the pings
+	created := w.info(w.subjects.pauseStream()).Created // made after those of pings and leases
 	if born := l.tracker.Sight(time.Now()).Born; !born.Equal(created) {
 		t.Errorf("born %s, want %s", born, created)
 	}
@@ -497,7 +498,7 @@ func TestProveIsShared(t *testing.T) {
 		all.Go(func() { check(t, l.Prove(context.Background())) })
 	}
 	all.Wait()
-	if n := asked.Load(); n == 0 || n > 4 {
-		t.Errorf("1000 proofs asked %d times, want 2: once for each stream", n)
+	if n := asked.Load(); n == 0 || n > 6 {
+		t.Errorf("1000 proofs asked %d times, want 3: once for each stream", n)
 	}
 }

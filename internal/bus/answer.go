@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
-	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -59,7 +58,10 @@ type ServerSummary struct {
 	LastActivity  time.Time  `json:"last_activity,omitzero"`
 	IdleFor       string     `json:"idle_for,omitempty"`     // of a server that is awake, for people: "4m12s"
 	IdleSeconds   int64      `json:"idle_seconds,omitempty"` // the same, for programs
-	SleepsAt      time.Time  `json:"sleeps_at,omitzero"`     // if nothing happens until then
+	Reason        string     `json:"reason,omitempty"`       // why it is treated as it is: see policy.Reason
+	Next          string     `json:"next,omitempty"`         // what comes next, for people: "sleeps in 4m12s"
+	NextChange    time.Time  `json:"next_change,omitzero"`   // when that may change if nothing happens
+	SleepsAt      time.Time  `json:"sleeps_at,omitzero"`     // when it is due to sleep if nothing happens
 }
 
 // Endpoint is where a server is reached when it is awake.
@@ -77,15 +79,16 @@ func summarize(v scaler.View) ServerSummary {
 		Replicas: v.Server.Replicas, ReadyReplicas: v.Server.Ready,
 		Endpoints:    make([]Endpoint, len(v.Endpoints)),
 		LastActivity: v.Facts.Use.LastAt.UTC(),
+		Reason:       string(v.Decision.Reason),
+		Next:         v.Decision.Short(&v.Facts, v.At),
+		NextChange:   v.Decision.Next.UTC(),
+		SleepsAt:     v.Decision.Sleeps.UTC(),
 	}
 	for i, e := range v.Endpoints {
 		s.Endpoints[i] = Endpoint(e)
 	}
 	if idle := v.Decision.Idle.Truncate(time.Second); idle > 0 {
 		s.IdleFor, s.IdleSeconds = idle.String(), int64(idle/time.Second)
-	}
-	if v.Decision.Reason == policy.Awake {
-		s.SleepsAt = v.Decision.Next.UTC()
 	}
 	return s
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -42,7 +41,9 @@ type API struct {
 	config APIConfig
 	nc     *nats.Conn
 	js     jetstream.JetStream
+	past   *archive
 	slots  chan struct{}
+	table  []endpoint
 	errors map[string]*atomic.Int64 // answered, by endpoint
 
 	answers atomic.Bool
@@ -58,8 +59,9 @@ func NewAPI(nc *nats.Conn, config APIConfig) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{config: config, nc: nc, js: js, slots: make(chan struct{}, config.AtOnce), errors: make(map[string]*atomic.Int64)}
-	for _, e := range a.endpoints() {
+	a := &API{config: config, nc: nc, js: js, past: newArchive(nc, js, config.Subjects), slots: make(chan struct{}, config.AtOnce), errors: make(map[string]*atomic.Int64)}
+	a.table = a.endpoints()
+	for _, e := range a.table {
 		a.errors[e.name] = new(atomic.Int64)
 	}
 	return a, nil
@@ -67,31 +69,42 @@ func NewAPI(nc *nats.Conn, config APIConfig) (*API, error) {
 
 // endpoint is one part of the service. Handle sends the answer, or returns why there is none to send.
 type endpoint struct {
-	name, subject, queue string
-	describe             map[string]string // shown by "nats micro info"
-	handle               func(ctx context.Context, request micro.Request) error
+	name, subject string
+	describe      map[string]string // shown by "nats micro info"
+	handle        func(ctx context.Context, request micro.Request) error
 }
-
-// strays is the queue group of the endpoint that gets every request. NATS hands a message to one member of each queue
-// group, whatever the subject it has subscribed to: in the group of the others it would take their requests away.
-const strays = "strays"
 
 func (a *API) endpoints() []endpoint {
 	write := func(verb scaler.Verb, payload string) endpoint {
 		return endpoint{
-			string(verb), string(verb) + ".*.>", micro.DefaultQueueGroup,
+			string(verb), string(verb) + ".*.>",
 			map[string]string{"payload": payload},
 			func(ctx context.Context, r micro.Request) error { return a.write(ctx, r) },
 		}
 	}
+	by := map[string]string{"payload": `{"actor":"...","reason":"..."}, all optional`}
+	wake := map[string]string{"payload": `{"id":"...","actor":"...","reason":"..."}, all optional: what the commands to start say`}
 	return []endpoint{
-		{"list", "list", micro.DefaultQueueGroup, map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list},
-		{"list-namespace", "list.*", micro.DefaultQueueGroup, map[string]string{"payload": "as that of list"}, a.list},
-		{"status", "status.*.>", micro.DefaultQueueGroup, map[string]string{"payload": "none"}, a.status},
+		{"list", "list", map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list},
+		{"list-namespace", "list.*", map[string]string{"payload": "as that of list"}, a.list},
+		{"status", "status.*.>", map[string]string{"payload": "none"}, a.status},
+		{"explain", "explain.*.>", map[string]string{"payload": "none"}, a.explain},
+		{"history", "history.*.>", map[string]string{"payload": `{"since":"24h","limit":100}, all optional`}, a.history},
+		{"report", "report", map[string]string{"payload": `{"over":"24h","to":"2026-01-02T15:04:05Z","limit":100,"after":"..."}, all optional`}, a.report},
+		{"report-namespace", "report.*", map[string]string{"payload": "as that of report"}, a.report},
 		write(scaler.Start, `{"wait":"60s","id":"...","actor":"...","reason":"..."}, all optional; "0s" answers when it is written`),
 		write(scaler.Stop, `{"force":false,"id":"...","actor":"...","reason":"..."}, all optional`),
 		write(scaler.Scale, `{"replicas":3,"wait":"0s","id":"...","actor":"...","reason":"..."}, all but replicas optional`),
-		{"help", ">", strays, map[string]string{"description": "says what there is, to a request that no other endpoint takes"}, a.help},
+		write(scaler.Hold, `{"awake_until":"18:00"} or {"asleep_until":"2h"}, and "id", "actor", "reason", optional`),
+		write(scaler.Release, `{"id":"...","actor":"...","reason":"..."}, all optional`),
+		{"pause", "pause", by, a.pause},
+		{"pause-namespace", "pause.*", by, a.pause},
+		{"pause-server", "pause.*.>", by, a.pause},
+		{"resume", "resume", by, a.resume},
+		{"resume-namespace", "resume.*", by, a.resume},
+		{"resume-server", "resume.*.>", by, a.resume},
+		{"wake", "wake", wake, a.wake},
+		{"wake-namespace", "wake.*", wake, a.wake},
 	}
 }
 
@@ -110,11 +123,13 @@ func (a *API) Run(ctx context.Context) error {
 		return fmt.Errorf("offer the API on NATS: %w", err)
 	}
 	group := service.AddGroup(strings.TrimSuffix(a.config.Subjects.api, "."))
-	for _, e := range a.endpoints() {
+	for _, e := range a.table {
 		handler := micro.HandlerFunc(func(r micro.Request) { a.serve(e, r) })
-		err = errors.Join(err, group.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject),
-			micro.WithEndpointQueueGroup(e.queue), micro.WithEndpointMetadata(e.describe)))
+		err = errors.Join(err, group.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.describe)))
 	}
+	// After all others and, at the end, before them: who would ask meanwhile what they take would get no word from anybody.
+	help, failed := a.nc.QueueSubscribe(a.config.Subjects.api+">", strays, a.help)
+	err = errors.Join(err, failed)
 	if err == nil {
 		for ctx.Err() == nil && a.nc.FlushTimeout(requestTimeout) != nil {
 			pause(ctx, leadPause) // NATS is away: what was subscribed reaches it when it is back
@@ -122,6 +137,9 @@ func (a *API) Run(ctx context.Context) error {
 		a.answers.Store(true)
 		<-ctx.Done()
 		a.answers.Store(false)
+	}
+	if help != nil {
+		_ = help.Drain() // it fails only when the connection is closed
 	}
 	err = errors.Join(err, service.Stop())
 	a.mu.Lock()
@@ -137,10 +155,6 @@ func (a *API) Answers() bool { return a.answers.Load() }
 // serve answers one request. It is called within the subscription of the endpoint, which it must not block, and it must not
 // answer through micro either, which reads what became of a request as soon as serve returns.
 func (a *API) serve(e endpoint, r micro.Request) {
-	if e.queue == strays {
-		a.finish(e, r, e.handle(context.Background(), r))
-		return
-	}
 	select {
 	case a.slots <- struct{}{}:
 	default:
@@ -185,37 +199,22 @@ func (a *API) answer(r micro.Request, body any, failure error) error {
 }
 
 func (a *API) status(ctx context.Context, r micro.Request) error {
+	view, err := a.view(ctx, r)
+	if err != nil {
+		return err
+	}
+	return a.answer(r, describe(view), nil)
+}
+
+// view looks at the server that a request without payload is about.
+func (a *API) view(ctx context.Context, r micro.Request) (scaler.View, error) {
 	_, rest := a.config.Subjects.split(r.Subject())
 	id, err := parseID(rest)
 	if err != nil {
-		return err
+		return scaler.View{}, err
 	}
 	if _, err := decode(r.Data(), fields{}); err != nil {
-		return err
+		return scaler.View{}, err
 	}
-	view, err := a.config.Servers.Status(ctx, id)
-	if err != nil {
-		return err
-	}
-	return a.answer(r, describe(view, time.Now()), nil)
-}
-
-// help answers requests that no other endpoint takes. All come here as well.
-func (a *API) help(_ context.Context, r micro.Request) error {
-	verb, rest := a.config.Subjects.split(r.Subject())
-	tokens := 0
-	if rest != "" {
-		tokens = strings.Count(rest, ".") + 1
-	}
-	switch {
-	case verb == "list" && tokens < 2:
-		return nil
-	case verb == "list":
-		return invalid("list %q: name one namespace, or none", shorten(rest))
-	case verb != "status" && verb != string(scaler.Start) && verb != string(scaler.Stop) && verb != string(scaler.Scale):
-		return invalid("unknown verb %q: use list, status, start, stop or scale", shorten(verb))
-	case tokens < 2:
-		return invalid("%s needs a server: send it to %s%s.NAMESPACE.NAME", verb, a.config.Subjects.api, verb)
-	}
-	return nil
+	return a.config.Servers.Status(ctx, id)
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
-	"idle-scaler/activity"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -46,7 +45,8 @@ func (r *replica) Status(_ context.Context, id scaler.ID) (scaler.View, error) {
 }
 
 func (r *replica) View(s *scaler.Server) scaler.View {
-	return scaler.View{Server: s, Status: scaler.StatusRunning}
+	facts := policy.Facts{Ours: s.Ours, Because: s.Mark.Because, Hold: s.Mark.Hold}
+	return scaler.View{At: time.Now(), Server: s, Status: scaler.StatusRunning, Facts: facts}
 }
 
 func (r *replica) Check(ctx context.Context, c scaler.Command) (*scaler.Server, error) {
@@ -97,6 +97,32 @@ func TestAnswersAsSoonAsItSaysSo(t *testing.T) {
 	}
 }
 
+// While a replica begins and ends, every request is either answered or told at once that nobody is there. None is swallowed.
+func TestRequestsAtBothEnds(t *testing.T) {
+	w := newWorldWithStreams(t)
+	nc := w.connect()
+	for range 10 {
+		ended, results := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for {
+				if _, err := nc.Request("cortex.mcp.api.status.team-a.web", nil, 5*time.Second); err != nil && !errors.Is(err, nats.ErrNoResponders) {
+					results <- err
+					return
+				}
+				select {
+				case <-ended:
+					results <- nil
+					return
+				default:
+				}
+			}
+		}()
+		serve(w, w.connect(), &scaler.Server{ID: web})()
+		close(ended)
+		check(t, receive(t, "the last answer", results))
+	}
+}
+
 // ask sends a request as "nats req" would.
 func ask(t testing.TB, nc *nats.Conn, subject, payload string, header ...string) *nats.Msg {
 	t.Helper()
@@ -132,6 +158,21 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		{"scale.team-a.web", `{"replicas":"3"}`, "400", "whole number"},
 		{"scale.team-a.web", ``, "400", "no replicas"},
 		{"stop.team-a.web", `{"force":1}`, "400", "true or false"},
+		{"hold.team-a.web", ``, "400", `{"asleep_until":"2h"}`},
+		{"hold.team-a.web", `{"awake_until":"2h","asleep_until":"2h"}`, "400", "either"},
+		{"hold.team-a.web", `{"until":"2h"}`, "400", "use only actor, asleep_until, awake_until, id, reason"},
+		{"hold.team-a", `{"awake_until":"2h"}`, "400", "hold.NAMESPACE.NAME"},
+		{"release.team-a.web", `{"awake_until":"2h"}`, "400", "unknown field"},
+		{"pause.Team", ``, "400", "namespace"},
+		{"pause.team-a.Web", ``, "400", "name"},
+		{"pause.team-a.gone", ``, "404", "no Deployment"},
+		{"resume.team-a.gone", ``, "404", "no Deployment"},
+		{"pause", `{"id":"7"}`, "400", "use only actor, reason"},
+		{"pause", `{"reason":"` + strings.Repeat("x", maxReason+1) + `"}`, "400", "at most 1024"},
+		{"resume", `{"paused":false}`, "400", "unknown field"},
+		{"wake.team-a.web", ``, "400", "one namespace"},
+		{"wake.Team", ``, "400", "namespace"},
+		{"wake", `{"wait":"1s"}`, "400", "wake: "},
 		{"start.team-a.webb", ``, "404", "no Deployment"},
 		{"start.team-a.Web", ``, "400", "name"},
 		{"start.team_a.web", ``, "400", "namespace"},
@@ -141,8 +182,8 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		{"status.team-a", ``, "400", "status.NAMESPACE.NAME"},
 		{"status.team-a.gone", ``, "404", "no Deployment"},
 		{"status.team-a.web", `{"x":1}`, "400", "unknown field"},
-		{"boot.team-a.web", ``, "400", "use list, status, start, stop or scale"},
-		{"boot", ``, "400", "use list, status, start, stop or scale"},
+		{"boot.team-a.web", ``, "400", "use list, status, "},
+		{"boot", ``, "400", "use list, status, "},
 		{"list.team-a.web", ``, "400", "one namespace"},
 		{"list.Team", ``, "400", "namespace"},
 		{"list", `{"limit":0}`, "422", "at least 1"},
@@ -161,8 +202,8 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 			t.Errorf("%s: the body is %.200s", row.request, answer.Data)
 		}
 	}
-	if n := w.left(); n > 0 {
-		t.Errorf("%d commands are on the stream", n)
+	if n, m := w.left(), w.info(w.subjects.pauseStream()).State.LastSeq; n+m > 0 {
+		t.Errorf("%d commands and %d pauses are on the streams", n, m)
 	}
 }
 
@@ -376,55 +417,15 @@ func TestListIsPaged(t *testing.T) {
 	}
 }
 
-// Everything the domain knows of a server is in its status, under documented names.
-func TestStatusOnTheWire(t *testing.T) {
-	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	got, err := json.Marshal(describe(scaler.View{
-		Server: &scaler.Server{
-			ID: web, Replicas: 2, Ready: 1, Available: 1, Updated: 2, Created: at, Labels: map[string]string{"a": "b"},
-			Conditions: []scaler.Condition{{Type: "Available", Status: "True", Reason: "R", Message: "m", Since: at}},
-			Settings:   policy.Settings{IdleAfter: 30 * time.Minute, WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true},
-			Bad:        errors.New("idle-after: what?"),
-			Mark: scaler.Mark{
-				Restore: 2, Because: policy.BecauseIdle, Asleep: at, Failed: "no image", Done: scaler.Done{Stamp: activity.Stamp{Sequence: 7}, ID: "x"},
-				Last: scaler.Event{ID: "e", Type: scaler.Slept, From: 2, At: at, Cause: scaler.CauseIdle, Text: "unused"},
-			},
-		},
-		Status: scaler.StatusScaling, Why: "why",
-		Facts:     policy.Facts{Use: activity.Use{LastAt: at}},
-		Decision:  policy.Decision{Action: policy.Keep, Reason: policy.Awake, Idle: 252*time.Second + 1, Next: at.Add(time.Hour)},
-		Leases:    []activity.Lease{{Holder: "gw", Since: at, Until: at.Add(time.Hour)}},
-		Endpoints: []scaler.Endpoint{{Service: "web", Type: "ClusterIP", Port: "http", URL: "http://web:80"}},
-	}, at))
-	check(t, err)
-	want := `{"name":"web","namespace":"team-a","status":"scaling","failure":"why","replicas":2,"ready_replicas":1,` +
-		`"endpoints":[{"service":"web","type":"ClusterIP","port":"http","url":"http://web:80"}],` +
-		`"last_activity":"2026-01-02T03:04:05Z","idle_for":"4m12s","idle_seconds":252,"sleeps_at":"2026-01-02T04:04:05Z",` +
-		`"available_replicas":1,"updated_replicas":2,"created":"2026-01-02T03:04:05Z",` +
-		`"conditions":[{"type":"Available","status":"True","reason":"R","message":"m","since":"2026-01-02T03:04:05Z"}],` +
-		`"decision":{"action":"keep","reason":"awake","text":"`
-	if !strings.HasPrefix(string(got), want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	want = `","next_change":"2026-01-02T04:04:05Z"},` +
-		`"marks":{"restore":2,"asleep_since":"2026-01-02T03:04:05Z","asleep_because":"idle","failed":"no image","command_id":"x","command_sequence":7,` +
-		`"last":{"id":"e","type":"slept","from":2,"to":0,"at":"2026-01-02T03:04:05Z","cause":"idle","text":"unused"}},` +
-		`"settings":{"idle_after":"30m0s","wake_replicas":1,"max_replicas":10,"wake_on_activity":true,"paused":false},"settings_error":"idle-after: what?",` +
-		`"leases":[{"holder":"gw","since":"2026-01-02T03:04:05Z","until":"2026-01-02T04:04:05Z"}],"labels":{"a":"b"}}`
-	if !strings.HasSuffix(string(got), want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
 // The service is found by "nats micro ls", with what each endpoint takes.
 func TestServiceIsDiscovered(t *testing.T) {
 	w := newWorldWithStreams(t)
 	serve(w, w.connect())
 	nc := w.connect()
-	ask(t, nc, "cortex.mcp.api.boot", "")
+	ask(t, nc, "cortex.mcp.api.status.team-a.gone", "")
 	var info micro.Info
 	check(t, json.Unmarshal(ask(t, nc, "$SRV.INFO.idle-scaler", "").Data, &info))
-	if info.Version != "1.2.3" || info.Metadata["cluster"] != "here" || len(info.Endpoints) != 7 || info.Endpoints[3].Metadata["payload"] == "" {
+	if info.Version != "1.2.3" || info.Metadata["cluster"] != "here" || len(info.Endpoints) != len((&API{}).endpoints()) || info.Endpoints[3].Metadata["payload"] == "" {
 		t.Errorf("got %+v", info)
 	}
 	stats := ask(t, nc, "$SRV.STATS.idle-scaler", "").Data

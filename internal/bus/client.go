@@ -38,52 +38,6 @@ func NewClient(nc *nats.Conn, subjects Subjects) (*Client, error) {
 	return &Client{nc, js, subjects}, nil
 }
 
-// Sender says who sends a command, and why. All fields are optional.
-type Sender struct {
-	ID     string `json:"id,omitempty"` // how the sender calls this command
-	Actor  string `json:"actor,omitempty"`
-	Reason string `json:"reason,omitempty"`
-}
-
-// Start starts a server, and returns at its first ready replica, or after wait with code 504. With wait 0 it returns as
-// soon as that is written.
-func (c *Client) Start(ctx context.Context, id scaler.ID, wait time.Duration, by Sender) (Answer, error) {
-	return c.command(ctx, scaler.Start, id, wait, struct {
-		Wait string `json:"wait"`
-		Sender
-	}{wait.String(), by})
-}
-
-// Stop stops a server until it is started or scaled; force ends its pods at once.
-func (c *Client) Stop(ctx context.Context, id scaler.ID, force bool, by Sender) (Answer, error) {
-	return c.command(ctx, scaler.Stop, id, 0, struct {
-		Force bool `json:"force"`
-		Sender
-	}{force, by})
-}
-
-// Scale gives a server replicas, and returns when all are ready, or after wait with code 504. With wait 0 it
-// returns as soon as that is written.
-func (c *Client) Scale(ctx context.Context, id scaler.ID, replicas int, wait time.Duration, by Sender) (Answer, error) {
-	return c.command(ctx, scaler.Scale, id, wait, struct {
-		Replicas int    `json:"replicas"`
-		Wait     string `json:"wait"`
-		Sender
-	}{replicas, wait.String(), by})
-}
-
-// answerMargin is how much longer than the daemon a client waits for its word.
-const answerMargin = 5 * time.Second
-
-func (c *Client) command(ctx context.Context, verb scaler.Verb, id scaler.ID, wait time.Duration, payload any) (a Answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, max(wait, patience)+answerMargin)
-	defer cancel()
-	if err = CheckID(id); err == nil {
-		err = c.request(ctx, string(verb), id, payload, &a)
-	}
-	return a, err
-}
-
 // Status returns all there is to say about a server.
 func (c *Client) Status(ctx context.Context, id scaler.ID) (s ServerStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)

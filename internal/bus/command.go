@@ -22,6 +22,7 @@ const (
 	maxCommandID = 128
 	maxActor     = 256
 	maxReason    = 1024
+	maxUntil     = 64
 )
 
 // parseCommand reads a command from its subject and payload. Requested says that somebody waits for the answer. What can be
@@ -39,6 +40,7 @@ func (s Subjects) parseCommand(subject string, payload []byte, requested bool) (
 
 // readOrder reads the payload of a command. Each verb has only the fields that mean something to it.
 func readOrder(c *scaler.Command, payload []byte, requested bool) error {
+	var awake, asleep string
 	to := fields{"id": &c.ID, "actor": &c.Actor, "reason": &c.Reason}
 	switch c.Verb {
 	case scaler.Start:
@@ -47,6 +49,8 @@ func readOrder(c *scaler.Command, payload []byte, requested bool) error {
 		to["wait"], to["replicas"] = &c.Wait, &c.Replicas
 	case scaler.Stop:
 		to["force"] = &c.Force
+	case scaler.Hold:
+		to["awake_until"], to["asleep_until"] = &awake, &asleep
 	}
 	has, err := decode(payload, to)
 	if err != nil {
@@ -55,30 +59,51 @@ func readOrder(c *scaler.Command, payload []byte, requested bool) error {
 	if c.Verb == scaler.Scale && !has["replicas"] {
 		return invalid(`scale: no replicas: write how many, like {"replicas":3}`)
 	}
+	if c.Verb == scaler.Hold {
+		if has["awake_until"] == has["asleep_until"] {
+			return invalid(`hold: write either {"awake_until":"18:00"} or {"asleep_until":"2h"}`)
+		}
+		c.Asleep, c.Until = has["asleep_until"], awake+asleep
+	}
 	if c.Verb == scaler.Start && requested && !has["wait"] {
 		c.Wait = defaultWait
 	}
-	for _, text := range []struct {
-		field string
-		value *string
-		most  int
-	}{{"id", &c.ID, maxCommandID}, {"actor", &c.Actor, maxActor}, {"reason", &c.Reason, maxReason}} {
-		if n := len(*text.value); n > text.most {
-			*text.value = shorten(*text.value) // it is told with the error
-			err = invalid("%s: %s has %d bytes: write at most %d", c.Verb, text.field, n, text.most)
+	return checkTexts(string(c.Verb), []freeText{
+		{"id", &c.ID, maxCommandID}, {"actor", &c.Actor, maxActor}, {"reason", &c.Reason, maxReason}, {"until", &c.Until, maxUntil},
+	})
+}
+
+// freeText is what a sender may write as it likes, up to a length.
+type freeText struct {
+	field string
+	value *string
+	most  int
+}
+
+// checkTexts says which text is too long, if one is, and shortens it: it is told with the error.
+func checkTexts(verb string, texts []freeText) (err error) {
+	for _, t := range texts {
+		if n := len(*t.value); n > t.most {
+			*t.value = shorten(*t.value)
+			err = invalid("%s: %s has %d bytes: write at most %d", verb, t.field, n, t.most)
 		}
 	}
 	return err
 }
 
-// readDeadline reads the deadline of a command from its header, which need not be there.
-func readDeadline(c *scaler.Command, header string) error {
+// readDeadline reads the deadline of a command from its header, which need not be there: an instant, or how long after the stream has
+// taken it. The latter needs no two clocks that agree.
+func readDeadline(c *scaler.Command, header string, taken time.Time) error {
 	if header == "" {
+		return nil
+	}
+	if d, err := time.ParseDuration(header); err == nil {
+		c.Deadline = taken.Add(d)
 		return nil
 	}
 	deadline, err := time.Parse(time.RFC3339Nano, header)
 	if err != nil {
-		return invalid("header %s %q: write an instant like %q", deadlineHeader, shorten(header), "2026-01-02T15:04:05Z")
+		return invalid("header %s %q: write an instant like %q, or how long it may wait, like %q", deadlineHeader, shorten(header), "2026-01-02T15:04:05Z", "30s")
 	}
 	c.Deadline = deadline
 	return nil

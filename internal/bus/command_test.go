@@ -68,6 +68,13 @@ func TestPayloadsThatMakeNoSense(t *testing.T) {
 		{"start", `{"reason":"` + strings.Repeat("x", 65<<10) + `"}`, "at most 65536"},
 		{"start", `{"` + strings.Repeat("x", 60<<10) + `":1}`, "unknown field"},
 		{"start", "{\"reason\":\"\xff\"}", "UTF-8"},
+		{"hold", ``, `write either {"awake_until":"18:00"} or {"asleep_until":"2h"}`},
+		{"hold", `{"actor":"ann"}`, "write either"},
+		{"hold", `{"awake_until":"2h","asleep_until":"2h"}`, "write either"},
+		{"hold", `{"awake_until":2}`, "in quotes"},
+		{"hold", `{"wait":"2h","awake_until":"2h"}`, "unknown field"},
+		{"hold", `{"awake_until":"` + strings.Repeat("x", maxUntil+1) + `"}`, "at most 64"},
+		{"release", `{"asleep_until":"2h"}`, "unknown field"},
 		{"boot", `{}`, "unknown verb"},
 	} {
 		c, err := parse(t, row.verb, row.payload, true)
@@ -103,6 +110,11 @@ func TestPayloads(t *testing.T) {
 		{"scale", `{"replicas":0,"wait":"1m"}`, false, scaler.Command{Wait: time.Minute}},
 		{"scale", `{"replicas":-1}`, true, scaler.Command{Replicas: -1}},
 		{"scale", `{"replicas":99999999999999999999999}`, true, scaler.Command{Replicas: 1<<31 - 1}},
+		{"hold", `{"awake_until":"18:00","id":"7"}`, true, scaler.Command{Until: "18:00", ID: "7"}},
+		{"hold", `{"asleep_until":"2h","actor":"ann","reason":"tea"}`, false, scaler.Command{Asleep: true, Until: "2h", Actor: "ann", Reason: "tea"}},
+		{"hold", `{"asleep_until":""}`, false, scaler.Command{Asleep: true}}, // the domain says why not
+		{"release", ``, true, scaler.Command{}},
+		{"release", `{"actor":"ann"}`, false, scaler.Command{Actor: "ann"}},
 		{"stop", ` { "id" : "7" , "actor" : "ann", "reason": "tea \u263a" } `, false, scaler.Command{ID: "7", Actor: "ann", Reason: "tea ☺"}},
 	} {
 		row.want.Verb, row.want.Server = row.verb, web
@@ -127,7 +139,7 @@ func TestLeasePayloads(t *testing.T) {
 
 // Nothing makes the decoder panic or accept what encoding/json would refuse, and no text of a sender gets through unbounded.
 func FuzzCommand(f *testing.F) {
-	for _, seed := range []string{``, `{}`, `{"replicas":3}`, `{"wait":"60s","id":"a"}`, `{"force":true}`, `{"replicas":1e9}`, "{\"reason\":\"\xff\"}", `{"a":`} {
+	for _, seed := range []string{``, `{}`, `{"replicas":3}`, `{"wait":"60s","id":"a"}`, `{"force":true}`, `{"replicas":1e9}`, `{"asleep_until":"18:00"}`, `{"awake_until":"","asleep_until":""}`, "{\"reason\":\"\xff\"}", `{"a":`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -136,11 +148,14 @@ func FuzzCommand(f *testing.F) {
 			if err != nil && (!errors.Is(err, scaler.ErrInvalid) || len(err.Error()) > 1000) {
 				t.Errorf("%s %q: %.1000v", verb, payload, err)
 			}
-			if err == nil && len(c.ID)+len(c.Actor)+len(c.Reason) > maxCommandID+maxActor+maxReason {
-				t.Errorf("%s: took %d bytes of text", verb, len(c.ID)+len(c.Actor)+len(c.Reason))
+			if n := len(c.ID) + len(c.Actor) + len(c.Reason) + len(c.Until); err == nil && n > maxCommandID+maxActor+maxReason+maxUntil {
+				t.Errorf("%s: took %d bytes of text", verb, n)
 			}
 		}
 		_, _ = readTTL(payload)
+		if pause, err := readPause(web, payload); err == nil && pause.Scope != "" && pause.Since.IsZero() && !strings.Contains(string(payload), "0001-01-01") {
+			t.Errorf("%q: paused since never", payload)
+		}
 	})
 }
 
@@ -157,5 +172,25 @@ func TestCodes(t *testing.T) {
 	}
 	if err := error(&CodeError{404, "no such server"}); !errors.Is(err, scaler.ErrUnknown) || errors.Is(err, scaler.ErrInvalid) {
 		t.Error("404 does not come back as unknown")
+	}
+}
+
+// A deadline is an instant, or counts from when the stream has taken the command, so that nobody's clock has to agree with another's.
+func TestDeadline(t *testing.T) {
+	taken := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for header, want := range map[string]time.Time{
+		"":                     {},
+		"30s":                  taken.Add(30 * time.Second),
+		"2026-01-02T03:05:00Z": taken.Add(55 * time.Second),
+	} {
+		var c scaler.Command
+		if err := readDeadline(&c, header, taken); err != nil || !c.Deadline.Equal(want) {
+			t.Errorf("%q: %s, want %s: %v", header, c.Deadline, want, err)
+		}
+	}
+	for _, header := range []string{"soon", "30", "2026-01-02"} {
+		if err := readDeadline(&scaler.Command{}, header, taken); !errors.Is(err, scaler.ErrInvalid) {
+			t.Errorf("%q: %v", header, err)
+		}
 	}
 }

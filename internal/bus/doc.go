@@ -6,10 +6,12 @@
 //	command.VERB.NS.NAME   the command stream ──▶ [Sessions] ──▶ scaler.Submit ──▶ answer, ack
 //	api.VERB.NS.NAME       [API]: reads are answered from memory; writes are checked and put on the command stream, with
 //	                       where to answer; so there is one order for everything
+//	api.pause              put on the stream of pauses; answered when every daemon must know it
 //	activity, lease        their streams ──▶ [ActivityLog] ──▶ activity.Tracker
+//	pause                  its stream ──▶ [ActivityLog] ──▶ scaler.Pauses
 //	event.TYPE.NS.NAME     scaler ──▶ [Events] ──▶ the event stream
 //
-// [EnsureStreams] makes the four streams, [Connect] a connection, [Embedded] a NATS server inside this process. [Client] is the
+// [EnsureStreams] makes the five streams, [Connect] a connection, [Embedded] a NATS server inside this process. [Client] is the
 // other end of it all: for the command line and for tests.
 //
 // All streams are read through a feed: a push consumer whose every message is accounted for, and which ends, rather than goes

@@ -3,9 +3,9 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
@@ -74,43 +74,16 @@ func (e *Events) Known(ctx context.Context) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, knownTimeout)
 	defer cancel()
 	known := make(map[string]bool)
-	var once sync.Once
-	done := make(chan struct{})
-	f, err := openFeed(ctx, e.nc, e.js, e.subjects.eventStream(), jetstream.ConsumerConfig{
-		Description:       "idle-scaler reads which events there are",
-		FilterSubject:     e.subjects.event + ">",
-		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
-		AckPolicy:         jetstream.AckNonePolicy,
-		MaxDeliver:        1,
-		HeadersOnly:       true,
-		FlowControl:       true,
-		MemoryStorage:     true,
-		Replicas:          1,
-		InactiveThreshold: 10 * time.Second,
-	}, time.Second, func(m *nats.Msg, p place) {
-		select {
-		case <-done: // the caller has the map
-			return
-		default:
-		}
-		known[m.Header.Get(nats.MsgIdHdr)] = true
-		if p.pending == 0 {
-			once.Do(func() { close(done) })
-		}
-	})
+	err := drain(ctx, e.nc, e.js, e.subjects.eventStream(), jetstream.ConsumerConfig{
+		Description:   "idle-scaler reads which events there are",
+		FilterSubject: e.subjects.event + ">",
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		HeadersOnly:   true,
+	}, func(m *nats.Msg) { known[m.Header.Get(nats.MsgIdHdr)] = true })
 	if err != nil {
 		return nil, fmt.Errorf("read which events the stream has: %w", err)
 	}
-	defer f.close(nil)
-	if f.nothing {
-		return known, nil
-	}
-	select {
-	case <-done:
-		return known, nil
-	case <-f.done:
-		return nil, fmt.Errorf("read which events the stream has: %w", f.err)
-	}
+	return known, nil
 }
 
 // messageID makes an ID fit for a header, in which a line may not end.
@@ -151,23 +124,27 @@ func span(d time.Duration) string {
 	return d.String()
 }
 
-// DecodeEvent reads an event as Publish has written it.
+// DecodeEvent reads an event as Publish has written it. A report reads very many, so it is read in one step, unlike with the package that
+// writes it.
 func DecodeEvent(payload []byte) (scaler.Event, error) {
-	var c cloudevents.Event
+	var c struct {
+		SpecVersion, ID, Type, Subject string
+		Time                           time.Time
+		Data                           EventData
+	}
 	if err := json.Unmarshal(payload, &c); err != nil {
 		return scaler.Event{}, fmt.Errorf("read an event: %w", err)
 	}
-	var data EventData
-	if err := c.DataAs(&data); err != nil {
-		return scaler.Event{}, fmt.Errorf("read the data of event %s: %w", c.ID(), err)
+	if c.SpecVersion != cloudevents.CloudEventsVersionV1 || c.ID == "" || c.Type == "" {
+		return scaler.Event{}, errors.New("read an event: it is no CloudEvent 1.0 with an id and a type")
 	}
-	namespace, name, _ := strings.Cut(c.Subject(), "/")
-	idle, _ := time.ParseDuration(data.Idle) // empty when there is none
-	took, _ := time.ParseDuration(data.Took)
+	namespace, name, _ := strings.Cut(c.Subject, "/")
+	idle, _ := time.ParseDuration(c.Data.Idle) // empty when there is none
+	took, _ := time.ParseDuration(c.Data.Took)
 	return scaler.Event{
-		ID: c.ID(), Type: scaler.EventType(strings.TrimPrefix(c.Type(), eventType)), At: c.Time(),
+		ID: c.ID, Type: scaler.EventType(strings.TrimPrefix(c.Type, eventType)), At: c.Time,
 		Server: scaler.ID{Namespace: namespace, Name: name},
-		From:   data.From, To: data.To, Cause: scaler.Cause(data.Cause), Actor: data.Actor,
-		Command: data.Command, Reason: data.Reason, Text: data.Text, Idle: idle, Took: took,
+		From:   c.Data.From, To: c.Data.To, Cause: scaler.Cause(c.Data.Cause), Actor: c.Data.Actor,
+		Command: c.Data.Command, Reason: c.Data.Reason, Text: c.Data.Text, Idle: idle, Took: took,
 	}, nil
 }

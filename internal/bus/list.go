@@ -58,13 +58,11 @@ func (a *API) filter(r micro.Request) (scaler.Filter, int, error) {
 	if err != nil {
 		return f, 0, err
 	}
-	if has["limit"] && limit < 1 {
-		return f, 0, fmt.Errorf("%w: limit %d: ask for at least 1", scaler.ErrOutOfRange, limit)
+	if err := checkLimit(has["limit"], limit); err != nil {
+		return f, 0, err
 	}
-	if after != "" {
-		if f.After.Namespace, f.After.Name, _ = strings.Cut(after, "/"); CheckID(f.After) != nil {
-			return f, 0, invalid(`after %q: send the "next" of the page before`, shorten(after))
-		}
+	if f.After, err = readAfter(after); err != nil {
+		return f, 0, err
 	}
 	if selector != "" {
 		if f.Match, err = a.config.Selector(selector); err != nil {
@@ -72,4 +70,22 @@ func (a *API) filter(r micro.Request) (scaler.Filter, int, error) {
 		}
 	}
 	return f, limit, nil
+}
+
+// readAfter reads the "next" of the page before, which may be empty.
+func readAfter(text string) (id scaler.ID, err error) {
+	if text == "" {
+		return id, nil
+	}
+	if id.Namespace, id.Name, _ = strings.Cut(text, "/"); CheckID(id) != nil {
+		err = invalid(`after %q: send the "next" of the page before`, shorten(text))
+	}
+	return id, err
+}
+
+func checkLimit(asked bool, limit int) error {
+	if asked && limit < 1 {
+		return fmt.Errorf("%w: limit %d: ask for at least 1", scaler.ErrOutOfRange, limit)
+	}
+	return nil
 }

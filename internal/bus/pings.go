@@ -48,7 +48,7 @@ func (l *ActivityLog) complain(m *nats.Msg, err error) {
 	l.malformed.Add(1)
 	now, last := time.Now().UnixNano(), l.complaint.Load()
 	if now-last > int64(time.Minute) && l.complaint.CompareAndSwap(last, now) {
-		l.config.Logger.Warn("ignored a message about activity", "subject", shorten(m.Subject), "err", err)
+		l.config.Logger.Warn("ignored a message that makes no sense", "subject", shorten(m.Subject), "err", err)
 	}
 }
 

@@ -12,13 +12,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// reader reads one stream that keeps the last message of each subject: all of it, and then what comes. When its feed
-// ends it reads all of it again, which is right whatever has happened meanwhile.
+// reader reads the stream of one log: all that counts in it, and then what comes. When its feed ends it reads all of it again, which
+// is right whatever has happened meanwhile, for a handler that what is old tells nothing new.
 type reader struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	stream    string
 	wants     jetstream.StreamConfig
+	deliver   jetstream.DeliverPolicy // which of the messages of a subject are read: those that count
 	heartbeat time.Duration
 	handle    func(*nats.Msg, place)
 	logger    *slog.Logger
@@ -63,7 +64,7 @@ func (r *reader) open(ctx context.Context) (*feed, error) {
 	f, err := openFeed(ctx, r.nc, r.js, r.stream, jetstream.ConsumerConfig{
 		Description:       "idle-scaler reads its log",
 		FilterSubject:     r.wants.Subjects[0],
-		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
+		DeliverPolicy:     r.deliver,
 		AckPolicy:         jetstream.AckNonePolicy,
 		MaxDeliver:        1,
 		FlowControl:       true,

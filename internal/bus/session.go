@@ -32,6 +32,7 @@ type SessionConfig struct {
 	AckWait   time.Duration               // longer than the age limit of a command: redelivery within a session comes after newer work
 	InFlight  int                         // how many commands may be unfinished at once: 4096
 	Heartbeat time.Duration               // how often the server says that it is there: 2s
+	Probe     time.Duration               // how often it is asked whether those who wait for an answer are there: 5s
 	Logger    *slog.Logger
 }
 
@@ -92,13 +93,14 @@ func (s *Sessions) hold(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream := s.config.Subjects.commandStream()
-	if err := s.deleteConsumers(ctx, stream); err != nil {
+	behind, err := s.deleteConsumers(ctx, stream)
+	if err != nil {
 		return err
 	}
 	if !s.config.Leads() { // that took a moment: whoever leads now must not lose its consumer to us
 		return errors.New("leadership was lost")
 	}
-	session := &session{Sessions: s, ctx: ctx}
+	session := &session{Sessions: s, ctx: ctx, behind: behind, audience: newAudience(s.nc, s.config.Probe)}
 	feed, err := openFeed(ctx, s.nc, s.js, stream, jetstream.ConsumerConfig{
 		Description:       "idle-scaler applies commands",
 		DeliverPolicy:     jetstream.DeliverAllPolicy,
@@ -106,44 +108,52 @@ func (s *Sessions) hold(ctx context.Context) error {
 		AckWait:           s.config.AckWait,
 		MaxDeliver:        -1,
 		MaxAckPending:     s.config.InFlight,
+		FlowControl:       true,             // of large messages fewer are under way: NATS cuts off who is 64 MB behind
 		InactiveThreshold: s.config.AckWait, // it has to outlive the session, for the last acknowledgements
 	}, s.config.Heartbeat, session.take)
 	if err != nil {
 		return err
 	}
 	s.config.Logger.Info("a command session has begun", "consumer", feed.consumer)
+	var watching sync.WaitGroup
+	watching.Go(func() { session.audience.run(ctx) })
 	<-feed.done
 	session.end(cancel)
+	watching.Wait()
 	return feed.err
 }
 
 // deleteConsumers deletes the consumers of former sessions. Two can't be on a work queue at the same time, so it also
-// shows a leader that does not know better yet that it leads no more.
-func (s *Sessions) deleteConsumers(ctx context.Context, name string) error {
+// shows a leader that does not know better yet that it leads no more. It returns how far the clock of the stream is behind ours.
+func (s *Sessions) deleteConsumers(ctx context.Context, name string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	before := time.Now()
 	stream, err := s.js.Stream(ctx, name)
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", name, err)
+		return 0, fmt.Errorf("stream %s: %w", name, err)
 	}
+	difference := behind(before, time.Now(), stream.CachedInfo().TimeStamp)
 	consumers := stream.ConsumerNames(ctx)
 	for consumer := range consumers.Name() {
 		if err := stream.DeleteConsumer(ctx, consumer); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("delete the consumer of a former session: %w", err)
+			return 0, fmt.Errorf("delete the consumer of a former session: %w", err)
 		}
 	}
 	if err := consumers.Err(); err != nil {
-		return fmt.Errorf("list the consumers of former sessions: %w", err)
+		return 0, fmt.Errorf("list the consumers of former sessions: %w", err)
 	}
-	return nil
+	return difference, nil
 }
 
 // session is one of them.
 type session struct {
 	*Sessions
-	ctx   context.Context // done when the session has ended
-	mu    sync.Mutex      // held while a command is handed on
-	ended bool
+	ctx      context.Context // done when the session has ended
+	behind   time.Duration   // how far the clock of the stream is behind ours; negative when it is ahead
+	audience *audience
+	mu       sync.Mutex // held while a command is handed on
+	ended    bool
 }
 
 // end makes sure that no command is handed on any more, and only then tells those that were handed on before.
@@ -164,15 +174,23 @@ func (s *session) take(m *nats.Msg, p place) {
 	reply := answerable(m.Header.Get(replyHeader))
 	c, err := s.config.Subjects.parseCommand(m.Subject, m.Data, reply != "")
 	if err == nil {
-		err = readDeadline(&c, m.Header.Get(deadlineHeader))
+		err = readDeadline(&c, m.Header.Get(deadlineHeader), p.at)
 	}
-	c.Stamp = p.stamp()
+	c.Stamp, c.Behind = p.stamp(), s.behind
+	if !c.Deadline.IsZero() {
+		c.Deadline = c.Deadline.Add(s.behind)
+	}
 	finish := s.finish(c, m.Reply, reply)
-	if err != nil {
+	switch {
+	case err != nil:
 		s.config.Commands.Reject(c, err, finish)
-		return
+	case reply != "" && c.Wait > 2*s.config.Probe: // who waits for less is gone before that is known
+		left, leave := s.audience.enter(reply)
+		c.Left = left
+		s.config.Commands.Submit(s.ctx, c, func(o scaler.Outcome) { leave(); finish(o) })
+	default:
+		s.config.Commands.Submit(s.ctx, c, finish)
 	}
-	s.config.Commands.Submit(s.ctx, c, finish)
 }
 
 // What is sent to acknowledge a message (ADR-15). A work queue removes it after either.

@@ -48,7 +48,7 @@ func lead(w *world, nc *nats.Conn, change ...func(*SessionConfig)) (d *domain, s
 	config := SessionConfig{
 		Subjects: w.subjects, Commands: d, Leads: func() bool { return true },
 		Ensure:  func(context.Context) error { return w.ensure() },
-		AckWait: time.Hour, InFlight: 4096, Heartbeat: 200 * time.Millisecond, Logger: quiet,
+		AckWait: time.Hour, InFlight: 4096, Heartbeat: 200 * time.Millisecond, Probe: 20 * time.Millisecond, Logger: quiet,
 	}
 	for _, c := range change {
 		c(&config)
@@ -308,6 +308,28 @@ func TestInFlightIsBounded(t *testing.T) {
 		held.finish(scaler.Outcome{})
 	}
 	eventually(t, "the end of all", func() bool { return w.left() == 0 })
+}
+
+// Nor are more bytes on their way than are handled soon: NATS cuts a connection off that is 64 MB behind, again and again.
+func TestBytesInFlightAreBounded(t *testing.T) {
+	const commands, bytes = 20, 1_000_000
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	for range commands {
+		send(t, js, w.subjects.Command(scaler.Start, web), strings.Repeat(" ", bytes))
+	}
+	slow := &domain{make(chan given)}
+	lead(w, w.connect(), func(c *SessionConfig) { c.Commands = slow })
+	receive(t, "a command", slow.given)
+	time.Sleep(300 * time.Millisecond) // in which NATS sends what it may, and nothing is taken
+	for consumer := range mustStream(t, js, w.subjects.commandStream()).ListConsumers(context.Background()).Info() {
+		if sent := consumer.Delivered.Consumer * bytes; sent > 8<<20 {
+			t.Errorf("%d MiB are on their way", sent>>20)
+		}
+	}
+	for range commands - 1 {
+		receive(t, "a command", slow.given)
+	}
 }
 
 // The answer goes to an inbox and nowhere else: else whoever may command one server could make the daemon publish anywhere, and on

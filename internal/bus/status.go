@@ -3,7 +3,6 @@ package bus
 import (
 	"time"
 
-	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -17,8 +16,15 @@ type ServerStatus struct {
 	Decision          Decision          `json:"decision"`
 	Marks             Marks             `json:"marks"`
 	Settings          Settings          `json:"settings"`
+	Sources           map[string]string `json:"sources"`                  // where each of the settings is written: see policy.Source
 	SettingsError     string            `json:"settings_error,omitempty"` // why they can't be read; the server is left as it is
+	Requests          Requests          `json:"requests"`
 	Leases            []Lease           `json:"leases,omitempty"`
+	Hold              *Hold             `json:"hold,omitempty"`
+	Paused            *Pause            `json:"paused,omitempty"`
+	Group             *Group            `json:"group,omitempty"`
+	Reverts           *Reverts          `json:"reverts,omitempty"`
+	Rival             string            `json:"rival,omitempty"` // who else decides about its replicas
 	Labels            map[string]string `json:"labels,omitempty"`
 }
 
@@ -43,7 +49,7 @@ type Decision struct {
 type Marks struct {
 	Restore         int             `json:"restore,omitempty"` // the replicas to wake with
 	AsleepSince     time.Time       `json:"asleep_since,omitzero"`
-	AsleepBecause   string          `json:"asleep_because,omitempty"` // idle or command
+	AsleepBecause   string          `json:"asleep_because,omitempty"` // see policy.Because
 	AwakeSince      time.Time       `json:"awake_since,omitzero"`
 	Failed          string          `json:"failed,omitempty"` // why its last wake did not get ready
 	CommandID       string          `json:"command_id,omitempty"`
@@ -62,15 +68,6 @@ type LastTransition struct {
 	Text   string    `json:"text,omitempty"`
 }
 
-// Settings are those in force for the server.
-type Settings struct {
-	IdleAfter      string `json:"idle_after"` // a duration, or "never"
-	WakeReplicas   int    `json:"wake_replicas"`
-	MaxReplicas    int    `json:"max_replicas"`
-	WakeOnActivity bool   `json:"wake_on_activity"`
-	Paused         bool   `json:"paused"`
-}
-
 // Lease is a live lease.
 type Lease struct {
 	Holder string    `json:"holder"`
@@ -78,29 +75,34 @@ type Lease struct {
 	Until  time.Time `json:"until"`
 }
 
-func describe(v scaler.View, now time.Time) ServerStatus {
+func decision(v scaler.View) Decision {
+	return Decision{
+		Action: string(v.Decision.Action), Reason: string(v.Decision.Reason),
+		Text: v.Explain(v.At), NextChange: v.Decision.Next.UTC(),
+	}
+}
+
+func describe(v scaler.View) ServerStatus {
 	server, mark := v.Server, v.Server.Mark
 	s := ServerStatus{
 		ServerSummary:     summarize(v),
 		AvailableReplicas: server.Available,
 		UpdatedReplicas:   server.Updated,
 		Created:           server.Created.UTC(),
-		Decision: Decision{
-			Action: string(v.Decision.Action), Reason: string(v.Decision.Reason),
-			Text: v.Explain(now), NextChange: v.Decision.Next.UTC(),
-		},
+		Decision:          decision(v),
 		Marks: Marks{
 			Restore: mark.Restore, AsleepSince: mark.Asleep.UTC(), AsleepBecause: string(mark.Because),
 			AwakeSince: mark.Awake.UTC(), Failed: mark.Failed, CommandID: mark.Done.ID, CommandSequence: mark.Done.Stamp.Sequence,
 		},
-		Settings: Settings{
-			IdleAfter: "never", WakeReplicas: server.Settings.WakeReplicas, MaxReplicas: server.Settings.MaxReplicas,
-			WakeOnActivity: server.Settings.WakeOnActivity, Paused: server.Settings.Paused,
-		},
-		Labels: server.Labels,
-	}
-	if after := server.Settings.IdleAfter; after != policy.Never {
-		s.Settings.IdleAfter = after.String()
+		Settings: settings(server.Settings),
+		Sources:  sources(server.Sources),
+		Requests: Requests{server.Requests.MilliCPU, server.Requests.Memory},
+		Hold:     holdOf(v),
+		Paused:   pauseOf(v.Facts.Paused),
+		Group:    groupOf(v),
+		Reverts:  revertsOf(v),
+		Rival:    server.Rival,
+		Labels:   server.Labels,
 	}
 	if server.Bad != nil {
 		s.SettingsError = server.Bad.Error()

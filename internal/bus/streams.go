@@ -13,10 +13,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The names of the four streams: PREFIX_COMMANDS and so on, in capitals.
+// The names of the five streams: PREFIX_COMMANDS and so on, in capitals.
 func (s Subjects) commandStream() string  { return s.stream("COMMANDS") }
 func (s Subjects) activityStream() string { return s.stream("ACTIVITY") }
 func (s Subjects) leaseStream() string    { return s.stream("LEASES") }
+func (s Subjects) pauseStream() string    { return s.stream("PAUSES") }
 func (s Subjects) eventStream() string    { return s.stream("EVENTS") }
 
 func (s Subjects) stream(kind string) string {
@@ -33,12 +34,12 @@ type StreamOptions struct {
 	Replicas int    // of each stream, on a NATS cluster; at least 1
 }
 
-// maxSubjects is how many servers, and how many leases, a log holds.
+// maxSubjects is how many servers, how many leases, and how many orders to pause, a log holds.
 const maxSubjects = 100_000
 
 // all are the streams as they are made.
 func (o StreamOptions) all() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{o.commands(), o.activity(), o.leases(), o.events()}
+	return []jetstream.StreamConfig{o.commands(), o.activity(), o.leases(), o.pauses(), o.events()}
 }
 
 func (o StreamOptions) base(name, subjects, description string) jetstream.StreamConfig {
@@ -71,6 +72,15 @@ func (o StreamOptions) leases() jetstream.StreamConfig {
 func (o StreamOptions) log(name, subjects, description string, age time.Duration) jetstream.StreamConfig {
 	c := o.base(name, subjects, description)
 	c.MaxMsgsPerSubject, c.MaxMsgs, c.Discard, c.MaxAge = 1, maxSubjects, jetstream.DiscardNew, age
+	return c
+}
+
+// pauses keeps every order, also those that a newer one has ended. A pause must not be lost, and its subject can be written to by
+// whoever may publish anything that a stream takes: the stream's acknowledgement goes to any reply subject, without a look at
+// permissions. It is no order, and if only the last message were kept it would replace one.
+func (o StreamOptions) pauses() jetstream.StreamConfig {
+	c := o.base(o.Subjects.pauseStream(), o.Subjects.pause, "idle-scaler: the orders that nothing is put to sleep, and their ends")
+	c.MaxMsgs, c.Discard = maxSubjects, jetstream.DiscardNew
 	return c
 }
 

@@ -11,12 +11,12 @@ import (
 const DefaultPrefix = "cortex.mcp"
 
 // verbs are the commands, in the order in which they are listed to people.
-var verbs = []scaler.Verb{scaler.Start, scaler.Stop, scaler.Scale}
+var verbs = []scaler.Verb{scaler.Start, scaler.Stop, scaler.Scale, scaler.Hold, scaler.Release}
 
 // Subjects builds and parses the subjects of one prefix. In each the verb or type comes first, then the namespace, then the
 // name, which is last because it may contain dots; so that NATS can authorize by namespace: "*.team-a.>".
 type Subjects struct {
-	prefix, command, activity, lease, api, event string
+	prefix, command, activity, lease, pause, api, event string
 }
 
 // NewSubjects returns the subjects under a prefix.
@@ -31,7 +31,7 @@ func NewSubjects(prefix string) (Subjects, error) {
 	}
 	return Subjects{
 		prefix: prefix, command: prefix + ".command.", activity: prefix + ".activity.",
-		lease: prefix + ".lease.", api: prefix + ".api.", event: prefix + ".event.",
+		lease: prefix + ".lease.", pause: prefix + ".pause.", api: prefix + ".api.", event: prefix + ".event.",
 	}, nil
 }
 
@@ -48,6 +48,19 @@ func (s Subjects) Activity(id scaler.ID) string {
 // Lease returns the subject on which a holder begins, renews and ends its lease.
 func (s Subjects) Lease(holder string, id scaler.ID) string {
 	return s.lease + holder + "." + id.Namespace + "." + id.Name
+}
+
+// Pause returns the subject on which the daemon keeps whether a server, a namespace (an ID without a name), or all (the zero ID) are
+// paused. The kind comes first: the names of servers and namespaces are as anybody likes, dots in the former included, and none of them
+// can be taken for another kind.
+func (s Subjects) Pause(scope scaler.ID) string {
+	switch {
+	case scope == scaler.ID{}:
+		return s.pause + "all"
+	case scope.Name == "":
+		return s.pause + "namespace." + scope.Namespace
+	}
+	return s.pause + "server." + scope.Namespace + "." + scope.Name
 }
 
 // Request returns the subject of a request. Without a namespace, or a name, it is about all of them.
@@ -91,7 +104,7 @@ func (s Subjects) ParseCommand(subject string) (scaler.Verb, scaler.ID, error) {
 			return v, id, err
 		}
 	}
-	return scaler.Verb(verb), id, fmt.Errorf("%w: unknown verb %q: use start, stop or scale", scaler.ErrInvalid, verb)
+	return scaler.Verb(verb), id, fmt.Errorf("%w: unknown verb %q: use %s", scaler.ErrInvalid, shorten(verb), oneOf(verbs))
 }
 
 // ParseActivity returns whom a ping is about. It is called for each ping, and allocates nothing unless it fails.
@@ -117,6 +130,24 @@ func (s Subjects) ParseLease(subject string) (holder string, id scaler.ID, err e
 	return holder, id, err
 }
 
+// ParsePause returns whom a pause is about, as Pause takes it.
+func (s Subjects) ParsePause(subject string) (scaler.ID, error) {
+	rest, ok := strings.CutPrefix(subject, s.pause)
+	if !ok {
+		return scaler.ID{}, fmt.Errorf("%w: subject %q does not begin with %q", scaler.ErrInvalid, subject, s.pause)
+	}
+	if rest == "all" {
+		return scaler.ID{}, nil
+	}
+	switch kind, rest, _ := strings.Cut(rest, "."); kind {
+	case "namespace":
+		return scaler.ID{Namespace: rest}, checkNamespace(rest)
+	case "server":
+		return parseID(rest)
+	}
+	return scaler.ID{}, fmt.Errorf("%w: subject %q is about neither all, a namespace nor a server", scaler.ErrInvalid, shorten(subject))
+}
+
 // ParseEvent returns the type of an event and whom it is about.
 func (s Subjects) ParseEvent(subject string) (scaler.EventType, scaler.ID, error) {
 	rest, ok := strings.CutPrefix(subject, s.event)
@@ -132,4 +163,19 @@ func (s Subjects) ParseEvent(subject string) (scaler.EventType, scaler.ID, error
 func (s Subjects) split(request string) (verb, rest string) {
 	verb, rest, _ = strings.Cut(strings.TrimPrefix(request, s.api), ".")
 	return verb, rest
+}
+
+// oneOf lists words for people: "a, b or c".
+func oneOf[T ~string](words []T) string {
+	var b strings.Builder
+	for i, word := range words {
+		switch {
+		case i > 0 && i == len(words)-1:
+			b.WriteString(" or ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(word))
+	}
+	return b.String()
 }

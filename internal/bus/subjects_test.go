@@ -22,6 +22,11 @@ func TestSubjectsRoundTrip(t *testing.T) {
 		if holder, got, err := s.ParseLease(s.Lease("gw-1/x", id)); holder != "gw-1/x" || got != id || err != nil {
 			t.Errorf("lease: got %s %s %v, want gw-1/x %s", holder, got, err, id)
 		}
+		for _, scope := range []scaler.ID{{}, {Namespace: id.Namespace}, id} {
+			if got, err := s.ParsePause(s.Pause(scope)); got != scope || err != nil {
+				t.Errorf("pause: got %s %v, want %s", got, err, scope)
+			}
+		}
 		if kind, got, err := s.ParseEvent(s.Event(scaler.Woken, id)); kind != scaler.Woken || got != id || err != nil {
 			t.Errorf("event: got %s %s %v, want woken %s", kind, got, err, id)
 		}
@@ -30,6 +35,9 @@ func TestSubjectsRoundTrip(t *testing.T) {
 		s.Command(scaler.Start, files):                      "cortex.mcp.command.start.team-b.files.v2",
 		s.Activity(web):                                     "cortex.mcp.activity.team-a.web",
 		s.Lease("gw", web):                                  "cortex.mcp.lease.gw.team-a.web",
+		s.Pause(scaler.ID{}):                                "cortex.mcp.pause.all",
+		s.Pause(scaler.ID{Namespace: "all"}):                "cortex.mcp.pause.namespace.all",
+		s.Pause(files):                                      "cortex.mcp.pause.server.team-b.files.v2",
 		s.Request("list", scaler.ID{}):                      "cortex.mcp.api.list",
 		s.Request("list", scaler.ID{Namespace: "team-a"}):   "cortex.mcp.api.list.team-a",
 		s.Request("status", web):                            "cortex.mcp.api.status.team-a.web",
@@ -63,8 +71,8 @@ func TestSubjectsThatMakeNoSense(t *testing.T) {
 		"cortex.mcp.command.start." + strings.Repeat("a", 64) + ".web":  "at most 63",
 		"cortex.mcp.command.start.team-a." + strings.Repeat("a.", 127):  "at most 253",
 		"cortex.mcp.command.start.team-a." + strings.Repeat("a", 254):   "at most 253",
-		"cortex.mcp.command.boot.team-a.web":                            "use start, stop or scale",
-		"cortex.mcp.command..team-a.web":                                "use start, stop or scale",
+		"cortex.mcp.command.boot.team-a.web":                            "use start, stop, scale, hold or release",
+		"cortex.mcp.command..team-a.web":                                "use start, stop, scale, hold or release",
 		"cortex.other.command.start.team-a.web":                         "does not begin",
 		"cortex.mcp.command.start.team-a." + strings.Repeat("X", 1<<20): "...",
 	} {
@@ -75,6 +83,11 @@ func TestSubjectsThatMakeNoSense(t *testing.T) {
 	}
 	if _, id, err := s.ParseCommand("cortex.mcp.command.start.team-a.Web"); err == nil || id != (scaler.ID{Namespace: "team-a", Name: "Web"}) {
 		t.Errorf("got %s %v, want what could be read", id, err)
+	}
+	for _, scope := range []string{"", "all.", "all.x", "namespace", "namespace.", "namespace.team-a.web", "namespace.Team", "server", "server.team-a", "server.team-a.Web", "boat.team-a"} {
+		if got, err := s.ParsePause("cortex.mcp.pause." + scope); !errors.Is(err, scaler.ErrInvalid) {
+			t.Errorf("pause.%s: got %s %v, want invalid", scope, got, err)
+		}
 	}
 	for _, holder := range []string{"", "a*", "a>", "a b", "ä", strings.Repeat("a", 129)} {
 		if _, _, err := s.ParseLease("cortex.mcp.lease." + holder + ".team-a.web"); !errors.Is(err, scaler.ErrInvalid) {
@@ -134,7 +147,7 @@ func FuzzSubjects(f *testing.F) {
 	s, err := NewSubjects(DefaultPrefix)
 	check(f, err)
 	for _, seed := range []string{
-		s.Command(scaler.Start, web), s.Activity(files), s.Lease("gw", web), s.Event(scaler.Slept, files),
+		s.Command(scaler.Start, web), s.Command(scaler.Release, files), s.Pause(web), s.Pause(scaler.ID{}), s.Activity(files), s.Lease("gw", web), s.Event(scaler.Slept, files),
 		"cortex.mcp.command.", "cortex.mcp.lease...", "cortex.mcp.command.start.a.b\xff", "",
 	} {
 		f.Add(seed)
@@ -148,6 +161,9 @@ func FuzzSubjects(f *testing.F) {
 		}
 		if holder, id, err := s.ParseLease(subject); err == nil && s.Lease(holder, id) != subject {
 			t.Errorf("lease %q became %q", subject, s.Lease(holder, id))
+		}
+		if scope, err := s.ParsePause(subject); err == nil && s.Pause(scope) != subject {
+			t.Errorf("pause %q became %q", subject, s.Pause(scope))
 		}
 		if kind, id, err := s.ParseEvent(subject); err == nil && s.Event(kind, id) != subject && kind != "" && !strings.ContainsAny(string(kind), "*> \t\r\n") {
 			t.Errorf("event %q became %q", subject, s.Event(kind, id))

@@ -32,7 +32,7 @@ func (a *API) write(ctx context.Context, r micro.Request) error {
 	m.Data = r.Data()
 	if reply != "" {
 		m.Header.Set(replyHeader, reply)
-		m.Header.Set(deadlineHeader, time.Now().Add(max(c.Wait, patience)).UTC().Format(time.RFC3339Nano))
+		m.Header.Set(deadlineHeader, max(c.Wait, patience).String())
 	}
 	if id := r.Headers().Get(nats.MsgIdHdr); id != "" {
 		// The stream knows ids by themselves: the same id for another server, or of another sender, would count as sent.
@@ -40,7 +40,7 @@ func (a *API) write(ctx context.Context, r micro.Request) error {
 	}
 	stored, err := a.js.PublishMsg(ctx, m)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+	case timedOut(err):
 		return fmt.Errorf("%w: the command stream does not answer: the command may be applied or not, ask for the server's status", scaler.ErrUnsure)
 	case err != nil:
 		return fmt.Errorf("%w: the command stream does not take commands now, nothing was done: try again: %w", errUnavailable, err)
@@ -49,4 +49,9 @@ func (a *API) write(ctx context.Context, r micro.Request) error {
 		return a.answer(r, Answer{Server: &summary, Command: &CommandRef{Sequence: stored.Sequence, Duplicate: true}}, nil)
 	}
 	return nil
+}
+
+// timedOut reports whether a message may or may not have been stored.
+func timedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
 }
