@@ -35,7 +35,9 @@ type client struct {
 
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
-		listCommand(), statusCommand(), startCommand(), stopCommand(), scaleCommand(), pingCommand(), watchCommand(),
+		listCommand(), statusCommand(), explainCommand(), historyCommand(), reportCommand(), watchCommand(),
+		startCommand(), stopCommand(), scaleCommand(), holdCommand(), releaseCommand(), pingCommand(),
+		pauseCommand(), resumeCommand(), wakeCommand(), disableCommand(),
 	}
 }
 

@@ -2,51 +2,93 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"idle-scaler/internal/bus"
 	"idle-scaler/scaler"
 )
 
-// answering is a daemon that knows three servers, and refuses to start one of them.
-func answering(t *testing.T, url string) {
+// fakeDaemon knows three servers, of which none sleeps after the second wake, and refuses what it is told of "broken".
+type fakeDaemon struct {
+	mu    sync.Mutex
+	asked []string // subjects behind the prefix, and payloads
+	woken bool
+}
+
+// answering runs a fakeDaemon.
+func answering(t *testing.T, url string) *fakeDaemon {
 	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	_, err = nc.Subscribe("cortex.mcp.api.>", func(m *nats.Msg) {
-		answer := nats.NewMsg(m.Reply)
-		summary := `{"namespace":"%s","name":"%s","status":"running","replicas":1,"ready_replicas":1,"endpoints":[]}`
-		switch verb := strings.Split(m.Subject, ".")[3:]; {
-		case len(verb) == 3 && verb[2] == "broken":
-			answer.Header.Set("Nats-Service-Error-Code", "503")
-			answer.Header.Set("Nats-Service-Error", "failed: ImagePullBackOff")
-			answer.Data = []byte(`{"error":{"code":503,"text":"failed: ImagePullBackOff"}}`)
-		case verb[0] == "list":
-			var servers []string
-			for _, id := range [][2]string{{"team-a", "files"}, {"team-a", "web"}, {"team-b", "web"}} {
-				if len(verb) == 1 || verb[1] == id[0] {
-					servers = append(servers, fmt.Sprintf(summary, id[0], id[1]))
-				}
-			}
-			answer.Data = fmt.Appendf(nil, `{"servers":[%s]}`, strings.Join(servers, ","))
-		case verb[0] == "status":
-			answer.Data = fmt.Appendf(nil, summary, verb[1], verb[2])
-		default:
-			answer.Data = fmt.Appendf(nil, `{"server":`+summary+`,"event":{"type":"woken","from":0,"to":1}}`, verb[1], verb[2])
-		}
-		_ = nc.PublishMsg(answer)
-	})
+	var d fakeDaemon
+	_, err = nc.Subscribe("cortex.mcp.api.>", func(m *nats.Msg) { _ = nc.PublishMsg(d.answer(m)) })
 	if err == nil {
 		err = nc.Flush()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &d
+}
+
+func (d *fakeDaemon) answer(m *nats.Msg) *nats.Msg {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	subject := strings.TrimPrefix(m.Subject, "cortex.mcp.api.")
+	d.asked = append(d.asked, strings.TrimSpace(subject+" "+string(m.Data)))
+	answer := nats.NewMsg(m.Reply)
+	say := func(format string, args ...any) { answer.Data = fmt.Appendf(nil, format, args...) }
+	summary := `{"namespace":"%s","name":"%s","status":"running","replicas":1,"ready_replicas":1,"endpoints":[]}`
+	switch verb := strings.Split(subject, "."); {
+	case len(verb) == 3 && verb[2] == "broken":
+		answer.Header.Set("Nats-Service-Error-Code", "503")
+		answer.Header.Set("Nats-Service-Error", "failed: ImagePullBackOff")
+		say(`{"error":{"code":503,"text":"failed: ImagePullBackOff"}}`)
+	case verb[0] == "list":
+		var servers []string
+		for _, id := range [][2]string{{"team-a", "files"}, {"team-a", "web"}, {"team-b", "web"}} {
+			if len(verb) == 1 || verb[1] == id[0] {
+				servers = append(servers, fmt.Sprintf(summary, id[0], id[1]))
+			}
+		}
+		say(`{"servers":[%s]}`, strings.Join(servers, ","))
+	case verb[0] == "status":
+		say(summary, verb[1], verb[2])
+	case verb[0] == "explain":
+		say(`{"server":`+summary+`,"decision":{"action":"keep","reason":"awake","text":"stays awake"},"text":"%[2]s stays awake\nbecause it is used\n"}`, verb[1], verb[2])
+	case verb[0] == "pause", verb[0] == "resume":
+		say(`{"scope":"some","paused":%t}`, verb[0] == "pause")
+	case verb[0] == "wake" && !d.woken:
+		d.woken = true
+		say(`{"started":2,"servers":["team-a/files","team-b/web"],"left":["team-a/web: stopped by \"ann\""]}`)
+	case verb[0] == "wake":
+		say(`{"started":0,"left":["team-a/web: stopped by \"ann\""]}`)
+	default:
+		say(`{"server":`+summary+`,"event":{"type":"woken","from":0,"to":1}}`, verb[1], verb[2])
+	}
+	return answer
+}
+
+// orders are what it was asked for since the last time, but for lists.
+func (d *fakeDaemon) orders() (orders []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, one := range d.asked {
+		if !strings.HasPrefix(one, "list") {
+			orders = append(orders, one)
+		}
+	}
+	d.asked = nil
+	return orders
 }
 
 // A server is NS/NAME, or NAME with -n; the namespace that is written with the name counts.
@@ -105,6 +147,13 @@ func TestCompletion(t *testing.T) {
 		{"not one that is there already", url, []string{"stop", "team-a/web", "team-a/"}, []string{"team-a/files"}},
 		{"scale: a number first", url, []string{"scale", ""}, nil},
 		{"scale: then names", url, []string{"scale", "3", "team-b"}, []string{"team-b/web"}},
+		{"hold", url, []string{"hold", "--awake-until", "2h", "team-b"}, []string{"team-b/web"}},
+		{"pause", url, []string{"pause", "team-a/f"}, []string{"team-a/files"}},
+		{"resume", url, []string{"resume", "team-a/f"}, []string{"team-a/files"}},
+		{"explain", url, []string{"explain", "team-a/w"}, []string{"team-a/web"}},
+		{"history", url, []string{"history", "team-a/w"}, []string{"team-a/web"}},
+		{"wake takes no name", url, []string{"wake", ""}, nil},
+		{"disable takes no name", url, []string{"disable", ""}, nil},
 		{"list takes no name", url, []string{"list", ""}, nil},
 		{"no NATS", "", []string{"status", ""}, nil},
 		{"NATS away", nowhere, []string{"status", ""}, nil},
@@ -119,5 +168,113 @@ func TestCompletion(t *testing.T) {
 				t.Errorf("ended with %d and offered\n%s\nwant\n%s", code, out, want)
 			}
 		})
+	}
+}
+
+// Every command of the client has an example in its help, which it takes as it stands there.
+func TestExamples(t *testing.T) {
+	for _, cmd := range clientCommands() {
+		if !strings.Contains(cmd.Example, "idle-scaler "+cmd.Name()) {
+			t.Errorf("%s has the example %q", cmd.Name(), cmd.Example)
+		}
+		for line := range strings.Lines(cmd.Example) {
+			line, _, _ = strings.Cut(line, " && ")
+			line, _, _ = strings.Cut(strings.TrimSpace(line), " | ")
+			var words []string
+			for i, part := range strings.Split(line, `"`) { // every other is in quotes
+				if i%2 == 1 {
+					words = append(words, part)
+				} else {
+					words = append(words, strings.Fields(part)...)
+				}
+			}
+			found, args, err := rootCommand().Find(words[1:])
+			if err == nil {
+				err = found.ParseFlags(args)
+			}
+			if err == nil {
+				err = found.Args(found, found.Flags().Args())
+			}
+			if err != nil || found.Name() != cmd.Name() {
+				t.Errorf("%s: %q: %v", cmd.Name(), line, err)
+			}
+		}
+	}
+}
+
+// Each order says to the daemon what it says to people, and who asks and why; and it says what came of it.
+func TestOrders(t *testing.T) {
+	url := startNATS(t)
+	d := answering(t, url)
+	by := `"actor":"ann","reason":"demo"}`
+	for _, test := range []struct {
+		args   []string
+		orders []string
+		says   string
+	}{
+		{
+			[]string{"hold", "--awake-until", "18:00", "team-a/web"},
+			[]string{`hold.team-a.web {"awake_until":"18:00",` + by},
+			"team-a/web is held awake until 18:00 (woken: 0 → 1 replicas, 1 ready)\n",
+		},
+		{
+			[]string{"hold", "--asleep-until", "2h", "-n", "team-a", "web"},
+			[]string{`hold.team-a.web {"asleep_until":"2h",` + by},
+			"team-a/web is held asleep for 2h (woken: 0 → 1 replicas, 1 ready)\n",
+		},
+		{[]string{"release", "team-a/web"}, []string{"release.team-a.web {" + by}, "team-a/web is not held any more\n"},
+		{[]string{"pause", "--all"}, []string{"pause {" + by}, "paused: all servers\n"},
+		{[]string{"pause", "-n", "team-a"}, []string{"pause.team-a {" + by}, "paused: all servers of team-a\n"},
+		{[]string{"pause", "-n", "team-a", "web"}, []string{"pause.team-a.web {" + by}, "paused: team-a/web\n"},
+		{[]string{"resume", "team-a/web"}, []string{"resume.team-a.web {" + by}, "resumed: team-a/web\n"},
+		{[]string{"resume", "--all"}, []string{"resume {" + by}, "resumed: all servers\n"},
+		{
+			[]string{"wake", "--all", "-n", "team-a", "--wait", "10s"},
+			[]string{"wake.team-a {" + by},
+			"2 servers are started\n1 server is left at zero:\n  team-a/web: stopped by \"ann\"\n",
+		},
+	} {
+		code, out, errs := execute(append(test.args, "--nats", url, "--actor", "ann", "--reason", "demo")...)
+		if orders := d.orders(); code != 0 || out != test.says || !slices.Equal(orders, test.orders) {
+			t.Errorf("%q: ended with %d, ordered %q, and said\n%s%s", test.args, code, orders, out, errs)
+		}
+	}
+}
+
+// Before idle-scaler is removed all is paused and woken, until nothing is left to wake; what somebody has stopped is named.
+func TestDisable(t *testing.T) {
+	url := startNATS(t)
+	d := answering(t, url)
+	want := `paused: all servers
+2 servers are started
+0 servers are started
+1 server is left at zero:
+  team-a/web: stopped by "ann"
+`
+	code, out, errs := execute("disable", "--nats", url, "--actor", "ann")
+	if code != 0 || !strings.HasPrefix(out, want) || !strings.Contains(out, "kubectl -n NAMESPACE scale deployment NAME --replicas 1") || !strings.HasSuffix(out, "idle-scaler can be removed\n") {
+		t.Errorf("ended with %d and said\n%s%s", code, out, errs)
+	}
+	if orders, want := d.orders(), []string{`pause {"actor":"ann"}`, `wake {"actor":"ann"}`, `wake {"actor":"ann"}`}; !slices.Equal(orders, want) {
+		t.Errorf("ordered %q, want %q", orders, want)
+	}
+}
+
+// What is not ready in time is named, with why; what is gone is waited for no longer.
+func TestAwait(t *testing.T) {
+	url := startNATS(t)
+	answering(t, url)
+	c := client{natsConfig: natsConfig{NATS: url, Prefix: "cortex.mcp"}}
+	if err := c.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.nc.Close()
+	all := []string{"team-a/web", "team-b/web", "team-a/gone"}
+	if err := c.await(t.Context(), all, time.Minute, "ready", func(bus.ServerSummary) bool { return true }); err != nil {
+		t.Error(err)
+	}
+	err := c.await(t.Context(), all, time.Millisecond, "ready", func(s bus.ServerSummary) bool { return s.Namespace == "team-a" })
+	if err == nil || err.Error() != "team-b/web: not ready after 0s" {
+		t.Errorf("got %v", err)
 	}
 }

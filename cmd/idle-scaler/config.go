@@ -118,7 +118,6 @@ type Config struct {
 	Namespaces  []string
 	Selector    string
 
-	IdleAfter     string
 	Schedule      string
 	MinAwake      time.Duration
 	Settle        time.Duration
@@ -149,7 +148,7 @@ func (c *Config) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&c.Namespaces, "namespaces", nil, "namespaces to look after, separated by commas; none means all")
 	flags.StringVar(&c.Selector, "selector", "app.kubernetes.io/component=mcp-server", "label selector of the Deployments to look after")
 
-	flags.StringVar(&c.IdleAfter, "idle-after", "30m", `how long a server is unused before it sleeps, or "never"; the annotation idle-scaler/idle-after says otherwise for one`)
+	registerServers(flags)
 	flags.StringVar(&c.Schedule, "schedule", "@every 30s", `when to look for idle servers: a cron expression, with seconds if it has six fields, "CRON_TZ=ZONE " before it`)
 	flags.DurationVar(&c.MinAwake, "min-awake", time.Minute, "a server that was woken stays awake at least this long")
 	flags.DurationVar(&c.Settle, "settle", 2*time.Minute, "after NATS was away, nothing sleeps for this long")
@@ -173,9 +172,9 @@ var secrets = []string{"nats-password", "nats-token"}
 
 // settings are the parts of a valid configuration that are more than their text.
 type settings struct {
-	idleAfter time.Duration
-	schedule  policy.Schedule
-	level     slog.Level
+	servers  policy.Layer // how servers are treated of which nothing else is written
+	schedule policy.Schedule
+	level    slog.Level
 }
 
 // validate returns everything that is wrong, not the first only.
@@ -187,8 +186,6 @@ func (c *Config) validate() (s settings, errs []error) {
 		}
 	}
 	var err error
-	s.idleAfter, err = policy.ParseIdleAfter(c.IdleAfter)
-	check(fmt.Sprintf("idle-after %q", c.IdleAfter), err)
 	s.schedule, err = policy.ParseSchedule(c.Schedule)
 	check("schedule", err)
 	if s.level.UnmarshalText([]byte(c.LogLevel)) != nil {

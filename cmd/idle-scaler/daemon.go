@@ -3,20 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
 	"idle-scaler/activity"
 	"idle-scaler/internal/bus"
 	"idle-scaler/internal/kube"
 	"idle-scaler/internal/ops"
-	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -69,18 +64,18 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	cache, err := kube.NewCache(client, kube.Scope{Namespaces: c.Namespaces, Selector: c.Selector}, policy.Defaults(s.idleAfter), logger)
+	cache, err := kube.NewCache(client, kube.Scope{Namespaces: c.Namespaces, Selector: c.Selector}, s.servers, logger)
 	if err != nil {
 		return err
 	}
 	services := kube.NewServices(cache)
 	recorder := kube.NewRecorder(forEvents, cache, logger)
 
-	// The domain, between the two.
-	tracker := activity.NewTracker(c.Settle)
+	// The domain, between the two. The log fills the tracker and the pauses.
+	tracker, pauses := activity.NewTracker(c.Settle), scaler.NewPauses()
 	var core *scaler.Scaler
 	log, err := bus.NewActivityLog(pings, bus.ActivityLogConfig{
-		Subjects: subjects, Tracker: tracker, OnActivity: func(id activity.ID) { core.Consider(id) }, Ensure: ensure,
+		Subjects: subjects, Tracker: tracker, Pauses: pauses, OnActivity: func(id activity.ID) { core.Consider(id) }, Ensure: ensure,
 		Interval: 5 * time.Second, Patience: 2 * time.Second, Heartbeat: 2 * time.Second, Logger: logger,
 	})
 	if err != nil {
@@ -88,12 +83,12 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	}
 	core = scaler.New(c.scaler(), tracker, scaler.World{
 		Cache: cache, Cluster: kube.NewCluster(cache), Pods: kube.NewPods(cache), Endpoints: services,
-		Log: log, Events: told{events, recorder}, Meter: metrics, Now: time.Now, Logger: logger,
+		Log: log, Pauses: pauses, Events: told{events, recorder}, Meter: metrics, Now: time.Now, Logger: logger,
 	})
 	cache.OnChange = core.Consider
 	sessions, err := bus.NewSessions(commands, bus.SessionConfig{
 		Subjects: subjects, Commands: core, Leads: core.Leads, Ensure: ensure,
-		AckWait: 2*c.CommandMaxAge + c.MaxWait, InFlight: 4096, Heartbeat: 2 * time.Second, Logger: logger,
+		AckWait: 2*c.CommandMaxAge + c.MaxWait, InFlight: 4096, Heartbeat: 2 * time.Second, Probe: 5 * time.Second, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -106,12 +101,9 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	}
 	observe(metrics, core, log)
 
-	var listener net.Listener
-	if c.Listen != "" {
-		if listener, err = net.Listen("tcp", c.Listen); err != nil {
-			return fmt.Errorf("listen: %w: choose another address by --listen, or \"\" for none", err)
-		}
-		logger.Info("serving health and metrics", "address", listener.Addr().String())
+	listener, err := listen(c.Listen, logger)
+	if err != nil {
+		return err
 	}
 	election := kube.Election{
 		Off: !c.LeaderElect, Namespace: c.LeaseNamespace, Name: c.LeaseName, LeaseDuration: c.LeaseDuration,
@@ -124,10 +116,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		core.Lead(ctx, s.schedule, leads)
 	}
 	health := func(ctx context.Context) error {
-		if listener == nil {
-			return nil
-		}
-		return ops.Serve(ctx, listener, ops.Handler(metrics, checks(cache, commands, log, api), c.Pprof))
+		return serveHealth(ctx, listener, metrics, checks(cache, commands, log, api), c.Pprof)
 	}
 	elect := func(ctx context.Context) error {
 		if !synced(ctx, cache) {
@@ -153,36 +142,6 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 // replicas that know more are asked, in a rolling update.
 const answerAfter = 10 * time.Second
 
-// part runs until its context is done, or fails.
-type part func(context.Context) error
-
-// operate runs all parts. When ctx is done, or one has failed, those that take orders end first, and then what they needed to finish.
-func operate(ctx context.Context, needed, taking []part) error {
-	lower, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	upper, cancel := context.WithCancel(ctx)
-	defer cancel()
-	begin := func(group *errgroup.Group, ctx context.Context, run part) {
-		group.Go(func() error {
-			err := run(ctx)
-			if err != nil {
-				cancel()
-			}
-			return err
-		})
-	}
-	var base, front errgroup.Group
-	for _, run := range needed {
-		begin(&base, lower, run)
-	}
-	for _, run := range taking {
-		begin(&front, upper, run)
-	}
-	err := front.Wait()
-	stop()
-	return errors.Join(err, base.Wait())
-}
-
 // told publishes events on the bus, and leaves them on the Deployment once the bus has them.
 type told struct {
 	*bus.Events
@@ -197,50 +156,6 @@ func (t told) Publish(ctx context.Context, e scaler.Event) error {
 	return err
 }
 
-// connect opens a connection to NATS. With retry it is there at once, and connects as soon as NATS can be reached.
-func (c *natsConfig) connect(servers, name string, retry bool, logger *slog.Logger) (*nats.Conn, error) {
-	urls, err := natsURLs(servers)
-	if err != nil {
-		return nil, fmt.Errorf("nats: %w", err)
-	}
-	return bus.Connect(bus.Options{
-		URLs: urls, CredsFile: c.Creds, NKeyFile: c.NKey, User: c.User, Password: c.Password, Token: c.Token,
-		CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, Name: name, InboxPrefix: c.Inbox, Retry: retry,
-	}, logger)
-}
-
-// closeWithin is how long the connections may take to send what is left. With scaler.Config.DrainFor it stays below the 30
-// seconds that Kubernetes gives a pod.
-const closeWithin = 5 * time.Second
-
-func closeAll(connections ...*nats.Conn) error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
-	defer cancel()
-	var errs []error
-	for _, nc := range connections {
-		errs = append(errs, bus.Close(ctx, nc))
-	}
-	return errors.Join(errs...)
-}
-
-// ensureOnce makes the streams as soon as NATS can be reached. What is wrong with them is an error; that NATS is away is not.
-func ensureOnce(ctx context.Context, nc *nats.Conn, ensure func(context.Context) error, logger *slog.Logger) error {
-	for {
-		if nc.IsConnected() {
-			err := ensure(ctx)
-			if err == nil || nc.IsConnected() && !errors.Is(err, context.DeadlineExceeded) {
-				return err
-			}
-			logger.Warn("cannot look at the streams, trying again", "err", err)
-		}
-		select {
-		case <-time.After(250 * time.Millisecond):
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
 // synced returns when all servers have been read once; it reports whether that came before the end of ctx.
 func synced(ctx context.Context, cache *kube.Cache) bool {
 	for !cache.Synced() {
@@ -251,35 +166,4 @@ func synced(ctx context.Context, cache *kube.Cache) bool {
 		}
 	}
 	return true
-}
-
-// checks are what must hold before this replica can do its work.
-func checks(cache *kube.Cache, nc *nats.Conn, log *bus.ActivityLog, api *bus.API) []ops.Check {
-	when := func(holds bool, missing string) string {
-		if holds {
-			return ""
-		}
-		return missing
-	}
-	return []ops.Check{
-		{Name: "deployments", Missing: func() string { return when(cache.Synced(), "not read yet") }},
-		{Name: "nats", Missing: func() string { return when(nc.IsConnected(), "not connected") }},
-		{Name: "activity log", Missing: func() string { return when(log.Counts().Replayed, "not replayed yet") }},
-		{Name: "requests", Missing: func() string { return when(api.Answers(), "not answered yet") }},
-	}
-}
-
-// observe registers what is read when metrics are scraped.
-func observe(m *ops.Metrics, core *scaler.Scaler, log *bus.ActivityLog) {
-	m.Servers(core.Count)
-	m.Counter("idle_scaler_pings_total", "Pings read from the activity log.", func() float64 { return float64(log.Counts().Pings) })
-	m.Counter("idle_scaler_leases_total", "Messages about leases read.", func() float64 { return float64(log.Counts().Leases) })
-	m.Counter("idle_scaler_malformed_total", "Messages about activity that were ignored because they make no sense.", func() float64 { return float64(log.Counts().Malformed) })
-	m.Gauge("idle_scaler_clock_behind_seconds", "How far the clock of NATS is behind that of this process.", func() float64 { return log.Counts().Skew.Seconds() })
-	m.Gauge("idle_scaler_blind", "1 while the activity log can't be heard, so that nothing is put to sleep.", func() float64 {
-		if log.Counts().Blind != "" {
-			return 1
-		}
-		return 0
-	})
 }

@@ -13,12 +13,20 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"idle-scaler/policy"
 )
 
 // wire is docs/wire.md, in parts by heading.
 func wire(t *testing.T) (text string, parts map[string]string) {
 	t.Helper()
-	data, err := os.ReadFile("../../docs/wire.md")
+	return read(t, "../../docs/wire.md")
+}
+
+// read reads a document, in parts by heading.
+func read(t *testing.T, file string) (text string, parts map[string]string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +57,7 @@ func mustBeEqual(t *testing.T, what string, documented, inCode []string) {
 	slices.Sort(documented)
 	slices.Sort(inCode)
 	if documented, inCode = slices.Compact(documented), slices.Compact(inCode); !slices.Equal(documented, inCode) {
-		t.Errorf("%s: docs/wire.md has %q, the code has %q", what, documented, inCode)
+		t.Errorf("%s: the documentation has %q, the code has %q", what, documented, inCode)
 	}
 }
 
@@ -173,10 +181,9 @@ func TestWireCodes(t *testing.T) {
 	mustBeEqual(t, "codes", documented, inCode)
 }
 
-// The events are those of the domain, and the examples are JSON with no field that is not explained.
-func TestWireExamples(t *testing.T) {
-	text, parts := wire(t)
-	var types []string
+// eventTypes are those of the domain.
+func eventTypes(t *testing.T) (types []string) {
+	t.Helper()
 	inspect(source(t, "../../scaler"), func(n ast.Node) {
 		if v, ok := n.(*ast.ValueSpec); ok && len(v.Values) == 1 {
 			if kind, ok := v.Type.(*ast.Ident); ok && kind.Name == "EventType" {
@@ -184,8 +191,14 @@ func TestWireExamples(t *testing.T) {
 			}
 		}
 	})
+	return types
+}
+
+// The events are those of the domain, and the examples are JSON with no field that is not explained.
+func TestWireExamples(t *testing.T) {
+	text, parts := wire(t)
 	_, table, _ := strings.Cut(parts["Events"], "| type |")
-	mustBeEqual(t, "types of events", column(table, 0), types)
+	mustBeEqual(t, "types of events", column(table, 0), eventTypes(t))
 
 	known := make(map[string]bool)
 	for _, part := range parts {
@@ -221,5 +234,38 @@ func TestWireExamples(t *testing.T) {
 			t.Errorf("an example is no JSON: %v\n%s", err, example[1])
 		}
 		check(v)
+	}
+}
+
+// The README has every setting with where it may be written, every flag about servers, every command of the client, and every event.
+func TestReadme(t *testing.T) {
+	_, parts := read(t, "../../README.md")
+	keys := func(where func(also string) bool) (keys []string) {
+		for line := range strings.Lines(parts["Annotations"]) {
+			if cells := strings.Split(line, "|"); len(cells) == 6 && where(cells[3]) {
+				for _, name := range column(line, 0) {
+					keys = append(keys, strings.TrimPrefix(name, "idle-scaler/"))
+				}
+			}
+		}
+		return keys
+	}
+	mustBeEqual(t, "annotations", keys(func(string) bool { return true }), slices.Clone(policy.Keys))
+	mustBeEqual(t, "annotations of a Namespace", keys(func(also string) bool { return strings.Contains(also, "Namespace") }), append(slices.Clone(policy.ConfigKeys), "paused"))
+	mustBeEqual(t, "flags about servers", keys(func(also string) bool { return strings.Contains(also, "flag") }), slices.Clone(policy.ConfigKeys))
+	for _, key := range policy.ConfigKeys {
+		if !strings.Contains(parts["Configuration"], "`--"+key+"`") {
+			t.Errorf("the flag --%s is not in the README", key)
+		}
+	}
+	for _, cmd := range clientCommands() {
+		if !strings.Contains(parts["Run it"], "    idle-scaler "+cmd.Name()+" ") {
+			t.Errorf("the command %s is not in the README", cmd.Name())
+		}
+	}
+	for _, kind := range eventTypes(t) {
+		if !strings.Contains(parts["Subjects"], "`"+kind+"`") {
+			t.Errorf("the event %s is not in the README", kind)
+		}
 	}
 }

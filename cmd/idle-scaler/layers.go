@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
+
+	"idle-scaler/policy"
 )
 
 // layers fills flags from four places, the first that has a value wins: the command line, the environment, a YAML file whose keys are
@@ -45,7 +47,11 @@ var kinds = map[string]string{
 }
 
 func (c *collecting) Set(text string) error {
+	before := c.String()
 	if err := c.Value.Set(text); err != nil {
+		if _, list := c.Value.(pflag.SliceValue); !list {
+			_ = c.Value.Set(before) // it is 0 now, which would be a mistake more
+		}
 		c.layers.errs = append(c.layers.errs, fmt.Errorf("%s %q (from %s): write %s", c.name, text, c.from, kinds[c.Type()]))
 	}
 	return nil
@@ -118,7 +124,12 @@ func (c *Config) layers(cmd *cobra.Command) *layers {
 func (c *Config) load(l *layers) (settings, error) {
 	errs := l.fill(os.LookupEnv)
 	s, invalid := c.validate()
-	if errs = append(errs, invalid...); len(errs) > 0 {
+	errs = append(errs, invalid...)
+	s.servers = l.servers()
+	if _, _, err := policy.Parse(s.servers); err != nil {
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
 		return s, coded{errors.Join(errs...), exitUsage}
 	}
 	return s, nil

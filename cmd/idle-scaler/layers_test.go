@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
+
+	"idle-scaler/policy"
 )
 
 func writeFile(t *testing.T, content string) string {
@@ -42,6 +44,9 @@ func TestPrecedence(t *testing.T) {
 		{"a number of the file", `embedded-port: 14222`, nil, nil, `embedded-port: "14222" # FILE`},
 		{"a list of the file", `namespaces: [team-a, team-b]`, nil, nil, `namespaces: "team-a,team-b" # FILE`},
 		{"a list of the environment", ``, map[string]string{"IDLE_SCALER_NAMESPACES": "team-a,team-b"}, nil, `namespaces: "team-a,team-b" # IDLE_SCALER_NAMESPACES`},
+		{"an unquoted number of the file", `max-replicas: 20`, nil, nil, `max-replicas: "20" # FILE`},
+		{"an unquoted truth of the file", `dry-run: true`, nil, nil, `dry-run: "true" # FILE`},
+		{"a text with commas", `keep-warm: 0 9 * * MON,FRI for 9h`, nil, nil, `keep-warm: "0 9 * * MON,FRI for 9h" # FILE`},
 		{"a flag given twice", `namespaces: [other]`, nil, []string{"--namespaces", "team-a", "--namespaces", "team-b"}, `namespaces: "team-a,team-b" # --namespaces`},
 		{"servers as a list", `nats: [nats://a, nats://b]`, map[string]string{"NATS_URL": ""}, nil, `nats: "nats://a,nats://b" # FILE`},
 		{"NATS_URL beats the file", `nats: nats://file`, nil, nil, `nats: "nats://env" # NATS_URL`},
@@ -63,6 +68,38 @@ func TestPrecedence(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 		})
+	}
+}
+
+// What is said of servers is what is written somewhere, so that each setting can tell where it comes from; a default is not written.
+func TestServersOfNothingElse(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		file string
+		want map[string]string
+	}{
+		{nil, "", map[string]string{}},
+		{[]string{"--idle-after", "30m", "--dry-run", "--wake-on-activity=false"}, "", map[string]string{"idle-after": "30m", "dry-run": "true", "wake-on-activity": "false"}},
+		{[]string{"--keep-warm", ""}, "sleep-at: 0 22 * * *\ntime-zone: Europe/Rome\nsleep-notice: 1m\nmax-replicas: 5\nwake-replicas: 2", map[string]string{
+			"sleep-at": "0 22 * * *", "time-zone": "Europe/Rome", "sleep-notice": "1m0s", "max-replicas": "5", "wake-replicas": "2",
+		}},
+	} {
+		var c Config
+		var cmd cobra.Command
+		l := c.layers(&cmd)
+		if err := cmd.ParseFlags(append(test.args, "--nats", nowhere, "--config", writeFile(t, test.file))); err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.load(l)
+		if err != nil || s.servers.Source != policy.FromConfig || !maps.Equal(s.servers.Written, test.want) {
+			t.Errorf("%q: got %v, %v", test.args, s.servers, err)
+		}
+	}
+	if code, _, errs := execute("config", "--nats", nowhere, "--wake-replicas", "11"); code != exitUsage || !strings.Contains(errs, "above max-replicas 10: raise max-replicas") {
+		t.Errorf("a contradiction: ended with %d and said %s", code, errs)
+	}
+	if code, _, errs := execute("config", "--nats", nowhere, "--idle-after", ""); code != exitUsage || !strings.Contains(errs, `idle-after ""`) {
+		t.Errorf("an empty idle-after: ended with %d and said %s", code, errs)
 	}
 }
 
@@ -91,6 +128,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	t.Setenv("IDLE_SCALER_EMBEDDED_PORT", "many")
 	args := []string{
 		"--config", file, "--schedule", "every now", "--selector", "a==b==c", "--idle-after", "721h", "--max-wait", "2h", "--log-level", "loud",
+		"--keep-warm", "mornings", "--time-zone", "Rome", "--sleep-notice", "2h", "--max-replicas", "0", "--wake-replicas", "few", "--sleep-at", "@every 1h",
 		"--log-format", "xml", "--namespaces", "A", "--prefix", "a b", "--nats-user", "me", "--nats-key", "k", "--lease-name", "L_",
 	}
 	want := []string{
@@ -105,7 +143,13 @@ func TestAllErrorsAtOnce(t *testing.T) {
 		`pprof "maybe" (from ` + file + `): write true or false`,
 		`schedule "every now"`,
 		`label selector "a==b==c"`,
-		`idle-after "721h": longer than 720h`,
+		`idle-after "721h" (configuration): longer than 720h`,
+		`keep-warm "mornings" (configuration): "mornings" says not for how long`,
+		`time-zone "Rome" (configuration): `,
+		`sleep-notice "2h0m0s" (configuration): not a duration of at most 1h`,
+		`max-replicas "0" (configuration): not a whole number of at least 1`,
+		`sleep-at "@every 1h" (configuration): "@every" names no time of a clock`,
+		`wake-replicas "few" (from --wake-replicas): write a whole number`,
 		`max-wait: 2h0m0s is not between 1s and 1h0m0s`,
 		`log-level: "loud" is none of debug, info, warn, error`,
 		`log-format: "xml" is none of auto, text, json`,
@@ -124,6 +168,9 @@ func TestAllErrorsAtOnce(t *testing.T) {
 			if !strings.Contains(errs, text) {
 				t.Errorf("%s does not say %q, but:\n%s", command, text, errs)
 			}
+		}
+		if strings.Contains(errs, `wake-replicas "0"`) || strings.Contains(errs, "min-awake: ") {
+			t.Errorf("%s tells a mistake twice:\n%s", command, errs)
 		}
 		if strings.Contains(errs, "strconv") || strings.Contains(errs, "time: ") {
 			t.Errorf("%s speaks Go:\n%s", command, errs)
@@ -173,6 +220,7 @@ func TestConfigRoundTrip(t *testing.T) {
 		{"--nats", "nats://a:4222,b"},
 		{"--nats", "embedded", "--listen", "[::1]:8080", "--namespaces", "team-a,team-b"},
 		{"--nats", "tls://a", "--listen", "", "--selector", `env in (a, b),tier!=free`, "--schedule", "CRON_TZ=Europe/Rome 0 */5 * * * *"},
+		{"--nats", "a", "--keep-warm", "0 9 * * MON,FRI for 9h; 0 10 * * SAT for 2h", "--time-zone", "Europe/Rome", "--dry-run", "--max-replicas", "20", "--sleep-notice", "30s"},
 		{"--nats", "ws://a", "--idle-after", "never", "--leader-elect=false", "--kubeconfig", `/C "d" #\ü`, "--settle", "90s"},
 	} {
 		code, first, errs := execute(append([]string{"config"}, args...)...)

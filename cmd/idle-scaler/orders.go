@@ -17,10 +17,11 @@ func startCommand() *cobra.Command {
 	var c client
 	var wait time.Duration
 	cmd := c.command("start NAME...", "Start servers, with the replicas that they had", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.order(ctx, cmd, args, wait, func(ctx context.Context, id scaler.ID) (bus.Answer, error) {
-			return c.Start(ctx, id, wait, c.by())
+		return c.order(ctx, cmd, args, wait, func(ctx context.Context, id scaler.ID) (string, error) {
+			return said(c.Start(ctx, id, wait, c.by()))
 		})
 	})
+	cmd.Example = `  idle-scaler start --wait 60s team-a/github`
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long for the first ready pod")
 	c.sender(cmd)
 	return cmd
@@ -30,10 +31,11 @@ func stopCommand() *cobra.Command {
 	var c client
 	var force bool
 	cmd := c.command("stop NAME...", "Stop servers until they are started or scaled", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (bus.Answer, error) {
-			return c.Stop(ctx, id, force, c.by())
+		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+			return said(c.Stop(ctx, id, force, c.by()))
 		})
 	})
+	cmd.Example = `  idle-scaler stop --force --reason "too loud" team-a/github`
 	cmd.Flags().BoolVar(&force, "force", false, "end their pods at once, without the grace period")
 	c.sender(cmd)
 	return cmd
@@ -47,8 +49,8 @@ func scaleCommand() *cobra.Command {
 		if err != nil || replicas < 0 {
 			return usage("replicas %q: write a whole number of 0 or more, before the names", args[0])
 		}
-		return c.order(ctx, cmd, args[1:], wait, func(ctx context.Context, id scaler.ID) (bus.Answer, error) {
-			return c.Scale(ctx, id, replicas, wait, c.by())
+		return c.order(ctx, cmd, args[1:], wait, func(ctx context.Context, id scaler.ID) (string, error) {
+			return said(c.Scale(ctx, id, replicas, wait, c.by()))
 		})
 	})
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
@@ -57,6 +59,7 @@ func scaleCommand() *cobra.Command {
 		}
 		return c.complete(cmd, args[1:], typed)
 	}
+	cmd.Example = `  idle-scaler scale 3 team-a/github`
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long until all are ready")
 	c.sender(cmd)
 	return cmd
@@ -64,7 +67,7 @@ func scaleCommand() *cobra.Command {
 
 func pingCommand() *cobra.Command {
 	var c client
-	return c.command("ping NAME...", "Say that servers are used now, which wakes those that sleep", 1, func(ctx context.Context, _ *cobra.Command, args []string) error {
+	cmd := c.command("ping NAME...", "Say that servers are used now, which wakes those that sleep", 1, func(ctx context.Context, _ *cobra.Command, args []string) error {
 		ids, err := c.servers(args)
 		if err != nil {
 			return err
@@ -73,10 +76,13 @@ func pingCommand() *cobra.Command {
 		defer cancel()
 		return c.Ping(ctx, ids...)
 	})
+	cmd.Example = `  idle-scaler ping team-a/github team-b/slack`
+	return cmd
 }
 
-// order sends an order to several servers and prints what became of each. On a terminal a long wait shows what is waited for.
-func (c *client) order(ctx context.Context, cmd *cobra.Command, args []string, wait time.Duration, send func(context.Context, scaler.ID) (bus.Answer, error)) error {
+// order sends an order to several servers and prints what became of each, which send returns. On a terminal a long wait shows what is
+// waited for.
+func (c *client) order(ctx context.Context, cmd *cobra.Command, args []string, wait time.Duration, send func(context.Context, scaler.ID) (string, error)) error {
 	if wait < 0 {
 		return usage("--wait %s is negative: write how long to wait, like 60s", wait)
 	}
@@ -86,13 +92,13 @@ func (c *client) order(ctx context.Context, cmd *cobra.Command, args []string, w
 		go c.showProgress(ctx, cmd)
 	}
 	return c.each(ctx, args, func(ctx context.Context, id scaler.ID) (string, error) {
-		a, err := send(ctx, id)
-		if err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("%s %s", id, outcome(a)), nil
+		did, err := send(ctx, id)
+		return fmt.Sprintf("%s %s", id, did), err
 	}, cmd.OutOrStdout())
 }
+
+// said is what an order came to, unless it failed.
+func said(a bus.Answer, err error) (string, error) { return outcome(a), err }
 
 // outcome says what an order came to.
 func outcome(a bus.Answer) string {

@@ -41,6 +41,7 @@ func listCommand() *cobra.Command {
 		}
 		return printServers(cmd.OutOrStdout(), kind, servers, time.Now())
 	})
+	cmd.Example = `  idle-scaler list -n team-a -o json`
 	cmd.Flags().StringVarP(&selector, "selector", "l", "", "label selector")
 	output(cmd, &kind, "table", "json", "yaml", "name")
 	return cmd
@@ -62,81 +63,16 @@ func printServers(out io.Writer, kind string, servers []bus.ServerSummary, now t
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "NAMESPACE\tNAME\tSTATUS\tREADY\tLAST USED\tNEXT")
 	for _, s := range servers {
-		used, next := "never seen", ""
+		used, next := "never seen", s.Next
 		if !s.LastActivity.IsZero() {
 			used = ago(s.LastActivity, now)
 		}
-		switch {
-		case s.Failure != "":
+		if s.Failure != "" {
 			next = s.Failure
-		case !s.SleepsAt.IsZero():
-			next = "sleeps in " + round(s.SleepsAt.Sub(now))
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d/%d\t%s\t%s\n", s.Namespace, s.Name, s.Status, s.ReadyReplicas, s.Replicas, used, next)
 	}
 	return table.Flush()
-}
-
-func statusCommand() *cobra.Command {
-	var c client
-	var kind string
-	cmd := c.command("status NAME...", "Show all there is to say about servers, and why they are treated as they are", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		ctx, cancel := context.WithTimeout(ctx, c.timeout)
-		defer cancel()
-		return c.each(ctx, args, func(ctx context.Context, id scaler.ID) (string, error) {
-			s, err := c.Status(ctx, id)
-			if err != nil {
-				return "", err
-			}
-			var text strings.Builder
-			if kind == "text" {
-				printStatus(&text, s, time.Now())
-			} else if err := encode(&text, kind, s); err != nil {
-				return "", err
-			}
-			if kind == "yaml" && len(args) > 1 {
-				return "---\n" + strings.TrimSuffix(text.String(), "\n"), nil
-			}
-			return strings.TrimSuffix(text.String(), "\n"), nil
-		}, cmd.OutOrStdout())
-	})
-	output(cmd, &kind, "text", "json", "yaml")
-	return cmd
-}
-
-func printStatus(out io.Writer, s bus.ServerStatus, now time.Time) {
-	fmt.Fprintf(out, "%s/%s: %s, %d of %d ready\n", s.Namespace, s.Name, s.Status, s.ReadyReplicas, s.Replicas)
-	line := func(label, format string, args ...any) {
-		fmt.Fprintf(out, "  %-12s %s\n", label, fmt.Sprintf(format, args...))
-	}
-	if s.Failure != "" {
-		line("failure", "%s", s.Failure)
-	}
-	line("decision", "%s", s.Decision.Text)
-	if !s.LastActivity.IsZero() {
-		line("last used", "%s", ago(s.LastActivity, now))
-	}
-	for _, l := range s.Leases {
-		line("lease", "%s, for another %s", l.Holder, round(l.Until.Sub(now)))
-	}
-	if last := s.Marks.Last; last != nil {
-		by := last.Cause
-		if last.Actor != "" {
-			by += " of " + last.Actor
-		}
-		line("last change", "%s %s by %s (%d → %d)", last.Type, ago(last.At, now), by, last.From, last.To)
-	}
-	if s.Marks.Restore > 0 {
-		line("replicas", "%d when it wakes", s.Marks.Restore)
-	}
-	line("settings", "idle-after %s, wake-replicas %d, max-replicas %d, wake-on-activity %t, paused %t",
-		s.Settings.IdleAfter, s.Settings.WakeReplicas, s.Settings.MaxReplicas, s.Settings.WakeOnActivity, s.Settings.Paused)
-	if s.SettingsError != "" {
-		line("error", "%s", strings.ReplaceAll(s.SettingsError, "\n", "; "))
-	}
-	for _, e := range s.Endpoints {
-		line("endpoint", "%s (%s %s)", e.URL, e.Type, e.Service)
-	}
 }
 
 func watchCommand() *cobra.Command {
@@ -148,10 +84,11 @@ func watchCommand() *cobra.Command {
 			if kind == "json" {
 				return encodeLine(out, e)
 			}
-			_, err := fmt.Fprintln(out, sentence(e))
+			_, err := fmt.Fprintln(out, sentence(time.TimeOnly, e))
 			return err
 		})
 	})
+	cmd.Example = `  idle-scaler watch -n team-a`
 	output(cmd, &kind, "text", "json")
 	return cmd
 }
@@ -167,9 +104,9 @@ func encodeLine(out io.Writer, e scaler.Event) error {
 }
 
 // sentence says an event in one line.
-func sentence(e scaler.Event) string {
+func sentence(layout string, e scaler.Event) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s  %-9s %s", e.At.Local().Format(time.TimeOnly), e.Type, e.Server)
+	fmt.Fprintf(&s, "%s  %-9s %s", e.At.Local().Format(layout), e.Type, e.Server)
 	if e.From != e.To {
 		fmt.Fprintf(&s, "  %d → %d", e.From, e.To)
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"idle-scaler/policy"
 )
 
 // version is set by the build, to what "git describe" says.
@@ -99,7 +101,13 @@ func daemonCommand() *cobra.Command {
 		Long: `Run the daemon.
 
 Every flag can also be set by the environment, as IDLE_SCALER_ and its name in capitals (IDLE_SCALER_IDLE_AFTER), or in the
-YAML file that --config names, under its own name. A flag beats the environment, which beats the file.`,
+YAML file that --config names, under its own name. A flag beats the environment, which beats the file.
+
+How servers are treated (` + strings.Join(policy.ConfigKeys, ", ") + `)
+is for those of which nothing else is written: the annotation idle-scaler/KEY of a server beats that of its namespace, which beats the flag.`,
+		Example: `  idle-scaler run --nats nats://nats:4222 --idle-after 1h
+  idle-scaler run --nats embedded --dry-run
+  idle-scaler run --nats nats://nats:4222 --keep-warm "0 9 * * MON-FRI for 9h" --time-zone Europe/Rome`,
 		Args: noArgs,
 	}
 	layers := c.layers(cmd)
@@ -109,6 +117,9 @@ YAML file that --config names, under its own name. A flag beats the environment,
 			return err
 		}
 		logger := newLogger(cmd.ErrOrStderr(), c.LogFormat, s.level)
+		if s.servers.Written["dry-run"] == "true" {
+			logger.Warn("dry run: nothing is put to sleep by itself, unless an annotation says so")
+		}
 		if err := serve(cmd.Context(), &c, s, logger); err != nil {
 			return err
 		}
@@ -123,7 +134,9 @@ func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print the configuration that \"run\" would have, and where each value comes from",
-		Args:  noArgs,
+		Example: `  idle-scaler config --nats nats://nats:4222 --idle-after 1h > idle-scaler.yaml
+  idle-scaler run --config idle-scaler.yaml`,
+		Args: noArgs,
 	}
 	layers := c.layers(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

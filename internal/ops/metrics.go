@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ type Metrics struct {
 	sweeps      prometheus.Counter
 	sweepTime   prometheus.Histogram
 	decisions   *prometheus.GaugeVec
+	misSleeps   *prometheus.CounterVec
 	panics      prometheus.Counter
 	apiRequests *prometheus.CounterVec
 	leader      prometheus.Gauge
@@ -44,6 +46,10 @@ func NewMetrics(version string) *Metrics {
 		decisions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "idle_scaler_decisions", Help: "Servers by the reason of the decision about them, in the last sweep.",
 		}, []string{"reason"}),
+		misSleeps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "idle_scaler_mis_sleeps_total",
+			Help: "Servers that were wanted less than 2 minutes after they were put to sleep; or would have been, with dry_run.",
+		}, []string{"dry_run"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "idle_scaler_panics_total", Help: "Panics caught while one server was handled. Each is a bug.",
 		}),
@@ -58,8 +64,11 @@ func NewMetrics(version string) *Metrics {
 		Name: "idle_scaler_build_info", Help: "Always 1; the version is in the label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
+	for _, dryRun := range []bool{false, true} { // a rate over a counter that is there from the begin misses no first one
+		m.misSleeps.WithLabelValues(strconv.FormatBool(dryRun))
+	}
 	m.Registry.MustRegister(
-		m.events, m.wakes, m.sweeps, m.sweepTime, m.decisions, m.panics, m.apiRequests, m.leader, build,
+		m.events, m.wakes, m.sweeps, m.sweepTime, m.decisions, m.misSleeps, m.panics, m.apiRequests, m.leader, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -83,6 +92,11 @@ func (m *Metrics) Swept(s scaler.Sweep) {
 	for reason, n := range s.Decisions {
 		m.decisions.WithLabelValues(string(reason)).Set(float64(n))
 	}
+}
+
+// MisSlept counts a sleep, or a would-be sleep of a dry run, that was a mistake: demand followed at once.
+func (m *Metrics) MisSlept(dryRun bool) {
+	m.misSleeps.WithLabelValues(strconv.FormatBool(dryRun)).Inc()
 }
 
 // Panic counts a panic.

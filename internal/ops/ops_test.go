@@ -61,6 +61,7 @@ func TestMetrics(t *testing.T) {
 	m.Wake("queued", -time.Second)
 	m.Swept(scaler.Sweep{Decisions: map[policy.Reason]int{policy.Idle: 3}})
 	m.Swept(scaler.Sweep{Decisions: map[policy.Reason]int{policy.Blind: 2}})
+	m.MisSlept(true)
 	m.APIRequest("PATCH", "200")
 	m.Servers(func() map[scaler.Status]int { return map[scaler.Status]int{scaler.StatusStopped: 4} })
 	_, body := get(t, Handler(m, nil, false), "/metrics")
@@ -70,6 +71,8 @@ func TestMetrics(t *testing.T) {
 		`idle_scaler_wake_seconds_sum{phase="queued"} 0`,
 		`idle_scaler_sweeps_total 2`,
 		`idle_scaler_decisions{reason="blind"} 2`,
+		`idle_scaler_mis_sleeps_total{dry_run="false"} 0`,
+		`idle_scaler_mis_sleeps_total{dry_run="true"} 1`,
 		`idle_scaler_api_requests_total{code="200",verb="PATCH"} 1`,
 		`idle_scaler_servers{status="stopped"} 4`,
 		`idle_scaler_build_info{version="v1"} 1`,

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -167,11 +168,15 @@ func (s *stage) tour(once bool) error {
 		{"Six servers run. Nobody has used them yet, so idle-scaler does not trust the silence: somebody has to report activity first.", []string{"list"}, 0},
 		{"A gateway would report each use as a ping. We ping all six once, and then leave them alone.", []string{
 			"ping", "team-a/github", "team-a/postgres", "team-a/browser", "team-b/slack", "team-b/search", "team-b/weather",
-		}, 20 * time.Second},
-		{"All asleep: no pods, no memory. Why does it sleep, and what would wake it?", []string{"status", "team-a/github"}, 2 * time.Second},
+		}, 25 * time.Second},
+		{"All asleep: no pods, no memory. Why does it sleep, and what would wake it?", []string{"explain", "team-a/github"}, 2 * time.Second},
 		{"A ping wakes it at once.", []string{"ping", "team-a/github"}, 3 * time.Second},
 		{"A start that waits returns when the first pod is ready.", []string{"start", "--wait", "30s", "team-b/slack"}, 2 * time.Second},
+		{"Somebody who needs a server for the afternoon says so, and why. It wakes, and stays awake until then.", []string{
+			"hold", "--awake-until", "2h", "--reason", "a talk", "team-a/postgres",
+		}, time.Second},
 		{"", []string{"list"}, 0},
+		{"Who did what to it, and why?", []string{"history", "team-a/postgres"}, 0},
 	}
 	for _, step := range steps {
 		if step.say != "" {
@@ -200,7 +205,10 @@ Now it is your turn. In a second terminal:
   idle-scaler stop --force team-b/search     # stays down until it is started
   idle-scaler ping team-b/search             # so a ping does not wake it
   idle-scaler start --wait 30s team-b/search
-  idle-scaler status team-a/postgres
+  idle-scaler explain team-a/postgres
+  idle-scaler release team-a/postgres        # so it may sleep again
+  idle-scaler pause --all                    # the emergency switch
+  idle-scaler report
 
 What happens is told here. Ctrl-C ends the demo and removes all of it.
 `, s.nats, abs))
@@ -215,7 +223,14 @@ func (s *stage) startWatch() error {
 
 // show runs a client command as a person would.
 func (s *stage) show(args ...string) error {
-	say("$ idle-scaler " + strings.Join(args, " "))
+	line := "$ idle-scaler"
+	for _, arg := range args {
+		if strings.Contains(arg, " ") {
+			arg = strconv.Quote(arg)
+		}
+		line += " " + arg
+	}
+	say(line)
 	cmd := exec.CommandContext(s.ctx, filepath.Join(s.bin, "idle-scaler"), args...)
 	cmd.Env = append(os.Environ(), "NATS_URL="+s.nats)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

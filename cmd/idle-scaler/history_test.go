@@ -1,0 +1,51 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"idle-scaler/internal/bus"
+	"idle-scaler/scaler"
+)
+
+// A history is the events of a server as "watch" tells them, with the day; that there was more, or nothing, is said.
+func TestHistoryOutput(t *testing.T) {
+	id := scaler.ID{Namespace: "team-a", Name: "web"}
+	week := span(7 * day)
+	for _, test := range []struct {
+		history bus.History
+		want    string
+	}{
+		{bus.History{}, "team-a/web: nothing happened in the last 7d\n"},
+		{bus.History{Truncated: true, Events: []bus.HistoryEntry{
+			{At: noon, Type: "slept", EventData: bus.EventData{From: 2, Cause: "idle", Text: "unused for 30m"}},
+			{At: noon.Add(time.Hour), Type: "woken", EventData: bus.EventData{To: 2, Cause: "command", Actor: "ann", Reason: "demo"}},
+			{At: noon.Add(time.Hour), Type: "ready", EventData: bus.EventData{From: 2, To: 2, Cause: "command", Took: "1.5s"}},
+		}}, `team-a/web: there were more before these: see --limit
+2026-11-22 12:00:00  slept     team-a/web  2 → 0  by idle: unused for 30m
+2026-11-22 13:00:00  woken     team-a/web  0 → 2  by command of ann, because demo
+2026-11-22 13:00:00  ready     team-a/web  by command, after 1.5s
+`},
+	} {
+		var out strings.Builder
+		printHistory(&out, id, test.history, &week)
+		if out.String() != test.want {
+			t.Errorf("got\n%swant\n%s", &out, test.want)
+		}
+	}
+}
+
+// Explanations of several servers follow each other.
+func TestExplain(t *testing.T) {
+	url := startNATS(t)
+	answering(t, url)
+	code, out, errs := execute("explain", "--nats", url, "-n", "team-a", "web", "files")
+	if want := "web stays awake\nbecause it is used\nfiles stays awake\nbecause it is used\n"; code != 0 || out != want {
+		t.Errorf("ended with %d and said\n%s%s", code, out, errs)
+	}
+	code, out, errs = execute("explain", "--nats", url, "-o", "json", "team-a/web", "team-a/broken")
+	if code != exitFailed || !strings.Contains(out, `"reason": "awake"`) || !strings.Contains(errs, "team-a/broken: failed") {
+		t.Errorf("ended with %d and said\n%s%s", code, out, errs)
+	}
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"idle-scaler/internal/bus"
+	"idle-scaler/scaler"
+)
+
+func holdCommand() *cobra.Command {
+	var c client
+	var awake, asleep string
+	cmd := c.command("hold NAME...", "Keep servers awake, or asleep, until a time", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		until := awake
+		if (awake == "") == (asleep == "") {
+			return usage("say how long: either --awake-until or --asleep-until, with 2h, 18:00 or 2026-01-02T18:00:00Z")
+		} else if asleep != "" {
+			until = asleep
+		}
+		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+			a, err := c.Hold(ctx, id, asleep != "", until, c.by())
+			return held(a, asleep != "", until), err
+		})
+	})
+	cmd.Long = `Keep servers awake, or asleep, until a time.
+
+The time is a duration (2h), a time of the day in the time zone of the server (18:00: the next time that a clock there shows it), or an
+instant (2026-01-02T18:00:00Z). The newest order counts: a hold ends a former stop or hold, and a stop, start, scale or release ends it.
+A server that is held asleep is woken by no ping; one that is held awake is woken now.`
+	cmd.Example = `  idle-scaler hold --awake-until 18:00 --reason "demo" team-a/github
+  idle-scaler hold --asleep-until 2h team-a/github`
+	cmd.Flags().StringVar(&awake, "awake-until", "", "keep it awake until then, like 18:00 or 2h")
+	cmd.Flags().StringVar(&asleep, "asleep-until", "", "keep it asleep until then, like 18:00 or 2h")
+	c.sender(cmd)
+	return cmd
+}
+
+// held says what a hold came to.
+func held(a bus.Answer, asleep bool, until string) string {
+	what := "awake"
+	if asleep {
+		what = "asleep"
+	}
+	if _, err := time.ParseDuration(until); err == nil {
+		return fmt.Sprintf("is held %s for %s (%s)", what, until, outcome(a))
+	}
+	return fmt.Sprintf("is held %s until %s (%s)", what, until, outcome(a))
+}
+
+func releaseCommand() *cobra.Command {
+	var c client
+	cmd := c.command("release NAME...", "End the holds of servers", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+			_, err := c.Release(ctx, id, c.by())
+			return "is not held any more", err
+		})
+	})
+	cmd.Example = "  idle-scaler release team-a/github"
+	c.sender(cmd)
+	return cmd
+}

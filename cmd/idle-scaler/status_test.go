@@ -1,0 +1,108 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"idle-scaler/internal/bus"
+)
+
+// A status says all that decides about the server, and leaves out what is not there.
+func TestStatusOutput(t *testing.T) {
+	settings := bus.Settings{IdleAfter: "30m0s", WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true}
+	for _, test := range []struct {
+		name   string
+		status bus.ServerStatus
+		want   string
+	}{
+		{"awake", bus.ServerStatus{
+			ServerSummary: web(func(s *bus.ServerSummary) {
+				s.Endpoints = []bus.Endpoint{{Service: "web", Type: "ClusterIP", URL: "http://web.team-a.svc:80"}}
+			}),
+			Decision: bus.Decision{Text: "stays awake: a lease on it is live"},
+			Leases:   []bus.Lease{{Holder: "gw-1", Until: noon.Add(5 * time.Minute)}},
+			Settings: settings,
+		}, `
+team-a/web: running, 2 of 2 ready
+  decision     stays awake: a lease on it is live
+  last used    1m0s ago
+  lease        gw-1, for another 5m0s
+  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  endpoint     http://web.team-a.svc:80 (ClusterIP web)
+`},
+		{"stopped by somebody", bus.ServerStatus{
+			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
+			Decision:      bus.Decision{Text: "stays at zero: a command stopped it"},
+			Marks: bus.Marks{Restore: 2, Last: &bus.LastTransition{
+				Transition: bus.Transition{Type: "slept", From: 2}, At: noon.Add(-time.Hour), Cause: "command", Actor: "ann",
+			}},
+			Settings: settings,
+		}, `
+team-a/web: stopped, 0 of 0 ready
+  decision     stays at zero: a command stopped it
+  last change  slept 1h0m ago by command of ann (2 → 0)
+  replicas     2 when it wakes
+  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+`},
+		{"failed and misconfigured", bus.ServerStatus{
+			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "failed", Replicas: 1, Failure: "CrashLoopBackOff"},
+			Decision:      bus.Decision{Text: "left as it is"},
+			Settings:      settings, SettingsError: "idle-after \"x\"\npaused \"y\"",
+		}, `
+team-a/web: failed, 0 of 1 ready
+  failure      CrashLoopBackOff
+  decision     left as it is
+  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  error        idle-after "x"; paused "y"
+`},
+		{"held, paused, in a group, and fought over", bus.ServerStatus{
+			ServerSummary: web(nil),
+			Decision:      bus.Decision{Text: "stays awake: held"},
+			Hold:          &bus.Hold{Since: noon, Until: noon.Add(2 * time.Hour), Actor: "ann", Reason: "demo"},
+			Paused:        &bus.Pause{Scope: "all servers", Since: noon.Add(-time.Hour), Actor: "bob"},
+			Group:         &bus.Group{Name: "shop", Mates: []string{"cache", "db"}},
+			Rival:         "a ScaledObject of KEDA",
+			Reverts:       &bus.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Contended: true, Advice: "set ignoreDifferences"},
+			Settings: bus.Settings{
+				IdleAfter: "1h0m0s", KeepWarm: "0 9 * * MON-FRI for 9h", SleepAt: "0 22 * * *", TimeZone: "Europe/Rome", SleepNotice: "30s",
+				WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true, DryRun: true, Group: "shop", After: []string{"db", "cache"},
+			},
+			Sources: map[string]string{
+				"idle_after": "namespace", "keep_warm": "annotation", "sleep_at": "configuration", "time_zone": "configuration", "sleep_notice": "annotation",
+				"wake_replicas": "default", "dry_run": "configuration", "group": "annotation", "after": "annotation",
+			},
+		}, `
+team-a/web: running, 2 of 2 ready
+  decision     stays awake: held
+  last used    1m0s ago
+  hold         awake for another 2h0m, by ann, because demo
+  paused       all servers, 1h0m ago, by bob
+  group        shop, with cache, db
+  rival        a ScaledObject of KEDA
+  reverts      argocd-controller woke it again 2 times, first 1h0m ago, so it is not put to sleep any more: set ignoreDifferences
+  settings     idle-after 1h0m0s (namespace), keep-warm "0 9 * * MON-FRI for 9h" (annotation), sleep-at "0 22 * * *" (configuration), time-zone Europe/Rome (configuration), sleep-notice 30s (annotation), wake-replicas 1, max-replicas 10, wake-on-activity true, paused false, dry-run true (configuration), group shop (annotation), after db and cache (annotation)
+`},
+		{"alone in its group, held asleep, woken once by nobody knows whom", bus.ServerStatus{
+			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
+			Decision:      bus.Decision{Text: "stays at zero: held asleep"},
+			Hold:          &bus.Hold{Asleep: true, Until: noon.Add(time.Minute)},
+			Group:         &bus.Group{Name: "shop"},
+			Reverts:       &bus.Reverts{Count: 1, Since: noon, Advice: "make it leave spec.replicas alone"},
+			Settings:      settings,
+		}, `
+team-a/web: stopped, 0 of 0 ready
+  decision     stays at zero: held asleep
+  hold         asleep for another 1m0s
+  group        shop
+  reverts      somebody whom Kubernetes does not name woke it again 1 time, first just now: make it leave spec.replicas alone
+  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+`},
+	} {
+		var out strings.Builder
+		printStatus(&out, test.status, noon)
+		if got := "\n" + out.String(); got != test.want {
+			t.Errorf("%s: got%swant%s", test.name, got, test.want)
+		}
+	}
+}
