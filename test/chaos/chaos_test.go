@@ -16,7 +16,7 @@ var (
 	servers  = flag.Int("chaos.servers", 80, "how many servers there are")
 	dir      = flag.String("chaos.dir", "", "`directory` for all that a run leaves behind; default a temporary one, kept when the run fails")
 	cluster  = flag.String("chaos.cluster", "../../bin/cluster", "the `program` of the control plane")
-	program  = flag.String("chaos.daemon", "", "the `program` of the daemon; default it is built, with the race detector")
+	program  = flag.String("chaos.daemon", "../../bin/idle-scaler-clock", "the `program` of the daemon, built by test/chaos/clock")
 )
 
 // shown is how many servers' histories are shown on a failure; those of all are in files.

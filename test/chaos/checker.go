@@ -26,6 +26,9 @@ const (
 
 	// stale is how late a sleep has to be written after its decision to be counted as one of a leader that was held up.
 	stale = time.Second
+
+	// inexact is how wrong a daemon with a wrong clock may be about how wrong it is: it asks NATS for the time, and waits up to two seconds for the answer.
+	inexact = time.Second
 )
 
 // Violation is something that must not be.
@@ -79,6 +82,7 @@ type past struct {
 	orders      map[string]*Order
 	uses        []*Use
 	told        []*Told
+	remakes     []*Remake
 }
 
 func (c *checker) past(name string) *past {
@@ -95,11 +99,18 @@ func (c *checker) past(name string) *past {
 	}
 	for _, t := range c.Told {
 		if t.Server == name {
-			p.told = append(p.told, t)
+			told := *t
+			told.At, _ = c.Real(t.At, t.Stored)
+			p.told = append(p.told, &told)
+		}
+	}
+	for _, m := range c.Remakes {
+		if m.Server == name {
+			p.remakes = append(p.remakes, m)
 		}
 	}
 	var err error
-	if p.transitions, err = transitions(p.versions); err != nil {
+	if p.transitions, err = c.transitions(p.versions); err != nil {
 		c.fail("unreadable mark", name, c.End, "%v", err)
 	}
 	return p
@@ -117,6 +128,7 @@ func (c *checker) check(p *past) {
 		c.effect(p, t)
 	}
 	c.writers(p)
+	c.rivals(p)
 	c.sleeps(p)
 	c.events(p)
 	c.quiet(p)
@@ -131,10 +143,12 @@ func (c *checker) quiet(p *past) {
 		}
 	}
 	switch {
-	case v == nil:
+	case v == nil || v.Deleted:
 		c.fail("no history", p.Name, c.Quiet, "there is no version of it")
 	case p.Kind == Paused && v.Replicas == 0:
 		c.fail("asleep at the end", p.Name, c.Quiet, "it is paused")
+	case v.contended():
+		c.Counts["servers left alone because somebody else kept waking them"]++
 	case p.Kind != Paused && v.Replicas > 0:
 		c.fail("awake at the end", p.Name, c.Quiet, "it has %d replicas, %d ready, and nobody used it", v.Replicas, v.Ready)
 	}
@@ -147,6 +161,9 @@ func (c *checker) count() {
 		add("commands sent", 1)
 		if o.Acked.IsZero() {
 			add("commands without an answer", 1)
+		}
+		if len(o.Again) > 0 {
+			add("commands sent again with the same Nats-Msg-Id", 1)
 		}
 	}
 	for _, u := range c.Uses {
@@ -167,6 +184,17 @@ func (c *checker) count() {
 		}
 		add("fault: "+kind+" "+target, 1)
 	}
+	for _, l := range c.Lives {
+		switch {
+		case l.Ahead > 0:
+			add("lives of daemons with a clock ahead", 1)
+		case l.Ahead < 0:
+			add("lives of daemons with a clock behind", 1)
+		default:
+			add("lives of daemons with a right clock", 1)
+		}
+	}
+	add("Deployments made again", len(c.Remakes))
 	for _, versions := range c.Versions {
 		add("versions of Deployments", len(versions))
 		for _, v := range versions {

@@ -7,49 +7,61 @@ import (
 	"time"
 )
 
+// incarnation is a command on one of the Deployments that had the server's name. A command whose acknowledgement got lost comes again, and takes
+// effect on the new one as well: nothing there says that it did before.
+type incarnation struct{ uid, command string }
+
 // commands: none is lost, none is applied twice, they are applied in the order of the stream, and what is told of them is true.
 func (c *checker) commands(p *past) {
-	applied := make(map[string]string) // the stamp, by the command's ID
+	applied := make(map[incarnation]string) // the stamp
 	var former done
-	for _, v := range p.versions {
+	for i, v := range p.versions {
+		if i > 0 && v.UID != p.versions[i-1].UID {
+			former = done{}
+		}
 		text := v.Marks["command"]
 		if text == "" || text == former.stamp+" "+former.id {
 			continue
 		}
 		d, err := parseDone(text)
-		o := p.orders[d.id]
+		o, this := p.orders[d.id], incarnation{v.UID, d.id}
 		switch {
 		case err != nil || o == nil:
 			c.fail("unknown command", p.Name, v.Seen, "the annotation says that %q was applied", text)
 		case d.sequence <= former.sequence:
 			c.fail("out of order", p.Name, v.Seen, "%q was applied after %q", text, former.stamp)
-		case applied[d.id] != "":
-			c.fail("applied twice", p.Name, v.Seen, "%q was applied before, as %s", text, applied[d.id])
+		case c.forgotten(o) && (applied[this] != "" || o.Sequence != 0 && o.Sequence != d.sequence):
+			c.Counts["commands applied again because NATS had forgotten their Nats-Msg-Id"]++
+		case applied[this] != "":
+			c.fail("applied twice", p.Name, v.Seen, "%q was applied before, as %s", text, applied[this])
 		case o.Sequence != 0 && o.Sequence != d.sequence:
-			c.fail("applied twice", p.Name, v.Seen, "%q was sent once, as number %d", text, o.Sequence)
+			c.fail("applied twice", p.Name, v.Seen, "%q is number %d of the stream", text, o.Sequence)
 		}
-		applied[d.id], former = d.stamp, d
+		applied[this], former = d.stamp, d
 	}
-	changes := make(map[string]string) // the transition, by the command's ID
+	changes := make(map[incarnation]string) // the transition
+	took := make(map[string]bool)           // whether a command had an effect, on whatever Deployment
 	refused := make(map[string]*Told)
-	note := func(command, id string, at time.Time) {
+	note := func(uid, command, id string, at time.Time) {
 		if command == "" {
 			return
 		}
-		if former := changes[command]; former == "" {
-			changes[command] = id
-		} else if former != id {
+		this := incarnation{uid, command}
+		if former := changes[this]; former == "" {
+			changes[this] = id
+		} else if former != id && !c.forgotten(p.orders[command]) {
 			c.fail("applied twice", p.Name, at, "command %s made both %s and %s", command, former, id)
 		}
 	}
 	for _, t := range p.transitions {
 		if t.Cause == "command" && isChange(t.Type) {
-			note(t.Command, t.ID, t.version.Seen)
+			note(t.version.UID, t.Command, t.ID, t.version.Seen)
 		}
 	}
 	for _, t := range p.told {
 		if t.Cause == "command" && isChange(t.Type) {
-			note(t.Command, t.ID, t.Stored)
+			uid, _ := versionOf(t.ID)
+			note(uid, t.Command, t.ID, t.Stored)
 		}
 		if t.Type == "rejected" || t.Type == "expired" {
 			refused[t.Command] = t
@@ -58,9 +70,22 @@ func (c *checker) commands(p *past) {
 			}
 		}
 	}
-	for id, o := range p.orders {
-		c.outcome(p, o, applied[id] != "" || changes[id] != "", refused[id])
+	for _, once := range []map[incarnation]string{applied, changes} {
+		for this := range once {
+			took[this.command] = true
+		}
 	}
+	for id, o := range p.orders {
+		c.outcome(p, o, took[id], refused[id])
+	}
+}
+
+// forgotten reports whether the stream may have taken a command twice although it had the same Nats-Msg-Id: NATS remembers the ids of what is
+// still in a work queue only, once it was started again.
+func (c *checker) forgotten(o *Order) bool {
+	return o != nil && len(o.Again) > 0 && slices.ContainsFunc(c.Faults, func(f *Fault) bool {
+		return f.Target == "NATS" && f.To.After(o.Sent) && f.From.Before(o.Again[len(o.Again)-1].Add(within))
+	})
 }
 
 // outcome is about one command that was sent.
@@ -69,9 +94,11 @@ func (c *checker) outcome(p *past, o *Order, applied bool, refused *Told) {
 	switch {
 	case o.Invalid && applied:
 		c.fail("nonsense applied", p.Name, o.Sent, "%s %d (%s) should have been rejected", o.Verb, o.Replicas, o.ID)
+	case applied && refused != nil && (c.forgotten(o) || p.absent(o.Sent, refused.At)):
+		c.Counts["commands applied and refused, to two Deployments or sent twice"]++
 	case applied && refused != nil:
 		c.fail("told "+refused.Type+", was applied", p.Name, refused.Stored, "%s %s: %s", o.Verb, o.ID, refused.Text)
-	case applied && (o.Code >= 400 && o.Code <= 404 || o.Code == 410 || o.Code == 422):
+	case applied && len(o.Again) == 0 && (o.Code >= 400 && o.Code <= 404 || o.Code == 410 || o.Code == 422):
 		c.fail("answered no, was applied", p.Name, o.Acked, "%s %s was answered with %d", o.Verb, o.ID, o.Code)
 	case applied:
 		c.Counts["commands applied"]++
@@ -80,8 +107,12 @@ func (c *checker) outcome(p *past, o *Order, applied bool, refused *Told) {
 	case o.Invalid:
 	case refused != nil && refused.Type == "expired" && refused.At.Sub(o.Sent) > c.patience(o)-time.Second:
 		c.Counts["commands expired in time"]++
+	case refused != nil && refused.Type == "rejected" && p.absent(o.Sent, refused.At):
+		c.Counts["commands rejected because the Deployment was gone"]++
 	case refused != nil:
 		c.fail("lost command", p.Name, refused.Stored, "%s %s was %s: %s", o.Verb, o.ID, refused.Type, refused.Text)
+	case taken && o.Code == 0 && p.unseen(o.Sent):
+		c.Counts["commands to Deployments whose end was not seen"]++
 	case taken && o.Code == 0:
 		c.fail("lost command", p.Name, o.Acked, "%s %s was acknowledged as number %d, and neither applied nor rejected", o.Verb, o.ID, o.Sequence)
 	}
@@ -101,8 +132,11 @@ func (c *checker) effect(p *past, t transition) {
 	wrong := func(rule, format string, args ...any) {
 		c.fail(rule, p.Name, v.Seen, "%s: %s", t.last, fmt.Sprintf(format, args...))
 	}
-	if t.Cause == "external" {
-		return // it tells what somebody else did
+	if t.Cause == "external" { // it tells what somebody else did
+		if b != nil && (b.Replicas == 0 || b.Marks["asleep-since"] == "" || v.Replicas != b.Replicas || v.Marks["asleep-since"] != "") {
+			wrong("wrong effect", "it had %d replicas, asleep since %q", b.Replicas, b.Marks["asleep-since"])
+		}
+		return
 	}
 	if t.To != v.Replicas {
 		wrong("wrong effect", "it has %d replicas", v.Replicas)
@@ -149,6 +183,23 @@ func (c *checker) effect(p *past, t transition) {
 	}
 }
 
+// absent reports whether there may have been no Deployment for a daemon to see at some moment in between.
+func (p *past) absent(from, to time.Time) bool {
+	return slices.ContainsFunc(p.remakes, func(m *Remake) bool {
+		return m.Deleting.Before(to) && (m.Made.IsZero() || m.Made.Add(recoveryAPI).After(from))
+	})
+}
+
+// unseen reports whether a Deployment was deleted after a time and what happened to it before is not all known.
+func (p *past) unseen(since time.Time) bool {
+	for i, v := range p.versions {
+		if i > 0 && v.Seen.After(since) && (v.Gap || v.UID != p.versions[i-1].UID && !p.versions[i-1].Deleted) {
+			return p.absent(since, v.Seen.Add(time.Hour))
+		}
+	}
+	return false
+}
+
 // effect is how many replicas a command leaves.
 func (o *Order) effect(before *Version) int {
 	switch {
@@ -170,7 +221,7 @@ func (p *past) wanted(at time.Time) bool {
 // writers: the daemon writes replicas only with its marks.
 func (c *checker) writers(p *past) {
 	for i, v := range p.versions {
-		if i == 0 || v.Gap || v.Replicas == p.versions[i-1].Replicas || v.Marks["last"] != p.versions[i-1].Marks["last"] {
+		if i == 0 || v.Gap || v.UID != p.versions[i-1].UID || v.Replicas == p.versions[i-1].Replicas || v.Marks["last"] != p.versions[i-1].Marks["last"] {
 			continue
 		}
 		if v.Writer == fieldManager {

@@ -22,11 +22,12 @@ func (c *checker) events(p *past) {
 			continue
 		}
 		t, known := byID[e.ID]
+		uid, rv := versionOf(e.ID)
 		switch {
 		case known && (t.Type != e.Type || t.From != e.From || t.To != e.To || t.Cause != e.Cause || t.Command != e.Command):
 			c.fail("event is not true", p.Name, e.Stored, "told %s %d→%d cause %s command %q, was %s", e.Type, e.From, e.To, e.Cause, e.Command, t.last)
 		case known:
-		case inGap(p.versions, versionOf(e.ID)):
+		case inGap(p.versions, uid, rv):
 			c.Counts["events of what the history could not see"]++
 		default:
 			c.fail("event of nothing", p.Name, e.Stored, "told %s %d→%d cause %s command %q id %s, which no version has", e.Type, e.From, e.To, e.Cause, e.Command, e.ID)
@@ -34,6 +35,8 @@ func (c *checker) events(p *past) {
 	}
 	for _, t := range p.transitions {
 		switch n := told[t.ID]; {
+		case n == 0 && p.remadeBetween(t.version.Seen, c.calmAfter(t.version.Seen, wakeWithin)):
+			c.Counts["events that ended with their Deployment"]++ // nobody lived to tell it, and it was nowhere else
 		case n == 0:
 			c.fail("event missing", p.Name, t.version.Seen, "%s", t.last)
 		case n > 1:

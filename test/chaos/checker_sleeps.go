@@ -12,14 +12,29 @@ func (c *checker) sleeps(p *past) {
 			continue
 		}
 		c.Counts["automatic sleeps"]++
-		if until, use := p.usedUntil(t.At.Add(-unheard), t.At); use != nil && t.At.Before(until.Add(p.IdleAfter)) {
+		if t.ahead != 0 {
+			c.Counts["automatic sleeps by a wrong clock"]++
+		}
+		early := func(since time.Time, others time.Duration) bool {
+			return t.At.Before(since.Add(p.IdleAfter - doubt(t.ahead) - doubt(others)))
+		}
+		if until, use := p.usedUntil(t.At.Add(-unheard), t.At); use != nil && early(until, 0) {
 			c.fail("early sleep", p.Name, t.At, "decided %s after its last use, acknowledged %s before; its idle-after is %s; written at %s at the latest",
 				t.At.Sub(until), t.At.Sub(use.Acked), p.IdleAfter, t.version.Seen.Format(clock))
 		}
-		if t.before != nil {
-			if awake, err := time.Parse(time.RFC3339Nano, t.before.Marks["awake-since"]); err == nil && t.At.Before(awake.Add(p.IdleAfter)) {
-				c.fail("early sleep", p.Name, t.At, "decided %s after it was woken or told to be awake; its idle-after is %s", t.At.Sub(awake), p.IdleAfter)
+		for _, former := range slices.Backward(p.transitions[:i]) {
+			if former.version.UID == t.version.UID && former.To > 0 && isChange(former.Type) {
+				if early(former.At, former.ahead) {
+					c.fail("early sleep", p.Name, t.At, "decided %s after it was woken or told to be awake; its idle-after is %s", t.At.Sub(former.At), p.IdleAfter)
+				}
+				break
 			}
+		}
+		if early(t.version.Made, 0) {
+			c.fail("early sleep", p.Name, t.At, "decided %s after the Deployment was made; its idle-after is %s", t.At.Sub(t.version.Made), p.IdleAfter)
+		}
+		if by := p.lastRival(t.version); by != nil && early(by.WriterAt, 0) {
+			c.fail("early sleep", p.Name, t.At, "decided %s after somebody else woke it; its idle-after is %s", t.At.Sub(by.WriterAt), p.IdleAfter)
 		}
 		late := t.version.Seen.Sub(t.At)
 		if late > stale {
@@ -27,6 +42,62 @@ func (c *checker) sleeps(p *past) {
 		}
 		c.longest("decision to sleep until seen", late)
 		c.wakes(p, t, p.transitions[i+1:])
+	}
+}
+
+// doubt is how wrong a daemon may be about the time whose clock is so much ahead.
+func doubt(ahead time.Duration) time.Duration {
+	if ahead == 0 {
+		return 0
+	}
+	return inexact
+}
+
+// remadeBetween reports whether the Deployment may have been deleted in between.
+func (p *past) remadeBetween(from, to time.Time) bool {
+	return slices.ContainsFunc(p.remakes, func(m *Remake) bool { return m.Deleting.Before(to) && (m.Made.IsZero() || m.Made.After(from)) })
+}
+
+// wokenByRival reports whether somebody else gave replicas to a server that the daemon has at zero, between two versions.
+func wokenByRival(before, v *Version) bool {
+	return v.UID == before.UID && before.Replicas == 0 && v.Replicas > 0 && v.Writer != fieldManager && v.Marks["asleep-since"] != ""
+}
+
+// lastRival returns the last version before this one with which somebody else woke the server, nil when there is none.
+func (p *past) lastRival(before *Version) (by *Version) {
+	for i, v := range p.versions {
+		if v == before {
+			break
+		}
+		if i > 0 && wokenByRival(p.versions[i-1], v) {
+			by = v
+		}
+	}
+	if by != nil && by.UID != before.UID {
+		return nil
+	}
+	return by
+}
+
+// rivals: that somebody else woke a server is taken note of, so that its marks are true.
+func (c *checker) rivals(p *past) {
+	for i, v := range p.versions {
+		if i == 0 || !wokenByRival(p.versions[i-1], v) {
+			continue
+		}
+		c.Counts["sleepers woken by somebody else"]++
+		deadline := c.calmAfter(v.Seen, wakeWithin)
+		if p.remadeBetween(v.Seen, deadline) {
+			continue
+		}
+		later, ended := p.versions[i:], deadline.Before(c.End)
+		if noted := slices.IndexFunc(later, func(v *Version) bool { return v.Marks["asleep-since"] == "" || v.Replicas == 0 }); noted >= 0 {
+			ended = later[noted].Seen.After(deadline)
+			c.longest("wake by somebody else until noted", later[noted].Seen.Sub(v.Seen))
+		}
+		if ended {
+			c.fail("rival not noted", p.Name, v.Seen, "%s gave it %d replicas, and its marks say that it sleeps until after %s", v.Writer, v.Replicas, deadline.Format(clock))
+		}
 	}
 }
 
@@ -73,6 +144,9 @@ func (c *checker) wakes(p *past, slept transition, after []transition) {
 			asked = slept.version.Seen
 		}
 		deadline := c.calmAfter(asked, wakeWithin)
+		if p.remadeBetween(slept.version.Seen, deadline) {
+			return
+		}
 		if u.Holder != "" {
 			if end, _ := p.usedUntil(u.Acked.Add(1), deadline); u.Sent.Add(u.TTL).Before(deadline) || end.Before(deadline) {
 				continue // the lease was over before anybody had to act

@@ -48,7 +48,7 @@ func (w *world) next(seen float64, change func(v *Version)) *Version {
 func (w *world) write(decided, seen float64, replicas int, cause string, o *Order) *Version {
 	b := w.last()
 	v := w.next(seen, func(v *Version) {
-		l := last{ID: fmt.Sprintf("u-%d", b.RV), Type: "unchanged", At: at(decided), From: b.Replicas, To: replicas, Cause: cause}
+		l := last{ID: fmt.Sprintf("%s-%d", b.UID, b.RV), Type: "unchanged", At: w.clock(decided), From: b.Replicas, To: replicas, Cause: cause}
 		switch {
 		case b.Replicas > 0 && replicas == 0:
 			l.Type = "slept"
@@ -58,8 +58,9 @@ func (w *world) write(decided, seen float64, replicas int, cause string, o *Orde
 			l.Type = "scaled"
 		}
 		delete(v.Marks, "asleep-because")
+		delete(v.Marks, "asleep-since")
 		if replicas == 0 {
-			v.Marks["asleep-because"] = cause
+			v.Marks["asleep-because"], v.Marks["asleep-since"] = cause, at(decided).Format(time.RFC3339Nano)
 			if b.Replicas > 0 {
 				v.Marks["replicas"] = strconv.Itoa(b.Replicas)
 			}
@@ -82,6 +83,47 @@ func (w *world) write(decided, seen float64, replicas int, cause string, o *Orde
 		w.Told = append(w.Told, &Told{Server: "a", ID: l.ID, Type: l.Type, Cause: cause, Command: l.Command, From: l.From, To: l.To, At: l.At, Stored: v.Seen})
 	})
 	return v
+}
+
+// clock is what the clock of the daemon reads.
+func (w *world) clock(seconds float64) time.Time {
+	if len(w.Lives) == 0 {
+		return at(seconds)
+	}
+	l := w.Lives[len(w.Lives)-1]
+	return at(seconds).Add(l.Ahead).Truncate(time.Microsecond).Add(time.Duration(l.Name))
+}
+
+// live begins the life of a daemon with a wrong clock.
+func (w *world) live(ahead time.Duration) {
+	w.Lives = append(w.Lives, &Life{Daemon: "daemon-0", Name: 1 + len(w.Lives), Ahead: ahead, From: at(0)})
+}
+
+// remake replaces the Deployment by another one.
+func (w *world) remake(deleting, made float64) {
+	w.next(deleting+.1, func(v *Version) { v.Deleted = true })
+	w.next(made, func(v *Version) {
+		*v = Version{Seen: at(made), UID: v.UID + "v", RV: v.RV, Made: at(made).Truncate(time.Second), Replicas: 2, Ready: 2, Writer: "kubectl", WriterAt: at(made), Marks: map[string]string{}}
+	})
+	w.Remakes = append(w.Remakes, &Remake{Server: "a", Deleting: at(deleting), Made: at(made)})
+}
+
+// rival gives it replicas, as somebody else does.
+func (w *world) rival(seconds float64, replicas int) {
+	w.next(seconds, func(v *Version) {
+		v.Replicas, v.Writer, v.WriterAt = replicas, somebodyElse, at(seconds).Truncate(time.Second)
+	})
+}
+
+// noted is what a right daemon writes when it sees that.
+func (w *world) noted(seconds float64) {
+	b := w.last()
+	v := w.write(seconds, seconds, b.Replicas, "external", nil)
+	l := last{ID: fmt.Sprintf("%s-%d", b.UID, b.RV), Type: "woken", At: w.clock(seconds), To: b.Replicas, Cause: "external"}
+	text, _ := json.Marshal(l)
+	v.Marks["last"] = string(text)
+	told := w.Told[len(w.Told)-1]
+	told.Type, told.From = l.Type, l.From
 }
 
 // ping is acknowledged at once.
@@ -162,6 +204,67 @@ func TestChecker(t *testing.T) {
 			w.lease(1, 60)
 			w.lease(3, 0)
 			w.write(9, 9, 0, "idle", nil)
+		}, nil},
+		{"a clock ahead", Ordered, func(w *world) {
+			w.live(5 * time.Minute)
+			w.apply(w.order(1, "start", 0))
+			w.live(0)
+			w.write(12, 12.1, 0, "idle", nil)
+		}, nil},
+		{"a clock behind", Ordered, func(w *world) {
+			w.live(-5 * time.Minute)
+			w.apply(w.order(1, "start", 0))
+			w.write(12, 12.1, 0, "idle", nil)
+		}, nil},
+		{"an order sent again", Ordered, func(w *world) {
+			o := w.order(1, "stop", 0)
+			o.Again = append(o.Again, at(2))
+			w.apply(o)
+		}, nil},
+		{"an order sent again to a NATS that has forgotten it", Ordered, func(w *world) {
+			o := w.order(1, "stop", 0)
+			o.Again = append(o.Again, at(4))
+			w.Faults = []*Fault{{"SIGKILL", "NATS", at(2), at(3)}}
+			w.apply(o)
+			again := *o
+			again.Sequence = 9
+			w.apply(&again)
+		}, nil},
+		{"a Deployment made again", Remade, func(w *world) {
+			w.ping(1)
+			w.apply(w.order(2, "stop", 0))
+			w.remake(3, 4)
+			w.write(12, 12.1, 0, "idle", nil)
+		}, nil},
+		{"a command that meets both Deployments", Remade, func(w *world) {
+			o := w.order(2, "stop", 0)
+			w.apply(o)
+			w.remake(3, 4)
+			w.apply(o)
+		}, nil},
+		{"a command rejected because there is no Deployment", Remade, func(w *world) {
+			w.remake(3, 20)
+			o := w.order(4, "stop", 0)
+			w.Told = append(w.Told, &Told{Server: "a", ID: "command-1", Type: "rejected", Command: o.ID, At: at(5), Stored: at(5)})
+			w.write(30, 30.1, 0, "idle", nil)
+		}, nil},
+		{"a sleep whose event ended with the Deployment", Remade, func(w *world) {
+			w.write(7, 7.1, 0, "idle", nil)
+			w.Told = nil
+			w.remake(7.2, 8)
+			w.write(20, 20.1, 0, "idle", nil)
+		}, nil},
+		{"somebody wakes it", Rivaled, func(w *world) {
+			w.write(7, 7.1, 0, "idle", nil)
+			w.rival(20, 3)
+			w.noted(20.1)
+			w.write(27, 27.1, 0, "idle", nil)
+		}, nil},
+		{"somebody wakes it again and again", Rivaled, func(w *world) {
+			w.write(7, 7.1, 0, "idle", nil)
+			w.rival(20, 3)
+			w.noted(20.1)
+			w.last().Marks["reverts"] = `{"count":2,"writer":"somebody-else"}`
 		}, nil},
 		{"somebody else's zero, pinged", Foreign, func(w *world) {
 			w.next(1, func(v *Version) { v.Replicas, v.Writer, v.WriterAt = 0, somebodyElse, at(1) })
@@ -247,6 +350,73 @@ func TestChecker(t *testing.T) {
 			w.apply(w.order(1, "start", 0))
 			w.write(5, 5, 0, "idle", nil)
 		}, []string{"early sleep"}},
+		{"early sleep by a clock ahead", Pinged, func(w *world) {
+			w.live(5 * time.Minute)
+			w.ping(4)
+			w.write(7, 7.1, 0, "idle", nil)
+		}, []string{"early sleep"}},
+		{"sleep just after a start by a clock behind", Ordered, func(w *world) {
+			w.live(-5 * time.Minute)
+			w.apply(w.order(1, "start", 0))
+			w.live(0)
+			w.write(4, 4, 0, "idle", nil)
+		}, []string{"early sleep"}},
+		{"an order that was expired by a clock ahead", Ordered, func(w *world) {
+			w.live(5 * time.Minute)
+			o := w.order(1, "start", 0)
+			w.Told = append(w.Told, &Told{Server: "a", ID: "command-1", Type: "expired", Command: o.ID, At: w.clock(2), Stored: at(2)})
+			w.write(12, 12, 0, "idle", nil)
+		}, []string{"lost command"}},
+		{"an order sent again and applied twice", Ordered, func(w *world) {
+			o := w.order(1, "stop", 0)
+			o.Again = append(o.Again, at(4))
+			w.apply(o)
+			again := *o
+			again.Sequence = 9
+			w.apply(&again)
+		}, []string{"applied twice"}},
+		{"a command applied twice to the second Deployment", Remade, func(w *world) {
+			w.remake(3, 4)
+			o := w.order(5, "start", 0)
+			w.apply(o)
+			w.apply(o)
+			w.write(12, 12.1, 0, "idle", nil)
+		}, []string{"applied twice"}},
+		{"a command lost between two Deployments", Remade, func(w *world) {
+			w.order(2, "stop", 0)
+			w.remake(3, 4)
+			w.write(12, 12.1, 0, "idle", nil)
+		}, []string{"lost command"}},
+		{"a command rejected though the Deployment is there", Remade, func(w *world) {
+			w.remake(3, 4)
+			o := w.order(40, "stop", 0)
+			w.Told = append(w.Told, &Told{Server: "a", ID: "command-1", Type: "rejected", Command: o.ID, At: at(41), Stored: at(41)})
+			w.write(50, 50.1, 0, "idle", nil)
+		}, []string{"lost command"}},
+		{"early sleep of a Deployment made again", Remade, func(w *world) {
+			w.remake(30, 31)
+			w.write(33, 33.1, 0, "idle", nil)
+		}, []string{"early sleep"}},
+		{"a Deployment made again, not woken", Remade, func(w *world) {
+			w.remake(3, 4)
+			w.write(12, 12.1, 0, "idle", nil)
+			w.ping(20)
+		}, []string{"wake lost"}},
+		{"somebody wakes it, and it is not noted", Rivaled, func(w *world) {
+			w.write(7, 7.1, 0, "idle", nil)
+			w.rival(20, 3)
+			w.noted(40)
+			w.write(50, 50.1, 0, "idle", nil)
+		}, []string{"rival not noted"}},
+		{"somebody wakes it, and it sleeps at once", Rivaled, func(w *world) {
+			w.write(7, 7.1, 0, "idle", nil)
+			w.rival(20, 3)
+			w.write(22, 22.1, 0, "idle", nil)
+		}, []string{"early sleep"}},
+		{"nobody woke it, and that is noted", Rivaled, func(w *world) {
+			w.noted(20)
+			w.write(27, 27.1, 0, "idle", nil)
+		}, []string{"wrong effect"}},
 		{"lost wake", Pinged, func(w *world) {
 			w.write(12, 12.1, 0, "idle", nil)
 			w.ping(20)

@@ -38,7 +38,8 @@ type daemon struct {
 	mu      sync.Mutex
 	process *process
 	lives   int
-	down    bool // killed by us, and to stay so
+	down    bool          // killed by us, and to stay so
+	ahead   time.Duration // of the clock of this life and the following; negative: behind
 	frozen  bool
 }
 
@@ -86,9 +87,9 @@ func (d *daemon) run(ctx context.Context) {
 		case <-p.ended:
 		}
 		d.mu.Lock()
-		killed := d.down
+		stopped := d.down
 		d.mu.Unlock()
-		if !killed && ctx.Err() == nil {
+		if !stopped && !p.killed.Load() && ctx.Err() == nil {
 			d.record.exit(Exit{d.name, time.Now(), p.ProcessState.ExitCode(), lastLines(p.log)})
 			pause(ctx, 300*time.Millisecond)
 		}
@@ -99,7 +100,11 @@ func (d *daemon) start() (*process, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lives++
-	p, _, err := startProcess(filepath.Join(d.dir, fmt.Sprintf("%s.%d.log", d.name, d.lives)), 0, d.program, "run",
+	clock := []string{
+		"CHAOS_CLOCK_AHEAD=" + strconv.Itoa(int(d.ahead/time.Second)),
+		"CHAOS_CLOCK_NAME=" + strconv.Itoa(d.record.live(d.name, d.ahead)),
+	}
+	p, _, err := startProcess(filepath.Join(d.dir, fmt.Sprintf("%s.%d.log", d.name, d.lives)), 0, clock, d.program, "run",
 		"--kubeconfig", d.kubeconfig(), "--nats", "nats://"+d.nats.Addr().String(),
 		"--namespaces", namespace, "--lease-namespace", namespace, "--lease-duration", leaseDuration.String(),
 		"--listen", "127.0.0.1:0", "--log-level", "debug", "--log-format", "json",
@@ -124,6 +129,12 @@ func (d *daemon) kill() {
 
 func (d *daemon) up() { d.mu.Lock(); defer d.mu.Unlock(); d.down = false }
 
+// setClock makes the clock of the next life so much ahead, or behind when negative.
+func (d *daemon) setClock(ahead time.Duration) { d.mu.Lock(); defer d.mu.Unlock(); d.ahead = ahead }
+
+// clock is by how much the clock is ahead.
+func (d *daemon) clock() time.Duration { d.mu.Lock(); defer d.mu.Unlock(); return d.ahead }
+
 // freeze makes the daemon stand still where it is, until thaw.
 func (d *daemon) freeze() { d.signal(syscall.SIGSTOP, true) }
 func (d *daemon) thaw()   { d.signal(syscall.SIGCONT, false) }
@@ -143,6 +154,10 @@ func (d *daemon) stop() int {
 	d.down = true
 	p := d.process
 	d.mu.Unlock()
+	// It may have ended a moment ago, its lease lost on a busy machine. A process that was only just started does not listen to signals yet.
+	for limit := time.Now().Add(10 * time.Second); p.address() == "" && time.Now().Before(limit); {
+		time.Sleep(20 * time.Millisecond)
+	}
 	_ = p.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:

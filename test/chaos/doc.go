@@ -1,10 +1,11 @@
 // Package chaos kills, freezes and cuts off everything that idle-scaler consists of and stands on, while it works, and then checks
 // that nothing was lost and nobody was put to sleep by mistake.
 //
-//	go test ./test/chaos -v -chaos.seed=7 -chaos.duration=2m -chaos.servers=150
+//	make chaos SEED=7 DURATION=2m SERVERS=150
 //
 // What runs, each in a process of its own: a real control plane (bin/cluster), a real NATS server ([chaos/nats]), and three daemons
-// with the race detector. Each daemon reaches both through proxies of its own; the harness goes past them.
+// with the race detector. Each daemon reaches both through proxies of its own; the harness goes past them. Whenever a daemon is started its clock
+// is right, ahead or behind, by up to 5 minutes ([chaos/clock]); those of NATS and of the API server are that of the harness.
 //
 //	workload ──▶ NATS ◀── proxy ── daemon ── proxy ──▶ API server ──▶ history
 //	    │                            ▲                                  │

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -77,10 +78,12 @@ func (f *faults) process(ctx context.Context, d *daemon, random *rand.Rand) {
 	}
 	kill := random.IntN(5) < 3
 	long := time.Duration(random.Int64N(int64(3 * time.Second)))
+	clock, kind := wrongClock(random)
 	if kill {
 		atSweep(ctx, random)
-		defer f.note("SIGKILL", d.name)()
+		defer f.note(kind, d.name)()
 		d.kill()
+		d.setClock(clock)
 		pause(ctx, long)
 		d.up()
 		return
@@ -89,6 +92,27 @@ func (f *faults) process(ctx context.Context, d *daemon, random *rand.Rand) {
 	d.freeze()
 	pause(context.WithoutCancel(ctx), leaseDuration/2+long) // shorter than its lease, or longer
 	d.thaw()
+}
+
+// How wrong the clocks of daemons are at most, and at least when they are.
+const (
+	clockMost  = 5 * time.Minute
+	clockLeast = 2 * time.Second
+)
+
+// wrongClock draws by how much the clock of a daemon is ahead when it is started again, and the kind of fault that this is. A small difference
+// counts for more than a large one, which keeps everything awake or is noticed at once.
+func wrongClock(random *rand.Rand) (ahead time.Duration, kind string) {
+	way := random.IntN(10)
+	by := float64(clockLeast) * math.Pow(float64(clockMost/clockLeast), random.Float64())
+	ahead = time.Duration(by).Truncate(time.Second)
+	switch {
+	case way < 4:
+		return 0, "SIGKILL"
+	case way < 8:
+		return ahead, "clock-ahead " + ahead.String()
+	}
+	return -ahead, "clock-behind " + ahead.String()
 }
 
 // link spoils a daemon's way to NATS or to the API server.

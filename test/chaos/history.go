@@ -53,7 +53,9 @@ func (h *history) follow(ctx context.Context) {
 		if !ok || e.Type == watch.Error {
 			return
 		}
-		h.record.version(d.Name, decode(d))
+		v := decode(d)
+		v.Deleted = e.Type == watch.Deleted
+		h.record.version(d.Name, v)
 	}
 }
 
@@ -63,7 +65,7 @@ const prefix = "idle-scaler/"
 func decode(d *appsv1.Deployment) *Version {
 	rv, _ := strconv.ParseUint(d.ResourceVersion, 10, 64)
 	v := &Version{
-		Seen: time.Now(), UID: string(d.UID), RV: rv, Replicas: 1, Ready: int(d.Status.ReadyReplicas), Marks: make(map[string]string),
+		Seen: time.Now(), UID: string(d.UID), Made: d.CreationTimestamp.Time, RV: rv, Replicas: 1, Ready: int(d.Status.ReadyReplicas), Marks: make(map[string]string),
 	}
 	if d.Spec.Replicas != nil {
 		v.Replicas = int(*d.Spec.Replicas)

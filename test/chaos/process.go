@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,16 +19,17 @@ import (
 // process is one running program. It dies with the harness.
 type process struct {
 	*exec.Cmd
-	began time.Time
-	log   string // the file of what it says
-	ended chan struct{}
+	began  time.Time
+	log    string // the file of what it says
+	ended  chan struct{}
+	killed atomic.Bool // by us
 
 	mu     sync.Mutex
 	serves string
 }
 
-// startProcess starts a program that appends what it says to a log file. Its first line on standard output, if it is waited for, is returned.
-func startProcess(log string, awaitLine time.Duration, program string, args ...string) (*process, string, error) {
+// startProcess starts a program, in this environment and some more, that appends what it says to a log file. Its first line on standard output, if it is waited for, is returned.
+func startProcess(log string, awaitLine time.Duration, env []string, program string, args ...string) (*process, string, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, "", err
@@ -35,7 +37,7 @@ func startProcess(log string, awaitLine time.Duration, program string, args ...s
 	defer func() { _ = file.Close() }()
 	p := &process{Cmd: exec.Command(program, args...), began: time.Now(), log: log, ended: make(chan struct{})}
 	p.Stderr = file
-	p.Env = append(os.Environ(), "GORACE=halt_on_error=1", "GOTRACEBACK=all")
+	p.Env = append(append(os.Environ(), "GORACE=halt_on_error=1", "GOTRACEBACK=all"), env...)
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out io.ReadCloser
 	if awaitLine > 0 {
@@ -73,6 +75,7 @@ func startProcess(log string, awaitLine time.Duration, program string, args ...s
 
 // kill ends the process without a chance to finish anything.
 func (p *process) kill() {
+	p.killed.Store(true)
 	_ = p.Process.Signal(syscall.SIGCONT)
 	_ = p.Process.Kill()
 	<-p.ended
@@ -88,7 +91,7 @@ type control struct {
 
 // start starts the control plane, a second time with what it had.
 func (c *control) start() error {
-	process, line, err := startProcess(c.dir+".log", 3*time.Minute, c.program, "--dir", c.dir, "--port", fmt.Sprint(c.port))
+	process, line, err := startProcess(c.dir+".log", 3*time.Minute, nil, c.program, "--dir", c.dir, "--port", fmt.Sprint(c.port))
 	if err != nil {
 		return fmt.Errorf("%w (build it by \"make cluster\")", err)
 	}
@@ -104,7 +107,7 @@ type broker struct {
 }
 
 func (b *broker) start() (err error) {
-	b.process, _, err = startProcess(b.dir+".log", time.Minute, b.program, "--dir", b.dir, "--port", fmt.Sprint(b.port))
+	b.process, _, err = startProcess(b.dir+".log", time.Minute, nil, b.program, "--dir", b.dir, "--port", fmt.Sprint(b.port))
 	return err
 }
 

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Record is all that is known of a run. All times are of the harness's clock, which is that of all the others: one machine.
+// Record is all that is known of a run. All times are of the harness's clock, which is that of NATS and of the API server: one machine. Only the
+// daemons may have a wrong one; what they have written down is translated by Real.
 type Record struct {
 	Seed    uint64
 	Servers map[string]*Server // by name
@@ -16,6 +17,8 @@ type Record struct {
 	Versions map[string][]*Version // by server, in order
 	Told     []*Told               // in the order of the event stream
 	Faults   []*Fault
+	Remakes  []*Remake
+	Lives    []*Life // in the order of their beginnings
 	Exits    []Exit
 	Samples  []Sample
 	Panics   []string // lines of the daemons' logs
@@ -37,6 +40,8 @@ const (
 	Unused  Kind = "unused"
 	Paused  Kind = "paused"  // must never sleep
 	Foreign Kind = "foreign" // somebody else makes it zero; pinged
+	Rivaled Kind = "rivaled" // somebody else wakes it when it is at zero; pinged and stopped
+	Remade  Kind = "remade"  // its Deployment is deleted and made again; pinged and ordered
 )
 
 // Server is one Deployment as the harness made it.
@@ -55,10 +60,11 @@ type Order struct {
 	Invalid  bool   // it has to be rejected
 	Request  bool   // sent by request, not published
 
-	Sent     time.Time
-	Acked    time.Time // when the stream's word came that it has it, or the answer to the request; zero: it may have been taken or not
-	Sequence uint64    // in the stream; 0: not known
-	Code     int       // of the answer to a request
+	Sent     time.Time   // for the first time
+	Again    []time.Time // when it was sent again, with the same Nats-Msg-Id
+	Acked    time.Time   // when the stream's word came that it has it, or the answer to the request; zero: it may have been taken or not
+	Sequence uint64      // in the stream; 0: not known
+	Code     int         // of the answer to a request
 }
 
 // Use is one ping, or one word about a lease.
@@ -76,7 +82,9 @@ type Use struct {
 type Version struct {
 	Seen     time.Time // it was written before
 	Gap      bool      // there may have been others between this and the one before
+	Deleted  bool      // it is the last of its Deployment
 	UID      string
+	Made     time.Time // in whole seconds
 	RV       uint64
 	Replicas int // wanted
 	Ready    int
@@ -102,6 +110,21 @@ type Told struct {
 type Fault struct {
 	Kind, Target string
 	From, To     time.Time
+}
+
+// Remake is the replacement of a Deployment by another one of the same name.
+type Remake struct {
+	Server   string
+	Deleting time.Time // when that was asked for; it was done later
+	Made     time.Time // when the new one was known to be there; zero: never
+}
+
+// Life is one process of a daemon.
+type Life struct {
+	Daemon string
+	Name   int           // what its clock reads below a microsecond, in nanoseconds
+	Ahead  time.Duration // of its clock; negative when it is behind
+	From   time.Time
 }
 
 // Exit is the end of a daemon that was not killed by the harness.
@@ -142,6 +165,32 @@ func (r *recorder) sample(s Sample) {
 	r.Samples = append(r.Samples, s)
 }
 
+func (r *recorder) remade(m *Remake) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Remakes = append(r.Remakes, m)
+}
+
+// live records that a daemon is started with a clock that is so much ahead, and returns the name of that life.
+func (r *recorder) live(daemon string, ahead time.Duration) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := &Life{Daemon: daemon, Name: 1 + len(r.Lives)%999, Ahead: ahead, From: time.Now()}
+	r.Lives = append(r.Lives, l)
+	return l.Name
+}
+
+// Real translates an instant that a daemon has written down to the right clock. It was seen at a time. It also returns by how much the daemon's
+// clock was ahead.
+func (r *Record) Real(at, seen time.Time) (time.Time, time.Duration) {
+	for _, l := range slices.Backward(r.Lives) {
+		if l.Name == at.Nanosecond()%1000 && l.From.Before(seen) {
+			return at.Add(-l.Ahead), l.Ahead
+		}
+	}
+	return at, 0
+}
+
 func (r *recorder) faulted(f *Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,6 +225,7 @@ func (r *recorder) finish() *Record {
 	defer r.mu.Unlock()
 	slices.SortFunc(r.Orders, func(a, b *Order) int { return a.Sent.Compare(b.Sent) })
 	slices.SortFunc(r.Uses, func(a, b *Use) int { return a.Sent.Compare(b.Sent) })
+	slices.SortFunc(r.Remakes, func(a, b *Remake) int { return a.Deleting.Compare(b.Deleting) })
 	slices.SortFunc(r.Faults, func(a, b *Fault) int { return a.From.Compare(b.From) })
 	return &r.Record
 }

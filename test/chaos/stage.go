@@ -1,11 +1,11 @@
 package chaos
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -25,7 +25,7 @@ type Options struct {
 	Servers  int
 	Dir      string // where all is written
 	Cluster  string // the program of the control plane
-	Daemon   string // the program of the daemon; empty: it is built
+	Daemon   string // the program of the daemon, with a clock that can be wrong
 	Log      func(format string, args ...any)
 }
 
@@ -69,13 +69,12 @@ func Run(ctx context.Context, o Options) (*Record, error) {
 
 // begin starts everything, and makes the servers.
 func (s *stage) begin(ctx context.Context) error {
-	program := cmp.Or(s.Daemon, filepath.Join(s.Dir, "idle-scaler"))
 	s.broker.program, s.broker.dir = filepath.Join(s.Dir, "nats-server"), filepath.Join(s.Dir, "nats")
 	s.control.program, s.control.dir = s.Cluster, filepath.Join(s.Dir, "cluster")
-	err := build(ctx, s.broker.program, "idle-scaler/test/chaos/nats")
-	if err == nil && s.Daemon == "" {
-		err = build(ctx, program, "idle-scaler/cmd/idle-scaler", "-race")
+	if _, err := os.Stat(s.Daemon); err != nil {
+		return fmt.Errorf("%w (build it by \"make clock\")", err)
 	}
+	err := build(ctx, s.broker.program, "idle-scaler/test/chaos/nats")
 	if err == nil {
 		s.control.port, err = freePort()
 	}
@@ -119,11 +118,14 @@ func (s *stage) begin(ctx context.Context) error {
 		return err
 	}
 	s.background.Go(func() { s.history.run(ctx) })
+	clocks := rand.New(rand.NewPCG(s.Seed, 3))
 	for i := range replicas {
-		d, err := newDaemon(i, program, s.Dir, s.record, s.broker.address(), api.Host, s.control.kubeconfig)
+		d, err := newDaemon(i, s.Daemon, s.Dir, s.record, s.broker.address(), api.Host, s.control.kubeconfig)
 		if err != nil {
 			return err
 		}
+		ahead, _ := wrongClock(clocks)
+		d.setClock(ahead)
 		s.daemons = append(s.daemons, d)
 		s.background.Go(func() { d.run(ctx) })
 		s.background.Go(func() { d.watch(ctx) })

@@ -30,6 +30,15 @@ func (r *Record) Story(server string) string {
 		add(f.From, "      FAULT  %s %s", f.Kind, f.Target)
 		add(f.To, "      mended %s %s", f.Kind, f.Target)
 	}
+	for _, l := range r.Lives {
+		add(l.From, "      START  %s, clock ahead by %s", l.Daemon, l.Ahead)
+	}
+	for _, m := range r.Remakes {
+		if m.Server == server {
+			add(m.Deleting, "      REMAKE deleted")
+			add(m.Made, "      REMAKE made again")
+		}
+	}
 	for _, e := range r.Exits {
 		add(e.At, "      EXIT   %s code %d: %s", e.Daemon, e.Code, e.Said)
 	}
@@ -52,6 +61,9 @@ func (r *Record) Story(server string) string {
 			how = fmt.Sprintf("request, code %d,", o.Code)
 		}
 		add(o.Sent, "▶ order  %s %d (%s), %s number %d, %s", o.Verb, o.Replicas, o.ID, how, o.Sequence, acked(o.Sent, o.Acked))
+		for _, again := range o.Again {
+			add(again, "▶ again  %s", o.ID)
+		}
 	}
 	var before *Version
 	for _, v := range r.Versions[server] {
@@ -77,6 +89,9 @@ func (r *Record) Story(server string) string {
 func (v *Version) since(before *Version) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "version %d: %d replicas, %d ready", v.RV, v.Replicas, v.Ready)
+	if v.Deleted {
+		b.WriteString(", DELETED")
+	}
 	if v.Gap {
 		b.WriteString(" (there may have been others before)")
 	}

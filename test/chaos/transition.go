@@ -11,7 +11,8 @@ import (
 // transition is one write of the daemon, as the Deployment's history has it.
 type transition struct {
 	version *Version
-	before  *Version // the version just before; nil when that is not known
+	before  *Version      // the version just before; nil when that is not known
+	ahead   time.Duration // of the clock of who wrote it
 	last
 }
 
@@ -19,7 +20,7 @@ type transition struct {
 type last struct {
 	ID      string    `json:"id"`
 	Type    string    `json:"type"`
-	At      time.Time `json:"at"` // of the decision
+	At      time.Time `json:"at"` // of the decision; of a transition by the right clock
 	From    int       `json:"from"`
 	To      int       `json:"to"`
 	Cause   string    `json:"cause"`
@@ -31,18 +32,19 @@ func (l last) String() string {
 }
 
 // transitions are the writes that the versions show: those whose annotation last differs from that of the version before.
-func transitions(versions []*Version) ([]transition, error) {
+func (r *Record) transitions(versions []*Version) ([]transition, error) {
 	var found []transition
 	for i, v := range versions {
-		text := v.Marks["last"]
-		if text == "" || i > 0 && text == versions[i-1].Marks["last"] {
+		text, same := v.Marks["last"], i > 0 && versions[i-1].UID == v.UID
+		if text == "" || same && text == versions[i-1].Marks["last"] {
 			continue
 		}
 		t := transition{version: v}
 		if err := json.Unmarshal([]byte(text), &t.last); err != nil {
 			return found, fmt.Errorf("annotation last %q: %w", text, err)
 		}
-		if i > 0 && !v.Gap {
+		t.At, t.ahead = r.Real(t.At, v.Seen)
+		if same && !v.Gap {
 			t.before = versions[i-1]
 		}
 		found = append(found, t)
@@ -80,10 +82,14 @@ func (v *Version) restored() int {
 // fieldManager is the name under which the daemon writes.
 const fieldManager = "idle-scaler"
 
-// inGap reports whether the version with a number may have been one that the history did not see.
-func inGap(versions []*Version, rv uint64) bool {
+// inGap reports whether the version with a number may have been one that the history did not see: between two that it saw, or the last ones
+// of a Deployment whose end it missed.
+func inGap(versions []*Version, uid string, rv uint64) bool {
 	for i, v := range versions {
-		if i > 0 && v.Gap && versions[i-1].RV <= rv && rv < v.RV {
+		if i == 0 || versions[i-1].UID != uid || versions[i-1].RV > rv {
+			continue
+		}
+		if v.UID == uid && v.Gap && rv < v.RV || v.UID != uid && !versions[i-1].Deleted {
 			return true
 		}
 	}
@@ -91,7 +97,15 @@ func inGap(versions []*Version, rv uint64) bool {
 }
 
 // versionOf returns which version of its Deployment an event is the change of: its ID is UID-VERSION.
-func versionOf(eventID string) uint64 {
-	rv, _ := strconv.ParseUint(eventID[strings.LastIndexByte(eventID, '-')+1:], 10, 64)
-	return rv
+func versionOf(eventID string) (uid string, rv uint64) {
+	end := max(0, strings.LastIndexByte(eventID, '-'))
+	rv, _ = strconv.ParseUint(strings.TrimPrefix(eventID[end:], "-"), 10, 64)
+	return eventID[:end], rv
+}
+
+// contended reports whether somebody else has woken it twice in a row without any demand: the daemon leaves it alone then.
+func (v *Version) contended() bool {
+	var reverts struct{ Count int }
+	_ = json.Unmarshal([]byte(v.Marks["reverts"]), &reverts) // most have none
+	return v.Replicas > 0 && v.Writer != fieldManager && reverts.Count >= 2
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -26,7 +27,7 @@ type workload struct {
 	record *recorder
 }
 
-// somebodyElse is the field manager that makes the foreign servers zero.
+// somebodyElse is the field manager that makes the foreign servers zero, and wakes the rivaled ones.
 const somebodyElse = "somebody-else"
 
 // tooMany replicas are refused: the daemon's limit is 10.
@@ -37,7 +38,7 @@ func newServers(n int, random *rand.Rand) map[string]*Server {
 	kinds := []struct {
 		kind  Kind
 		share int // of 100
-	}{{Pinged, 33}, {Leased, 14}, {Ordered, 24}, {Asked, 12}, {Unused, 6}, {Paused, 4}, {Foreign, 7}}
+	}{{Pinged, 26}, {Leased, 12}, {Ordered, 21}, {Asked, 12}, {Unused, 5}, {Paused, 4}, {Foreign, 6}, {Rivaled, 7}, {Remade, 7}}
 	servers := make(map[string]*Server)
 	for i := range n {
 		at := random.IntN(100)
@@ -75,6 +76,9 @@ func (w *workload) create(ctx context.Context, s *Server, random *rand.Rand) err
 	_, err := w.client.AppsV1().Deployments(namespace).Create(ctx, d, metav1.CreateOptions{})
 	if err == nil && s.Kind == Foreign && random.IntN(2) == 0 {
 		err = w.zero(ctx, s) // the others later, while they are in use
+		for apierrors.IsConflict(err) && ctx.Err() == nil {
+			err = w.zero(ctx, s) // the cluster has written its status meanwhile
+		}
 	}
 	return err
 }
@@ -89,6 +93,36 @@ func (w *workload) zero(ctx context.Context, s *Server) error {
 	patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"spec":{"replicas":0}}`, d.ResourceVersion)
 	_, err = deployments.Patch(ctx, s.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: somebodyElse})
 	return err
+}
+
+// wake gives a server at zero replicas by another field manager, as "kubectl scale" does: whatever it is by then.
+func (w *workload) wake(ctx context.Context, s *Server, replicas int) {
+	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
+	_, _ = w.client.AppsV1().Deployments(namespace).Patch(ctx, s.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: somebodyElse})
+}
+
+// remake deletes the Deployment of a server, and makes it again after a while.
+func (w *workload) remake(ctx context.Context, s *Server, random *rand.Rand) {
+	gap := time.Duration(random.Int64N(int64(2 * time.Second)))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute) // to the end: the server is there when all is over
+	defer cancel()
+	m := &Remake{Server: s.Name, Deleting: time.Now()}
+	defer w.record.remade(m)
+	deployments := w.client.AppsV1().Deployments(namespace)
+	for ctx.Err() == nil {
+		if err := deployments.Delete(ctx, s.Name, metav1.DeleteOptions{}); err == nil || apierrors.IsNotFound(err) {
+			break
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+	pause(ctx, gap)
+	for ctx.Err() == nil {
+		if err := w.create(ctx, s, random); err == nil || apierrors.IsAlreadyExists(err) {
+			m.Made = time.Now()
+			return
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
 }
 
 // run works until ctx is done. Each server has random numbers of its own, so that what it does hangs on nothing else.
@@ -128,7 +162,22 @@ func (w *workload) step(ctx context.Context, s *Server, random *rand.Rand, n int
 		}
 		w.ping(ctx, s)
 		upTo(ctx, random, s.IdleAfter/2)
-	case Ordered, Asked:
+	case Rivaled:
+		switch asleep := w.record.now(s.Name).Replicas == 0; {
+		case asleep && random.IntN(3) > 0:
+			w.wake(ctx, s, 1+random.IntN(3))
+			upTo(ctx, random, 2*s.IdleAfter)
+		case random.IntN(3) == 0:
+			w.order(ctx, s, random, n)
+		default:
+			w.ping(ctx, s)
+		}
+		upTo(ctx, random, 3*time.Second)
+	case Ordered, Asked, Remade:
+		if s.Kind == Remade && n > 0 && random.IntN(5) == 0 {
+			w.remake(ctx, s, random)
+			return
+		}
 		if random.IntN(5) < 2 {
 			w.ping(ctx, s)
 		} else {
@@ -204,25 +253,47 @@ func (w *workload) order(ctx context.Context, s *Server, random *rand.Rand, n in
 		payload["replicas"] = o.Replicas
 	}
 	data, _ := json.Marshal(payload) // strings and numbers
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*within)
-	defer cancel()
-	o.Sent = time.Now()
+	m := nats.NewMsg("cortex.mcp.command." + o.Verb + "." + namespace + "." + s.Name)
 	if o.Request {
-		w.ask(ctx, o, data)
-	} else if stored, err := w.js.Publish(ctx, "cortex.mcp.command."+o.Verb+"."+namespace+"."+s.Name, data); err == nil {
-		o.Acked, o.Sequence = time.Now(), stored.Sequence
+		m.Subject = "cortex.mcp.api." + o.Verb + "." + namespace + "." + s.Name
+	}
+	m.Data = data
+	careful, doubts := random.IntN(2) == 0, random.IntN(3) == 0
+	if careful {
+		m.Header.Set(nats.MsgIdHdr, o.ID)
+	}
+	ctx = context.WithoutCancel(ctx)
+	o.Sent = time.Now()
+	w.send(ctx, o, m)
+	// Who gives a command an id may send it again: because no answer came, or because he does not know that it did.
+	for careful && len(o.Again) < 3 && (o.Acked.IsZero() || doubts) {
+		doubts = false
+		upTo(ctx, random, time.Second)
+		o.Again = append(o.Again, time.Now())
+		w.send(ctx, o, m)
 	}
 	w.record.order(o)
 }
 
+// send sends a command, for the first time or again.
+func (w *workload) send(ctx context.Context, o *Order, m *nats.Msg) {
+	ctx, cancel := context.WithTimeout(ctx, 2*within)
+	defer cancel()
+	if o.Request {
+		w.ask(ctx, o, m)
+	} else if stored, err := w.js.PublishMsg(ctx, m); err == nil && o.Acked.IsZero() {
+		o.Acked, o.Sequence = time.Now(), stored.Sequence
+	}
+}
+
 // ask sends a command as a request.
-func (w *workload) ask(ctx context.Context, o *Order, payload []byte) {
-	m, err := w.nc.RequestWithContext(ctx, "cortex.mcp.api."+o.Verb+"."+namespace+"."+o.Server, payload)
-	if err != nil {
+func (w *workload) ask(ctx context.Context, o *Order, m *nats.Msg) {
+	reply, err := w.nc.RequestMsgWithContext(ctx, m)
+	if err != nil || !o.Acked.IsZero() {
 		return
 	}
 	var answer struct{ Command struct{ Sequence uint64 } }
-	_ = json.Unmarshal(m.Data, &answer) // an error may have none
+	_ = json.Unmarshal(reply.Data, &answer) // an error may have none
 	o.Acked, o.Sequence = time.Now(), answer.Command.Sequence
-	o.Code, _ = strconv.Atoi(m.Header.Get("Nats-Service-Error-Code"))
+	o.Code, _ = strconv.Atoi(reply.Header.Get("Nats-Service-Error-Code"))
 }
