@@ -85,12 +85,12 @@ func newWorld(b *testing.B, config *rest.Config, namespace string) *world {
 	ours.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counting{next, &w.sent} })
 	var err error
 	w.cache, err = kube.NewCache(newClient(b, ours), kube.Scope{Namespaces: []string{namespace}, Selector: "app.kubernetes.io/component=mcp-server"},
-		policy.Defaults(30*time.Minute), slog.New(slog.DiscardHandler))
+		policy.Layer{Source: policy.FromConfig, Written: map[string]string{"idle-after": "30m"}}, slog.New(slog.DiscardHandler))
 	check(b, err)
 	w.cluster = &timed{Cluster: kube.NewCluster(w.cache), written: make(chan time.Time, 1<<14)}
 	w.core = scaler.New(scaler.DefaultConfig(), w.tracker, scaler.World{
 		Cache: w.cache, Cluster: w.cluster, Pods: kube.NewPods(w.cache), Endpoints: kube.NewServices(w.cache),
-		Log: open{}, Events: deaf{}, Meter: ops.NewMetrics("bench"), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Log: open{}, Pauses: scaler.NewPauses(), Events: deaf{}, Meter: ops.NewMetrics("bench"), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	w.cache.OnChange = w.core.Consider
 	schedule, err := policy.ParseSchedule("0 0 1 1 *")
@@ -99,7 +99,7 @@ func newWorld(b *testing.B, config *rest.Config, namespace string) *world {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.cache.Run(ctx) })
-	eventually(b, "the list of Deployments", w.cache.Synced)
+	eventually(b, "the lists of the cluster", w.cache.Synced)
 	running.Go(func() { w.core.Lead(ctx, schedule, func() bool { return true }) })
 	eventually(b, "leadership", w.core.Leads)
 	b.Cleanup(func() { stop(); running.Wait() })

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -97,8 +98,23 @@ func sweeper(b *testing.B, servers int) *world {
 	for i := range servers {
 		list.Items = append(list.Items, running(fmt.Sprintf("server-%05d", i), now.Add(-time.Hour)))
 	}
-	body, err := json.Marshal(list)
-	check(b, err)
+	namespaces := corev1.NamespaceList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NamespaceList"},
+		ListMeta: metav1.ListMeta{ResourceVersion: "100"},
+		Items:    []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "team-a", ResourceVersion: "7"}}},
+	}
+	autoscalers := autoscalingv2.HorizontalPodAutoscalerList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscalerList"},
+		ListMeta: metav1.ListMeta{ResourceVersion: "100"},
+	}
+	lists := make(map[string][]byte)
+	for path, list := range map[string]any{
+		"/apis/apps/v1/deployments": list, "/api/v1/namespaces": namespaces, "/apis/autoscaling/v2/horizontalpodautoscalers": autoscalers,
+	} {
+		body, err := json.Marshal(list)
+		check(b, err)
+		lists[path] = body
+	}
 	api := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		out.Header().Set("Content-Type", "application/json")
 		switch {
@@ -109,7 +125,7 @@ func sweeper(b *testing.B, servers int) *world {
 			out.(http.Flusher).Flush()
 			<-r.Context().Done()
 		default:
-			_, _ = out.Write(body)
+			_, _ = out.Write(lists[r.URL.Path])
 		}
 	}))
 	b.Cleanup(func() { api.CloseClientConnections(); api.Close() })

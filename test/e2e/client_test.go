@@ -42,7 +42,7 @@ func TestClientReads(t *testing.T) {
 	rows := lines(b.says(0, "list"))
 	if len(rows) != 3 || !slices.Equal(strings.Fields(rows[0]), []string{"NAMESPACE", "NAME", "STATUS", "READY", "LAST", "USED", "NEXT"}) ||
 		!slices.Equal(strings.Fields(rows[1])[:4], []string{b.namespace, "alpha", "running", "2/2"}) ||
-		!slices.Equal(strings.Fields(rows[2]), []string{b.namespace, "beta", "stopped", "0/0", "never", "seen"}) {
+		!slices.Equal(strings.Fields(rows[2]), []string{b.namespace, "beta", "stopped", "0/0", "never", "seen", "not-ours"}) {
 		t.Errorf("the table is %q", rows)
 	}
 	for _, c := range []struct {

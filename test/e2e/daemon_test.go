@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,7 +38,8 @@ type bench struct {
 	options *server.Options // of the NATS server, which keeps its port and its store over a restart
 	nc      *nats.Conn
 	*bus.Client
-	*daemon // the last one that was started
+	program string // run instead of that of all tests, if it is set
+	*daemon        // the last one that was started
 }
 
 // daemon is one running process of the program.
@@ -138,7 +140,7 @@ func (b *bench) start(flags ...string) *daemon {
 		"run", "--kubeconfig", b.kubeconfig, "--nats", b.nats.ClientURL(), "--namespaces", b.namespace,
 		"--lease-namespace", b.namespace, "--lease-duration", "10s", "--listen", "127.0.0.1:0", "--log-level", "debug",
 	}, flags...)
-	d := &daemon{t: b.t, process: exec.Command(program, args...), log: &buffer{}, ended: make(chan struct{})}
+	d := &daemon{t: b.t, process: exec.Command(cmp.Or(b.program, program), args...), log: &buffer{}, ended: make(chan struct{})}
 	d.process.Stderr = d.log
 	d.process.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	d.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -307,6 +307,23 @@ func TestThePermissionsInNATSSuffice(t *testing.T) {
 		if _, err := b.Scale(t.Context(), b.id(name), 1, patience, bus.Sender{}); err != nil {
 			t.Error(err)
 		}
+		if _, err := b.Hold(t.Context(), b.id(name), false, "1h", bus.Sender{}); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.Release(t.Context(), b.id(name), bus.Sender{}); err != nil {
+			t.Error(err)
+		}
+		for _, scope := range []scaler.ID{b.id(name), {Namespace: b.namespace}} {
+			if _, err := b.Pause(t.Context(), scope, bus.Sender{}); err != nil {
+				t.Error(err)
+			}
+			if _, err := b.Resume(t.Context(), scope, bus.Sender{}); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := b.Wake(t.Context(), b.namespace, bus.Sender{}); err != nil {
+			t.Error(err)
+		}
 	}
 	requests()
 	d.kill() // the next one finds streams, consumers and events
@@ -345,8 +362,12 @@ func TestATenantIsConfined(t *testing.T) {
 	for _, subject := range []string{
 		"cortex.mcp.command.stop.team-b.alpha", "cortex.mcp.activity.team-b.alpha", "cortex.mcp.lease.x.team-b.alpha",
 		"cortex.mcp.api.list", "cortex.mcp.api.list.team-b", "cortex.mcp.api.status.team-b.alpha", "cortex.mcp.api.stop.team-b.alpha",
+		"cortex.mcp.command.hold.team-b.alpha", "cortex.mcp.api.hold.team-b.alpha", "cortex.mcp.api.release.team-b.alpha",
+		"cortex.mcp.api.pause", "cortex.mcp.api.pause.team-b", "cortex.mcp.api.pause.team-b.alpha", "cortex.mcp.api.wake", "cortex.mcp.api.wake.team-b",
+		"cortex.mcp.api.resume", "cortex.mcp.api.resume.team-b", "cortex.mcp.api.resume.team-b.alpha",
+		"cortex.mcp.pause.all", "cortex.mcp.pause.namespace.team-a", "cortex.mcp.pause.server.team-a.alpha",
 		"cortex.mcp.event.slept.team-a.alpha", "cortex.mcp.event.slept.team-b.alpha", "_INBOX.other.answer", "_INBOX.team-b.answer",
-		"$JS.API.INFO", "$JS.API.STREAM.INFO.CORTEX_MCP_EVENTS", "$JS.API.STREAM.PURGE.CORTEX_MCP_ACTIVITY", "$JS.API.STREAM.DELETE.CORTEX_MCP_COMMANDS",
+		"$JS.API.INFO", "$JS.API.STREAM.INFO.CORTEX_MCP_EVENTS", "$JS.API.STREAM.PURGE.CORTEX_MCP_ACTIVITY", "$JS.API.STREAM.DELETE.CORTEX_MCP_COMMANDS", "$JS.API.STREAM.PURGE.CORTEX_MCP_PAUSES",
 		"$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.MSG.GET.CORTEX_MCP_EVENTS", "$JS.API.DIRECT.GET.CORTEX_MCP_EVENTS", "$JS.API.CONSUMER.CREATE.CORTEX_MCP_EVENTS",
 		"$JS.ACK.CORTEX_MCP_COMMANDS.x.1.1.1.1.0", "$SYS.REQ.SERVER.PING", "$SRV.PING.idle-scaler",
 	} {
@@ -357,7 +378,7 @@ func TestATenantIsConfined(t *testing.T) {
 	}
 	for _, subject := range []string{
 		"cortex.mcp.event.>", "cortex.mcp.event.*.team-b.>", "cortex.mcp.>", "cortex.mcp.command.>", "cortex.mcp.command.*.team-a.>",
-		"cortex.mcp.activity.>", "cortex.mcp.api.>", "cortex.mcp.api.*.team-a.>", "_INBOX.>", "_INBOX.other.>", "$SRV.>", "$JS.>", ">",
+		"cortex.mcp.activity.>", "cortex.mcp.pause.>", "cortex.mcp.api.>", "cortex.mcp.api.*.team-a.>", "_INBOX.>", "_INBOX.other.>", "$SRV.>", "$JS.>", ">",
 	} {
 		sub, err := b.nc.Subscribe(subject, func(*nats.Msg) {})
 		if err != nil {

@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,38 +17,111 @@ import (
 	"idle-scaler/internal/bus"
 )
 
+// inFlight is how many commands the daemon takes at once.
+const inFlight = 4096
+
 // Thousands of commands that were published while no daemon ran are worked off in order, each once; the last of each server decides. The
 // daemon takes no more than 4096 at once, and so its memory stays bounded.
 func TestManyCommandsWhileTheDaemonIsDown(t *testing.T) {
-	const (
-		servers  = 50
-		commands = 4500
-		inFlight = 4096
-		growth   = 320 << 20 // allowed to a daemon with the race detector, whose memory grows by half of that
-	)
+	const growth = 320 << 20 // allowed to a daemon with the race detector, whose memory grows by half of that
 	b := newBench(t)
-	name := func(i int) string { return fmt.Sprintf("server-%d", i) }
-	for i := range servers {
-		b.deploy(name(i), paused)
-	}
+	servers := b.deployMany(50)
 	h := b.history()
 	d := b.run(solo...) // makes the streams, and shows how much a daemon needs that has nothing to do
 	idle := d.value(t, "process_resident_memory_bytes")
 	b.kill()
+	log := b.orderMany(servers, 4500, 0)
+	d = b.run(solo...)
+	var most float64
+	log.workedOff(func() { most = max(most, d.value(t, "process_resident_memory_bytes")) })
+	t.Logf("memory grew from %.0f to %.0f MiB", idle/(1<<20), most/(1<<20))
+	if most > idle+growth {
+		t.Errorf("the daemon had %.0f MiB, and has %.0f without work", most/(1<<20), idle/(1<<20))
+	}
+	log.came(h)
+}
 
-	js, err := jetstream.New(b.nc)
+var (
+	backlogCommands = flag.Int("backlog.commands", 10_000, "how many commands wait for the daemon in TestBacklog: up to 100,000, which the stream holds")
+	backlogBytes    = flag.Int("backlog.bytes", 16<<10, "how large each eighth of them is")
+)
+
+// What the command stream holds when it is full is worked off by the daemon as it is shipped, in memory that has a bound: it depends on how
+// many commands are taken at once, not on how many or how large those are that wait.
+func TestBacklog(t *testing.T) {
+	const most = 300 << 20
+	b := newBench(t)
+	b.program = filepath.Join(t.TempDir(), "idle-scaler") // without the race detector
+	if out, err := exec.Command("go", "build", "-o", b.program, "idle-scaler/cmd/idle-scaler").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	servers := b.deployMany(300)
+	h := b.history()
+	flags := append(solo, "--command-max-age", "2h", "--log-level", "info")
+	b.run(flags...) // makes the streams
+	b.stop()
+	log := b.orderMany(servers, *backlogCommands, *backlogBytes)
+	d := b.run(flags...)
+	log.workedOff(func() {})
+	got := d.peak(t)
+	t.Logf("the daemon had up to %d MiB", got>>20)
+	if got > most {
+		t.Errorf("want at most %d MiB", most>>20)
+	}
+	if strings.Contains(d.log.String(), "disconnected from NATS") {
+		t.Error("NATS could not send as fast as it wanted, and cut the daemon off")
+	}
+	log.came(h)
+}
+
+// peak is the most memory that the daemon had at once.
+func (d *daemon) peak(t *testing.T) (bytes int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.process.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(1, 2))
-	want := make(map[string][]string)
-	final := make(map[string]int32)
-	restore := make(map[string]int32)
-	for i := range servers {
-		final[name(i)] = 1
+	_, after, _ := strings.Cut(string(text), "VmHWM:")
+	if _, err := fmt.Sscanf(after, "%d kB", &bytes); err != nil {
+		t.Fatal(err)
 	}
+	return bytes << 10
+}
+
+// deployMany makes servers with one replica, in which only the writes matter.
+func (b *bench) deployMany(n int) (names []string) {
+	b.t.Helper()
+	for i := range n {
+		names = append(names, fmt.Sprintf("server-%d", i))
+		b.deploy(names[i], paused)
+	}
+	return names
+}
+
+// backlog is what was ordered while no daemon ran.
+type backlog struct {
+	*bench
+	commands int
+	ids      map[string][]string // of the commands to each server, in order
+	final    map[string]int32    // the replicas that each server has after the last of them
+}
+
+// orderMany publishes commands at random; one of eight has a payload of so many bytes, if it is not longer anyway.
+func (b *bench) orderMany(servers []string, commands, bytes int) backlog {
+	b.t.Helper()
+	js, err := jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(128))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	log := backlog{b, commands, make(map[string][]string), make(map[string]int32)}
+	restore := make(map[string]int32)
+	for _, server := range servers {
+		log.final[server] = 1
+	}
+	final := log.final
 	for i := range commands {
-		server, id := name(random.IntN(servers)), fmt.Sprintf("order-%d", i+1)
+		server, id := servers[random.IntN(len(servers))], fmt.Sprintf("order-%d", i+1)
 		verb, text := "scale", ""
 		switch n := random.Int32N(10); {
 		case n > 0:
@@ -62,55 +139,64 @@ func TestManyCommandsWhileTheDaemonIsDown(t *testing.T) {
 				final[server] = restore[server]
 			}
 		}
-		want[server] = append(want[server], id)
-		_, err := js.PublishAsync(fmt.Sprintf("cortex.mcp.command.%s.%s.%s", verb, b.namespace, server),
-			fmt.Appendf(nil, `{"id":%q%s}`, id, text))
-		if err != nil {
-			t.Fatal(err)
+		log.ids[server] = append(log.ids[server], id)
+		payload := fmt.Appendf(nil, `{"id":%q%s}`, id, text)
+		if i%8 == 0 {
+			payload = append(payload, strings.Repeat(" ", max(0, bytes-len(payload)))...)
+		}
+		if _, err := js.PublishAsync(fmt.Sprintf("cortex.mcp.command.%s.%s.%s", verb, b.namespace, server), payload, jetstream.WithStallWait(patience)); err != nil {
+			b.t.Fatal(err)
 		}
 	}
 	select {
 	case <-js.PublishAsyncComplete():
 	case <-time.After(patience):
-		t.Fatal("the commands can't be stored")
+		b.t.Fatal("the commands can't be stored")
 	}
-	if err := b.holds(commandStream, commands); err != nil {
-		t.Fatal(err)
+	if err := b.holds(commandStream, uint64(commands)); err != nil {
+		b.t.Fatal(err)
 	}
+	return log
+}
 
-	began := time.Now()
-	d = b.run(solo...)
-	var most float64
-	pending := 0
-	for {
-		most = max(most, d.value(t, "process_resident_memory_bytes"))
-		stream, err := js.Stream(t.Context(), commandStream)
+// workedOff waits until no command is left, and calls look meanwhile.
+func (l backlog) workedOff(look func()) {
+	l.t.Helper()
+	js, err := jetstream.New(l.nc)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	began, pending, left := time.Now(), 0, uint64(l.commands)
+	for progress := began; left > 0; time.Sleep(100 * time.Millisecond) { // between two looks
+		look()
+		stream, err := js.Stream(l.t.Context(), commandStream)
 		if err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
-		for consumer := range stream.ListConsumers(t.Context()).Info() {
+		for consumer := range stream.ListConsumers(l.t.Context()).Info() {
 			pending = max(pending, consumer.NumAckPending)
 		}
-		if stream.CachedInfo().State.Msgs == 0 {
-			break
+		if now := stream.CachedInfo().State.Msgs; now < left {
+			left, progress = now, time.Now()
 		}
-		if time.Since(began) > 3*patience {
-			t.Fatalf("%d commands are left after %s", stream.CachedInfo().State.Msgs, time.Since(began))
+		if time.Since(progress) > patience {
+			l.t.Fatalf("%d commands are left after %s", left, time.Since(began))
 		}
-		time.Sleep(100 * time.Millisecond) // between two looks
 	}
-	t.Logf("%d commands took %s; memory grew from %.0f to %.0f MiB, %d were unfinished at once", commands,
-		time.Since(began).Round(time.Millisecond), idle/(1<<20), most/(1<<20), pending)
+	took := time.Since(began)
+	l.t.Logf("%d commands took %s, %.0f a second; %d were unfinished at once", l.commands, took.Round(time.Millisecond), float64(l.commands)/took.Seconds(), pending)
 	if pending == 0 || pending > inFlight {
-		t.Errorf("%d commands were unfinished at once, want up to %d", pending, inFlight)
+		l.t.Errorf("%d commands were unfinished at once, want up to %d", pending, inFlight)
 	}
-	if most > idle+growth {
-		t.Errorf("the daemon had %.0f MiB, and has %.0f without work", most/(1<<20), idle/(1<<20))
-	}
-	for server, ids := range want {
+}
+
+// came expects that each was applied, in order, and that the servers are as the last of them wants.
+func (l backlog) came(h *history) {
+	l.t.Helper()
+	for server, ids := range l.ids {
 		h.await(server, ids)
-		if err := b.staysAt(server, final[server])(); err != nil {
-			t.Errorf("%v, want %d", err, final[server])
+		if err := l.staysAt(server, l.final[server])(); err != nil {
+			l.t.Errorf("%v, want %d", err, l.final[server])
 		}
 	}
 }

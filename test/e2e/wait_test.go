@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -180,6 +182,69 @@ func TestStartIsOvertaken(t *testing.T) {
 	b.order("stop", "beta", `{"actor":"bob"}`)
 	_, err = beta.end(t)
 	refused(t, err, 409, `command of "bob"`)
+}
+
+// A client that goes leaves nobody who waits, long before its wait is over; what it asked for goes on. One that is away for some
+// seconds is answered.
+func TestAClientThatGoesFreesItsWaiter(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"alpha", "beta"} {
+		b.deploy(name, replicas(0), image("fail/ready"))
+	}
+	b.run(solo...)
+	events := b.events()
+	watching := b.nc
+	b.connect() // each has a connection of its own
+	goes, leaves := b.nc, b.Client
+	const away = 6 * time.Second
+	b.connect(nats.CustomReconnectDelay(func(int) time.Duration { return away }))
+	later(func() (bus.Answer, error) {
+		return leaves.Start(t.Context(), b.id("alpha"), 5*time.Minute, bus.Sender{})
+	})
+	stays := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id("beta"), 5*time.Minute, bus.Sender{}) })
+	for _, name := range []string{"alpha", "beta"} {
+		events.next(scaler.Woken, name)
+	}
+	unfinished := func(want int) func() error {
+		return func() error {
+			js, err := jetstream.New(watching)
+			if err != nil {
+				return err
+			}
+			stream, err := js.Stream(t.Context(), commandStream)
+			if err != nil {
+				return err
+			}
+			for consumer := range stream.ListConsumers(t.Context()).Info() {
+				if consumer.NumAckPending != want {
+					return fmt.Errorf("%d commands are", consumer.NumAckPending)
+				}
+			}
+			return nil
+		}
+	}
+	eventually(t, "both wait", unfinished(2))
+	goes.Close()
+	left := time.Now()
+	id, err := b.nc.GetClientID()
+	if err == nil {
+		err = b.nats.DisconnectClientByID(id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one is unfinished", unfinished(1))
+	t.Logf("the waiter was free after %s", time.Since(left).Round(time.Second))
+	stays.isOpen(t, away) // it was away for a while before, and is still waited for
+	if b.nc.Stats().Reconnects != 1 {
+		t.Error("it was not away")
+	}
+	b.makeReady("beta", 1)
+	if a, err := stays.end(t); err != nil || a.Server.ReadyReplicas != 1 {
+		t.Errorf("answered %+v, %v", a, err)
+	}
+	b.makeReady("alpha", 1)
+	events.next(scaler.Ready, "alpha")
 }
 
 // List and Status say in one word how a server is, the same in both.
@@ -355,6 +420,16 @@ func refused(t *testing.T, err error, code int, says ...string) {
 	if !errors.As(err, &answer) || answer.Code != code || !containsAll(answer.Text, says...) {
 		t.Errorf("answered %v, want code %d and %q", err, code, says)
 	}
+}
+
+// missing says which of the parts a text lacks, nil when it has all.
+func missing(text string, parts ...string) error {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return fmt.Errorf("%q is not in %q", part, text)
+		}
+	}
+	return nil
 }
 
 func containsAll(text string, parts ...string) bool {

@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"idle-scaler/internal/bus"
+	"idle-scaler/policy"
+	"idle-scaler/scaler"
+)
+
+// ask sends a request as "nats req" does, decodes its answer, and expects the code of its error, "" for none.
+func (b *bench) ask(subject, payload, code string, answer any) {
+	b.t.Helper()
+	m, err := b.nc.Request("cortex.mcp.api."+subject, []byte(payload), patience)
+	if err != nil {
+		b.t.Fatalf("%s: %v", subject, err)
+	}
+	if got := m.Header.Get(micro.ErrorCodeHeader); got != code {
+		b.t.Fatalf("%s %s: code %q, want %q: %s", subject, payload, got, code, m.Data)
+	}
+	if err := json.Unmarshal(m.Data, answer); err != nil {
+		b.t.Fatalf("%s: %v in %s", subject, err, m.Data)
+	}
+}
+
+// A hold keeps its server awake, or asleep, until it ends by itself: no silence ends the one, no ping and no lease the other. What was
+// asked for meanwhile happens then. It is ordered on the command line and by a plain message, and survives a restart.
+func TestAHoldLastsUntilItEnds(t *testing.T) {
+	b := newBench(t)
+	b.deploy("awake")
+	b.deploy("asleep", replicas(2))
+	b.deploy("idle")
+	b.run(idle...)
+	events := b.events()
+	b.awaitReplicas("asleep", 2)
+	b.says(0, "hold", "--awake-until", "15s", "--actor", "ann", "--reason", "a demo", b.namespace+"/awake")
+	b.order("hold", "asleep", `{"asleep_until":"12s","actor":"bob"}`)
+	until := time.Now().Add(12 * time.Second)
+	b.awaitReplicas("asleep", 0)
+	if e := events.next(scaler.Slept, "asleep"); e.Actor != "bob" || e.Cause != scaler.CauseCommand || !strings.Contains(e.Text, "held asleep until") {
+		t.Errorf("told %+v", e)
+	}
+	b.ping("asleep")
+	b.lease("asleep", time.Hour)
+	events.next(scaler.Slept, "idle")
+	b.awaitReason("asleep", policy.HeldAsleep)
+	if s := b.awaitReason("awake", policy.Held); s.Hold == nil || s.Hold.Actor != "ann" || s.Hold.Reason != "a demo" || s.Hold.Asleep {
+		t.Errorf("its hold is %+v", s.Hold)
+	}
+	b.kill()
+	b.run(idle...)
+	consistently(t, time.Until(until)-time.Second, "the holds are kept", func() error {
+		if err := b.staysAt("asleep", 0)(); err != nil {
+			return err
+		}
+		return b.staysAt("awake", 1)()
+	})
+	b.awaitReplicas("asleep", 2) // the lease is still there
+	if e := events.next(scaler.Woken, "asleep"); e.Cause != scaler.CauseLease || e.At.Before(until.Add(-time.Second)) {
+		t.Errorf("told %+v", e)
+	}
+	if e := events.next(scaler.Slept, "awake"); e.Cause != scaler.CauseIdle {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// The newest order wins and says which one it ends: a hold ends a stop, a stop or a start ends a hold, release ends it without another.
+func TestTheNewestOrderWins(t *testing.T) {
+	b := newBench(t)
+	b.deploy("alpha", annotation("idle-after", "never")) // silence is not what this is about
+	b.run(idle...)
+	b.ping("alpha")
+	b.awaitReplicas("alpha", 1)
+	alpha := b.namespace + "/alpha"
+	expect := func(replicas int32, reason policy.Reason, says string) {
+		t.Helper()
+		b.awaitReason("alpha", reason)
+		b.awaitReplicas("alpha", replicas)
+		if last := b.mark("alpha", "last"); !strings.Contains(last, says) {
+			t.Errorf("the last transition is %s, want %q in it", last, says)
+		}
+	}
+	b.says(0, "stop", "--actor", "ann", alpha)
+	expect(0, policy.Stopped, "slept")
+	b.says(0, "hold", "--awake-until", "1h", "--actor", "bob", alpha)
+	expect(1, policy.Held, "this ends that a command had stopped it")
+	b.says(0, "hold", "--asleep-until", "23:59", "--actor", "cleo", alpha)
+	expect(0, policy.HeldAsleep, "this ends that \\\"bob\\\" held it awake")
+	b.says(0, "start", "--wait", "30s", "--actor", "dora", alpha)
+	expect(1, policy.Awake, "this ends that \\\"cleo\\\" held it asleep")
+	b.says(0, "hold", "--awake-until", time.Now().Add(time.Hour).Format(time.RFC3339), alpha)
+	expect(1, policy.Held, "held awake until")
+	b.says(0, "release", alpha)
+	expect(1, policy.Awake, "held it awake")
+	b.says(0, "hold", "--awake-until", "1h", "--actor", "eve", alpha)
+	b.order("stop", "alpha", `{"actor":"finn"}`)
+	expect(0, policy.Stopped, "this ends that \\\"eve\\\" held it awake")
+}
+
+// A hold that makes no sense is refused with what to write, and changes nothing.
+func TestHoldsThatMakeNoSense(t *testing.T) {
+	b := newBench(t)
+	b.deploy("alpha")
+	b.run()
+	b.awaitReplicas("alpha", 1)
+	before := b.deployment("alpha").ResourceVersion
+	for payload, says := range map[string]string{
+		``:   "awake_until",
+		`{}`: "awake_until",
+		`{"awake_until":"1h","asleep_until":"1h"}`: "asleep_until",
+		`{"awake_until":"soon"}`:                   "18:00",
+		`{"awake_until":"-1h"}`:                    "not in the future",
+		`{"awake_until":"2020-01-01T00:00:00Z"}`:   "not in the future",
+		`{"awake_until":"9999h"}`:                  "720h",
+		`{"awake_until":3}`:                        "awake_until",
+		`{"until":"1h"}`:                           "unknown field",
+	} {
+		var a bus.Answer
+		b.ask(fmt.Sprintf("hold.%s.alpha", b.namespace), payload, "400", &a)
+		if a.Error == nil || !strings.Contains(a.Error.Text, says) {
+			t.Errorf("%s: %+v, want %q", payload, a.Error, says)
+		}
+	}
+	if after := b.deployment("alpha").ResourceVersion; after != before {
+		t.Error("something was written")
+	}
+}
