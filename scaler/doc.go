@@ -1,9 +1,9 @@
 // Package scaler turns servers off while nobody uses them and on when somebody asks.
 //
 // Ways in: [Scaler.Submit] takes a command of the bus, [Scaler.Consider] looks at one server because something about it
-// changed (a ping, a lease, its Deployment), [Scaler.Sweep] looks at all of them because the schedule says so. All end in
-// one function, change, which writes one Deployment once, and in the same write what happened, who asked and why; tell then
-// publishes that, before anything may overwrite it.
+// changed (a ping, a lease, its Deployment), [Scaler.Sweep] looks at all of them because the schedule says so, and the alarm because
+// a window begins, a hold ends or a notice is over. All end in one function, change, which writes one Deployment once, and in the
+// same write what happened, who asked and why; tell then publishes that, before anything may overwrite it.
 //
 // Only the leader writes: [Scaler.Lead] is one term of leadership. Reads ([Scaler.List], [Scaler.Status],
 // [Scaler.Check]) are answered from memory by any replica at any time.

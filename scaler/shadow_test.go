@@ -39,7 +39,7 @@ func TestDryRunWritesNothing(t *testing.T) {
 		}
 	}, dry(running(2)))
 	lead(t, func(w *world) {
-		time.Sleep(clockTime(2, 31).Sub(time.Now()))
+		time.Sleep(time.Until(clockTime(2, 31)))
 		w.sweep()
 		if e := w.last(WouldSleep); e.Cause != CauseSchedule {
 			t.Errorf("event %+v", e)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,72 +12,6 @@ import (
 	"idle-scaler/activity"
 	"idle-scaler/policy"
 )
-
-// The fakes of this file stand for the pods and the bus, as fakeCluster does for the cluster. They do what the real ones do in a world of
-// compare-and-set; what the real ones do beyond that is tested on the real servers, in internal and test/e2e.
-
-// fakePods diagnose what they are told, and count the kills.
-type fakePods struct {
-	diagnoses chan Diagnosis
-	killed    []ID
-}
-
-func (p *fakePods) Diagnose(context.Context, *Server) <-chan Diagnosis { return p.diagnoses }
-func (p *fakePods) Kill(_ context.Context, s *Server) error {
-	p.killed = append(p.killed, s.ID)
-	return nil
-}
-
-// fakeBus is Events and ActivityLog: it keeps what was published, and can be away.
-type fakeBus struct {
-	mu    sync.Mutex
-	away  error
-	kept  []Event
-	known map[string]bool
-	prove func() // what happens while the log is asked
-	takes map[EventType]time.Duration
-}
-
-func (b *fakeBus) Publish(_ context.Context, e Event) error {
-	time.Sleep(b.takes[e.Type])
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.away == nil {
-		b.kept = append(b.kept, e)
-	}
-	return b.away
-}
-func (b *fakeBus) Known(context.Context) (map[string]bool, error) { return b.known, nil }
-
-func (b *fakeBus) Prove(context.Context) error {
-	if b.prove != nil {
-		b.prove()
-	}
-	return b.away
-}
-
-func (b *fakeBus) types() (types []EventType) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, e := range b.kept {
-		types = append(types, e.Type)
-	}
-	return types
-}
-
-type noMeter struct{ panics, misSleeps, wouldMisSleep atomic.Int32 }
-
-func (*noMeter) Event(Event)                {}
-func (*noMeter) Wake(string, time.Duration) {}
-func (*noMeter) Swept(Sweep)                {}
-func (m *noMeter) Panic()                   { m.panics.Add(1) }
-func (m *noMeter) MisSlept(dryRun bool) {
-	if dryRun {
-		m.wouldMisSleep.Add(1)
-	} else {
-		m.misSleeps.Add(1)
-	}
-}
 
 // world is a Scaler that leads, in a bubble of synctest, with the fakes around it.
 type world struct {

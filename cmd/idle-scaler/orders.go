@@ -27,11 +27,18 @@ func startCommand() *cobra.Command {
 	return cmd
 }
 
+// forceFor is how much longer a forced stop may take: Kubernetes is given some seconds to take note that no pods are wanted.
+const forceFor = 15 * time.Second
+
 func stopCommand() *cobra.Command {
 	var c client
 	var force bool
 	cmd := c.command("stop NAME...", "Stop servers until they are started or scaled", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+		wait := time.Duration(0)
+		if force {
+			wait = forceFor
+		}
+		return c.order(ctx, cmd, args, wait, func(ctx context.Context, id scaler.ID) (string, error) {
 			return said(c.Stop(ctx, id, force, c.by()))
 		})
 	})

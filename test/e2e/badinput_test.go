@@ -72,7 +72,7 @@ var badOrders = []badInput{
 	{"a negative wait", "start", "alpha", `{"wait":"-1s"}`, 400, []string{"wait -1s", "negative"}},
 	{"a wait that is too long", "start", "alpha", `{"wait":"10h"}`, 422, []string{"wait 10h0m0s", "at most 5m0s"}},
 	{"a wait without a unit", "scale", "alpha", `{"replicas":2,"wait":60}`, 400, []string{"wait 60", `"60s"`}},
-	{"an unknown verb", "destroy", "alpha", ``, 400, []string{`"destroy"`, "start, stop or scale"}},
+	{"an unknown verb", "destroy", "alpha", ``, 400, []string{`"destroy"`, "start, stop, scale, hold"}},
 }
 
 // A request that makes no sense, or is not allowed, is answered with a code and with what to do about it, in the headers and in the
@@ -97,7 +97,7 @@ func TestBadRequests(t *testing.T) {
 		{about: "a limit that is none", name: "list", payload: `{"limit":0}`, code: 422, says: []string{"limit 0"}},
 		{about: "a selector that is none", name: "list", payload: `{"selector":"a in ("}`, code: 400, says: []string{`selector "a in ("`}},
 		{about: "a page that is none", name: "list", payload: `{"after":"alpha"}`, code: 400, says: []string{`after "alpha"`}},
-		{about: "an unknown verb alone", name: "shutdown", code: 400, says: []string{`"shutdown"`, "list, status, start, stop or scale"}},
+		{about: "an unknown verb alone", name: "shutdown", code: 400, says: []string{`"shutdown"`, "list, status, explain, history, report, start, stop, scale, hold, release, pause, resume or wake"}},
 	} {
 		b.checkRefusal(c, c.name)
 	}
@@ -285,7 +285,8 @@ func TestAPIServerRefuses(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(2))
 	b.run("--kubeconfig", b.account(rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments", "replicasets"}, Verbs: []string{"get", "list", "watch"}},
-		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services", "pods"}, Verbs: []string{"list", "watch"}}), "--leader-elect=false")
+		rbacv1.PolicyRule{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: []string{"list", "watch"}},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces", "services", "pods"}, Verbs: []string{"list", "watch"}}), "--leader-elect=false")
 	b.awaitReplicas("alpha", 2)
 	events := b.events()
 	says := []string{"the API server refuses to patch deployments.apps in " + b.namespace, "Role of idle-scaler's ServiceAccount"}
