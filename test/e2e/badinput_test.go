@@ -286,7 +286,7 @@ func TestAPIServerRefuses(t *testing.T) {
 	b.deploy("alpha", replicas(2))
 	b.run("--kubeconfig", b.account(rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments", "replicasets"}, Verbs: []string{"get", "list", "watch"}},
 		rbacv1.PolicyRule{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: []string{"list", "watch"}},
-		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces", "services", "pods"}, Verbs: []string{"list", "watch"}}), "--leader-elect=false")
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services", "pods"}, Verbs: []string{"list", "watch"}}), "--leader-elect=false")
 	b.awaitReplicas("alpha", 2)
 	events := b.events()
 	says := []string{"the API server refuses to patch deployments.apps in " + b.namespace, "Role of idle-scaler's ServiceAccount"}
@@ -377,6 +377,19 @@ func (b *bench) account(rules ...rbacv1.PolicyRule) string {
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
 			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: b.namespace, Name: meta.Name}},
 		}, metav1.CreateOptions{})
+	}
+	if err == nil { // a namespace itself lies in none
+		meta := metav1.ObjectMeta{Name: b.namespace + "-namespace"}
+		_, err = b.kube.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{b.namespace}, Verbs: []string{"list", "watch"}},
+		}}, metav1.CreateOptions{})
+		if err == nil {
+			_, err = b.kube.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+				ObjectMeta: meta,
+				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
+				Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: b.namespace, Name: "daemon"}},
+			}, metav1.CreateOptions{})
+		}
 	}
 	if err != nil {
 		b.t.Fatal(err)
