@@ -363,7 +363,7 @@ func (b *bench) waitingCommands() uint64 {
 	return stream.CachedInfo().State.Msgs
 }
 
-// account makes a ServiceAccount that has these rights in the namespace and no others, and returns a kubeconfig of it.
+// account makes a ServiceAccount that has these rights in the namespace, may read the namespace itself, and no others; it returns a kubeconfig of it.
 func (b *bench) account(rules ...rbacv1.PolicyRule) string {
 	b.t.Helper()
 	ctx, meta := b.t.Context(), metav1.ObjectMeta{Name: "daemon"}
