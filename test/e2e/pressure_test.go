@@ -50,7 +50,7 @@ var (
 // many commands are taken at once, not on how many or how large those are that wait.
 func TestBacklog(t *testing.T) {
 	const most = 300 << 20
-	b := newBenchOn(t, cluster{kubeconfig, kube}) // not beside others: it keeps the API server busy
+	b := newBenchOn(t, cluster{kubeconfig, kube})         // not beside others: it keeps the API server busy
 	b.program = filepath.Join(t.TempDir(), "idle-scaler") // without the race detector
 	if out, err := exec.Command("go", "build", "-o", b.program, "idle-scaler/cmd/idle-scaler").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
