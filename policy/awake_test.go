@@ -189,33 +189,6 @@ func TestSleeps(t *testing.T) {
 	}
 }
 
-// What a server wants for its own sake does not depend on its group, nor on whether its sleep is only told.
-func TestAlone(t *testing.T) {
-	for _, r := range []struct {
-		name   string
-		facts  *Facts
-		action Action
-		reason Reason
-	}{
-		{"unused, others are awake", running(grouped, before("web")), Sleep, Idle},
-		{"unused, in dry-run", running(dryRun), Sleep, Idle},
-		{"unused, to be told", running(notice("")), Sleep, Idle},
-		{"about to be told", running(notice(""), pinged("11:30:20")), Keep, Awake},
-		{"the order of the group can't be kept", running(disordered), Sleep, Idle},
-		{"leased", running(leased("09:00:00", "12:05:00")), Keep, Leased},
-		{"asleep, others are awake", sleeping(grouped), Keep, Asleep},
-		{"asleep and pinged, others have to be ready before", sleeping(pinged("11:50:00"), waiting), Wake, Activity},
-	} {
-		f := *r.facts
-		if d := rules.Alone(&f, noon); d.Action != r.action || d.Reason != r.reason {
-			t.Errorf("%s: %s, because %s; want %s, because %s", r.name, d.Action, d.Reason, r.action, r.reason)
-		}
-		if f.Group.Wanted != r.facts.Group.Wanted {
-			t.Errorf("%s: the facts were changed", r.name)
-		}
-	}
-}
-
 // The idle clock starts at the latest of all signs of use, and of the birth of the log.
 func TestIdleSince(t *testing.T) {
 	for name, latest := range map[string]fact{

@@ -83,16 +83,6 @@ func (r Rules) Decide(f *Facts, now time.Time) Decision {
 	return d
 }
 
-// Alone returns what would be decided if the server were in no group: what it wants for its own sake.
-func (r Rules) Alone(f *Facts, now time.Time) Decision {
-	alone := *f
-	alone.Group = Group{}
-	if alone.Replicas == 0 {
-		return decideAsleep(&alone, now)
-	}
-	return r.decideAwake(&alone, now)
-}
-
 func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 	start := f.IdleSince()
 	d := Decision{Action: Keep, Idle: f.Sight.Idle(start, now)}

@@ -189,7 +189,7 @@ func TestSleepAt(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(0)
 		e := w.last(Slept)
-		if e.Cause != CauseSchedule || e.Text != "its sleep-at was due, unused for 3h30m0s" || w.alpha().Mark.Because != policy.BecauseSchedule {
+		if e.Cause != CauseSchedule || e.Text != "its sleep-at was due, unused for 3h30m" || w.alpha().Mark.Because != policy.BecauseSchedule {
 			t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
 		}
 		time.Sleep(time.Minute)

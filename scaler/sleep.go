@@ -54,9 +54,9 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 	switch d.Reason {
 	case policy.Idle:
 		e.Cause = CauseIdle
-		e.Text = fmt.Sprintf("unused for %s, its idle-after is %s", d.Idle.Round(time.Second), server.Settings.IdleAfter)
+		e.Text = fmt.Sprintf("unused for %s, its idle-after is %s", policy.Span(d.Idle), policy.Span(server.Settings.IdleAfter))
 	case policy.SleepAt:
-		because, e.Cause, e.Text = policy.BecauseSchedule, CauseSchedule, fmt.Sprintf("its sleep-at was due, unused for %s", d.Idle.Round(time.Second))
+		because, e.Cause, e.Text = policy.BecauseSchedule, CauseSchedule, fmt.Sprintf("its sleep-at was due, unused for %s", policy.Span(d.Idle))
 	default:
 		hold := server.Mark.Hold
 		because, e.Cause, e.Actor, e.Reason, e.Text = policy.BecauseHold, CauseHold, hold.Actor, hold.Reason, "held asleep until "+clock(hold.Until)
