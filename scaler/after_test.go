@@ -70,6 +70,16 @@ func TestStartAfterOthersEnds(t *testing.T) {
 		w.getReady("db")
 		w.expect("api", 3)
 	}, chain(asleep(policy.BecauseIdle))...)
+	lead(t, func(w *world) { // nor is waited for whoever has left
+		w.cluster.slow = true
+		left := make(chan struct{})
+		time.AfterFunc(time.Second, func() { close(left) })
+		gone, began := start, time.Now()
+		gone.Left = left
+		if o := w.do(gone); o == nil || !errors.Is(o.Err, ErrNotInTime) || time.Since(began) != time.Second {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+	}, chain(asleep(policy.BecauseIdle))...)
 	for name, server := range map[string]func() *Server{"asleep": asleep(policy.BecauseIdle), "somebody's zero": running(0)} {
 		for _, stop := range []Command{{Verb: Stop, Actor: "bob"}, {Verb: Hold, Asleep: true, Until: "1h", Actor: "bob"}} {
 			t.Run(fmt.Sprintf("%s %s", name, stop.Verb), func(t *testing.T) {

@@ -59,9 +59,9 @@ func (t *term) heed(ctx context.Context) {
 			t.alarm.reset()
 			l := t.s.look()
 			for server := range t.s.cache.All {
-				t.consider(&l, server)
+				t.s.guard(server.ID, func() { t.consider(&l, server) })
 			}
-			t.sleepNoticed(ctx, &l)
+			t.s.guard(t.s.config.Self, func() { t.sleepNoticed(ctx, &l) })
 		}
 	}
 }

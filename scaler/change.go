@@ -24,15 +24,17 @@ type Change struct {
 func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 	e := c.Event
 	e.ID, e.Server = eventID(server), server.ID
-	c.Mark.Last = e
-	for _, at := range [...]*time.Time{&c.Mark.Asleep, &c.Mark.Awake} {
-		if at.Equal(e.At) { // not one that is kept: the next leader's clock may differ from ours, and only that of NATS is known to both
-			*at = t.s.tracker.Stamp(e.At)
-		}
-	}
 	if age := t.s.now().Sub(e.At); age > maxDecisionAge {
 		return nil, e, fmt.Errorf("%w: the decision is %s old", ErrConflict, age)
 	}
+	at := t.s.tracker.Stamp(e.At) // the next leader's clock may differ from ours, and only that of NATS is known to both
+	for _, mark := range [...]*time.Time{&c.Mark.Asleep, &c.Mark.Awake} {
+		if mark.Equal(e.At) { // not one that is kept
+			*mark = at
+		}
+	}
+	e.At = at
+	c.Mark.Last = e
 	if t.ctx.Err() != nil || !t.leads() {
 		return nil, e, errNotLeader
 	}

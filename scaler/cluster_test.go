@@ -16,6 +16,7 @@ type fakeCluster struct {
 	version  int
 	slow     bool
 	reads    int
+	missing  string // what has not been read
 	writes   []*Server
 	onWrite  func(*Server) error // says how the next writes go; ErrUnsure is returned after the write is done
 	onChange func(ID)            // as kube.Cache.OnChange: after each change, the daemon's own too
@@ -70,7 +71,8 @@ func (c *fakeCluster) touch() {
 	}
 }
 
-func (c *fakeCluster) Synced() bool { return true }
+func (c *fakeCluster) Synced() bool    { return true }
+func (c *fakeCluster) Missing() string { return c.missing }
 
 func (c *fakeCluster) Get(id ID) (*Server, bool) {
 	c.mu.Lock()

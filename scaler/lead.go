@@ -126,22 +126,28 @@ func (t *term) catchUp() {
 	l := s.look()
 	shadows := shadowsOf(known)
 	for server := range s.cache.All {
-		last := server.Mark.Last
-		if known[last.ID] || l.now.Sub(last.At) >= eventsKept {
-			t.markTold(last)
-		} else {
-			t.run(server.ID, func() { t.tellLast(server.ID) })
-		}
-		if e := t.contended(server); e.ID != "" && !known[e.ID] {
-			t.run(server.ID, func() { t.tell(e) })
-		}
-		if shadow, ok := shadows[server.UID]; ok {
-			facts := l.facts(server)
-			t.resumeShadow(server, &facts, shadow, l.now)
-		}
-		if server.Replicas > 0 && server.Ready == 0 && l.now.Before(s.tracker.Local(server.Mark.Awake).Add(s.config.Rules.StartDeadline)) {
-			t.follow(server, s.tracker.Local(server.Mark.Awake))
-		}
-		t.consider(&l, server)
+		s.guard(server.ID, func() { t.resume(&l, server, known, shadows) })
 	}
+}
+
+// resume does what the former leader may have left to do for one server.
+func (t *term) resume(l *look, server *Server, known map[string]bool, shadows map[string]shadow) {
+	s := t.s
+	last := server.Mark.Last
+	if known[last.ID] || l.now.Sub(last.At) >= eventsKept {
+		t.markTold(last)
+	} else {
+		t.run(server.ID, func() { t.tellLast(server.ID) })
+	}
+	if e := t.contended(server); e.ID != "" && !known[e.ID] {
+		t.run(server.ID, func() { t.tell(e) })
+	}
+	if shadow, ok := shadows[server.UID]; ok {
+		facts := l.facts(server)
+		t.resumeShadow(server, &facts, shadow, l.now)
+	}
+	if server.Replicas > 0 && server.Ready == 0 && l.now.Before(s.tracker.Local(server.Mark.Awake).Add(s.config.Rules.StartDeadline)) {
+		t.follow(server, s.tracker.Local(server.Mark.Awake))
+	}
+	t.consider(l, server)
 }

@@ -55,8 +55,10 @@ func (r *round) again() {
 	r.wake, r.sleep, r.notify, r.ordered = nil, nil, nil, nil
 	for _, id := range waited {
 		if server, ok := s.cache.Get(id); ok {
-			facts := l.facts(server)
-			r.sort(server, s.config.Rules.Decide(&facts, l.now))
+			s.guard(id, func() {
+				facts := l.facts(server)
+				r.sort(server, s.config.Rules.Decide(&facts, l.now))
+			})
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 type Cache interface {
 	// Synced reports whether all servers have been read once.
 	Synced() bool
+	// Missing says what has not been read of what else decides whether a server may sleep, empty when all has.
+	Missing() string
 	Get(id ID) (*Server, bool)
 	// All yields every server, in no order.
 	All(yield func(*Server) bool)

@@ -118,12 +118,21 @@ func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
 		AwakeSince:  s.tracker.Local(server.Mark.Awake),
 		Seen:        server.Mark.Seen,
 		Use:         s.tracker.Of(server.ID),
-		Sight:       s.tracker.Sight(now),
+		Sight:       s.sight(now),
 	}
 	if server.Settings.SleepNotice > 0 {
 		f.Noticed = s.noticedAt(server.ID)
 	}
 	return f
+}
+
+// sight says how far silence proves anything: nothing either while it is not known what is said of servers elsewhere.
+func (s *Scaler) sight(now time.Time) activity.Sight {
+	sight := s.tracker.Sight(now)
+	if missing := s.cache.Missing(); missing != "" && sight.Blind == "" {
+		sight.Blind = missing
+	}
+	return sight
 }
 
 // because is why the server is at zero, as far as the mark can be believed. One that says both was put back by "kubectl rollout undo": a

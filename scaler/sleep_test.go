@@ -308,6 +308,27 @@ func TestLanesLeaveNothingBehind(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
+// A panic while it is decided about one server is counted and keeps no other from being handled: in a sweep, after a ping, when a term begins.
+func TestPanicInADecision(t *testing.T) {
+	broken := func() *Server {
+		s := named("broken", running(2))()
+		s.Settings.KeepWarm = make(policy.Windows, 1) // no parser makes such a one
+		return s
+	}
+	lead(t, func(w *world) {
+		w.ping()
+		time.Sleep(idleAfter)
+		w.sweep()
+		w.expectReplicas(0)
+		w.Consider(ID{Namespace: "team-a", Name: "broken"})
+		if w.meter.panics.Load() == 0 {
+			t.Error("no panic was counted: the test breaks nothing")
+		}
+		w.ping()
+		w.expectReplicas(2)
+	}, broken, running(2))
+}
+
 // A panic while one server is handled is counted and ends no other.
 func TestPanicOfOneServer(t *testing.T) {
 	lead(t, func(w *world) {

@@ -57,19 +57,25 @@ func (t *term) sweep(ctx context.Context) (Sweep, error) {
 	r := newRound(t)
 	l := t.s.look()
 	for server := range t.s.cache.All {
-		facts := l.facts(server)
-		d := t.s.config.Rules.Decide(&facts, l.now)
-		r.sweep.Decisions[d.Reason]++
-		if facts.Bad != nil || facts.Group.Bad != "" {
-			r.sweep.Unreadable = append(r.sweep.Unreadable, server)
-		}
-		if server.Replicas == 0 {
-			t.alarm.set(d.Next)
-		}
-		r.sort(server, d)
-		t.shadow(server, &facts, d, l.now)
+		t.s.guard(server.ID, func() { r.look(&l, server) })
 	}
 	err := r.run(ctx)
 	r.sweep.Took = t.s.now().Sub(l.now)
 	return r.sweep, err
+}
+
+// look decides about one server, and takes note of what is to be done.
+func (r *round) look(l *look, server *Server) {
+	t := r.t
+	facts := l.facts(server)
+	d := t.s.config.Rules.Decide(&facts, l.now)
+	r.sweep.Decisions[d.Reason]++
+	if facts.Bad != nil || facts.Group.Bad != "" {
+		r.sweep.Unreadable = append(r.sweep.Unreadable, server)
+	}
+	if server.Replicas == 0 {
+		t.alarm.set(d.Next)
+	}
+	r.sort(server, d)
+	t.shadow(server, &facts, d, l.now)
 }

@@ -20,11 +20,13 @@ func (s *Scaler) Consider(id ID) {
 		t.forget(id)
 		return
 	}
-	l := s.look()
-	t.consider(&l, server)
-	if server.Settings.Group != "" {
-		t.considerMates(server)
-	}
+	s.guard(id, func() {
+		l := s.look()
+		t.consider(&l, server)
+		if server.Settings.Group != "" {
+			t.considerMates(server)
+		}
+	})
 }
 
 // considerMates looks at the others of a server's group, which may have to follow it. While many of them change, as when all wake, that is
@@ -97,7 +99,7 @@ func (t *term) tend(id ID, maySleep bool) (Event, error) {
 		return event, err
 	}
 	if event.Type == Woken {
-		t.follow(server, event.At)
+		t.follow(server, t.s.tracker.Local(event.At))
 	}
 	t.tell(event)
 	if e := t.contended(server); e.ID != "" && event.Cause == CauseExternal {

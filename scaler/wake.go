@@ -49,8 +49,11 @@ func (t *term) following(server *Server) *wake {
 	if w != nil {
 		return w
 	}
-	return t.follow(server, startingAt(server))
+	return t.follow(server, t.s.startingAt(server))
 }
+
+// startingAt is when the server began what may be a start, by our clock.
+func (s *Scaler) startingAt(server *Server) time.Time { return s.tracker.Local(startingAt(server)) }
 
 // accompany tells why the server is not ready, that it is, or that it will not be. It ends when all replicas are ready.
 func (t *term) accompany(ctx context.Context, w *wake, server *Server, began time.Time) {
@@ -153,6 +156,13 @@ func (t *term) await(session context.Context, server *Server, c Command) (*Serve
 	ctx, cancel := context.WithTimeout(t.ctx, c.Wait)
 	defer cancel()
 	defer context.AfterFunc(session, cancel)()
+	go func() { // who is gone is not waited for
+		select {
+		case <-c.Left:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 
 	if server.waits() {
 		woken, err := t.s.watch(ctx, server.ID, func(now *Server) bool { return !now.waits() })
@@ -182,8 +192,6 @@ func (t *term) await(session context.Context, server *Server, c Command) (*Serve
 	go func() { // a failure that is known ends the wait, unless the server turns out to be ready
 		select {
 		case <-w.failed:
-		case <-c.Left:
-			cancel()
 		case <-watched.Done():
 		}
 		stop()

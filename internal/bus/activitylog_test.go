@@ -338,7 +338,7 @@ func TestStreamIsMadeAgain(t *testing.T) {
 
 // A log that is full refuses the pings of new servers, without a word to who sends them: its silence proves nothing.
 func TestFullLogIsNotUsable(t *testing.T) {
-	r := &reader{wants: jetstream.StreamConfig{MaxMsgs: 100_000}}
+	r := &reader{wants: jetstream.StreamConfig{MaxMsgs: 100_000, MaxMsgsPerSubject: 1}}
 	for count, usable := range map[uint64]bool{0: true, 98_999: true, 99_000: false, 100_000: false, 100_001: false} {
 		info := &jetstream.StreamInfo{Config: r.wants, State: jetstream.StreamState{Msgs: count}}
 		if err := r.usable(info); (err == nil) != usable {

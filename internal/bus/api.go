@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type API struct {
 	js     jetstream.JetStream
 	past   *archive
 	slots  chan struct{}
+	slow   chan struct{} // for those that take long
 	table  []endpoint
 	errors map[string]*atomic.Int64 // answered, by endpoint
 
@@ -53,13 +55,16 @@ type API struct {
 	running sync.WaitGroup
 }
 
+// slowAtOnce is how many requests that take long may be under way beside the others.
+const slowAtOnce = 64
+
 // NewAPI returns an API that answers once Run is called.
 func NewAPI(nc *nats.Conn, config APIConfig) (*API, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	a := &API{config: config, nc: nc, js: js, past: newArchive(nc, js, config.Subjects), slots: make(chan struct{}, config.AtOnce), errors: make(map[string]*atomic.Int64)}
+	a := &API{config: config, nc: nc, js: js, past: newArchive(nc, js, config.Subjects), slots: make(chan struct{}, config.AtOnce), slow: make(chan struct{}, slowAtOnce), errors: make(map[string]*atomic.Int64)}
 	a.table = a.endpoints()
 	for _, e := range a.table {
 		a.errors[e.name] = new(atomic.Int64)
@@ -72,6 +77,7 @@ type endpoint struct {
 	name, subject string
 	describe      map[string]string // shown by "nats micro info"
 	handle        func(ctx context.Context, request micro.Request) error
+	slow          bool // it may take seconds: others must not wait for a place among those
 }
 
 func (a *API) endpoints() []endpoint {
@@ -80,31 +86,32 @@ func (a *API) endpoints() []endpoint {
 			string(verb), string(verb) + ".*.>",
 			map[string]string{"payload": payload},
 			func(ctx context.Context, r micro.Request) error { return a.write(ctx, r) },
+			false,
 		}
 	}
 	by := map[string]string{"payload": `{"actor":"...","reason":"..."}, all optional`}
 	wake := map[string]string{"payload": `{"id":"...","actor":"...","reason":"..."}, all optional: what the commands to start say`}
 	return []endpoint{
-		{"list", "list", map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list},
-		{"list-namespace", "list.*", map[string]string{"payload": "as that of list"}, a.list},
-		{"status", "status.*.>", map[string]string{"payload": "none"}, a.status},
-		{"explain", "explain.*.>", map[string]string{"payload": "none"}, a.explain},
-		{"history", "history.*.>", map[string]string{"payload": `{"since":"24h","limit":100}, all optional`}, a.history},
-		{"report", "report", map[string]string{"payload": `{"over":"24h","to":"2026-01-02T15:04:05Z","limit":100,"after":"..."}, all optional`}, a.report},
-		{"report-namespace", "report.*", map[string]string{"payload": "as that of report"}, a.report},
+		{"list", "list", map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list, false},
+		{"list-namespace", "list.*", map[string]string{"payload": "as that of list"}, a.list, false},
+		{"status", "status.*.>", map[string]string{"payload": "none"}, a.status, false},
+		{"explain", "explain.*.>", map[string]string{"payload": "none"}, a.explain, false},
+		{"history", "history.*.>", map[string]string{"payload": `{"since":"24h","limit":100}, all optional`}, a.history, true},
+		{"report", "report", map[string]string{"payload": `{"over":"24h","to":"2026-01-02T15:04:05Z","limit":100,"after":"..."}, all optional`}, a.report, true},
+		{"report-namespace", "report.*", map[string]string{"payload": "as that of report"}, a.report, true},
 		write(scaler.Start, `{"wait":"60s","id":"...","actor":"...","reason":"..."}, all optional; "0s" answers when it is written`),
 		write(scaler.Stop, `{"force":false,"id":"...","actor":"...","reason":"..."}, all optional`),
 		write(scaler.Scale, `{"replicas":3,"wait":"0s","id":"...","actor":"...","reason":"..."}, all but replicas optional`),
 		write(scaler.Hold, `{"awake_until":"18:00"} or {"asleep_until":"2h"}, and "id", "actor", "reason", optional`),
 		write(scaler.Release, `{"id":"...","actor":"...","reason":"..."}, all optional`),
-		{"pause", "pause", by, a.pause},
-		{"pause-namespace", "pause.*", by, a.pause},
-		{"pause-server", "pause.*.>", by, a.pause},
-		{"resume", "resume", by, a.resume},
-		{"resume-namespace", "resume.*", by, a.resume},
-		{"resume-server", "resume.*.>", by, a.resume},
-		{"wake", "wake", wake, a.wake},
-		{"wake-namespace", "wake.*", wake, a.wake},
+		{"pause", "pause", by, a.pause, true},
+		{"pause-namespace", "pause.*", by, a.pause, true},
+		{"pause-server", "pause.*.>", by, a.pause, true},
+		{"resume", "resume", by, a.resume, true},
+		{"resume-namespace", "resume.*", by, a.resume, true},
+		{"resume-server", "resume.*.>", by, a.resume, true},
+		{"wake", "wake", wake, a.wake, true},
+		{"wake-namespace", "wake.*", wake, a.wake, true},
 	}
 }
 
@@ -116,7 +123,7 @@ func (a *API) Run(ctx context.Context) error {
 		Description: "turns MCP servers off while nobody uses them and on when somebody asks",
 		Metadata:    map[string]string{"cluster": a.config.Cluster},
 		StatsHandler: func(e *micro.Endpoint) any {
-			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(len(a.slots))}
+			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(len(a.slots) + len(a.slow))}
 		},
 	})
 	if err != nil {
@@ -155,17 +162,21 @@ func (a *API) Answers() bool { return a.answers.Load() }
 // serve answers one request. It is called within the subscription of the endpoint, which it must not block, and it must not
 // answer through micro either, which reads what became of a request as soon as serve returns.
 func (a *API) serve(e endpoint, r micro.Request) {
+	slots := a.slots
+	if e.slow {
+		slots = a.slow
+	}
 	select {
-	case a.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	default:
-		a.finish(e, r, fmt.Errorf("%w: %d requests are under way: try again in a moment", errUnavailable, cap(a.slots)))
+		a.finish(e, r, fmt.Errorf("%w: %d such requests are under way: try again in a moment", errUnavailable, cap(slots)))
 		return
 	}
 	work := func() {
-		defer func() { <-a.slots }()
+		defer func() { <-slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
-		a.finish(e, r, e.handle(ctx, r))
+		a.finish(e, r, a.guarded(ctx, e, r))
 	}
 	a.mu.Lock()
 	ended := a.ended
@@ -176,6 +187,17 @@ func (a *API) serve(e endpoint, r micro.Request) {
 	if ended { // requests that had arrived when the service stopped are answered before the connection is closed
 		work()
 	}
+}
+
+// guarded handles a request. A panic must not end the others.
+func (a *API) guarded(ctx context.Context, e endpoint, r micro.Request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.config.Logger.Error("panic while a request was answered: please report this", "subject", shorten(r.Subject()), "panic", p, "stack", string(debug.Stack()))
+			err = errors.New("internal error: this is a bug in idle-scaler, and its log has the stack; it may have been done or not, ask for the server's status")
+		}
+	}()
+	return e.handle(ctx, r)
 }
 
 // finish tells the sender of a request what is wrong with it, if anything is.

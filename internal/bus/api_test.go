@@ -33,6 +33,9 @@ func (r *replica) List(f scaler.Filter) (found []*scaler.Server, err error) {
 }
 
 func (r *replica) Status(_ context.Context, id scaler.ID) (scaler.View, error) {
+	if id.Name == "bug" {
+		panic("a bug")
+	}
 	for i, s := range r.servers {
 		if s.ID == id {
 			if i == 0 && r.hold != nil {
@@ -120,6 +123,43 @@ func TestRequestsAtBothEnds(t *testing.T) {
 		serve(w, w.connect(), &scaler.Server{ID: web})()
 		close(ended)
 		check(t, receive(t, "the last answer", results))
+	}
+}
+
+// A panic while a request is answered is told to its sender, and ends neither the daemon nor other requests.
+func TestPanicInARequest(t *testing.T) {
+	w := newWorldWithStreams(t)
+	serve(w, w.connect(), &scaler.Server{ID: web})
+	nc := w.connect()
+	if got := ask(t, nc, "cortex.mcp.api.status.team-a.bug", ""); got.Header.Get(micro.ErrorCodeHeader) != "500" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "a bug in idle-scaler") {
+		t.Errorf("got %v", got.Header)
+	}
+	if got := ask(t, nc, "cortex.mcp.api.status.team-a.web", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("got %v", got.Header)
+	}
+}
+
+// What takes long has places of its own: however many ask for it, others are answered.
+func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
+	w := newWorldWithStreams(t)
+	api, _ := serveReplica(w, w.connect(), &replica{servers: []*scaler.Server{{ID: web}}})
+	nc := w.connect()
+	inbox := nc.NewInbox()
+	answers := make(chan *nats.Msg, 2*slowAtOnce)
+	_, err := nc.ChanSubscribe(inbox, answers)
+	check(t, err)
+	for range 2 * slowAtOnce {
+		check(t, nc.PublishRequest("cortex.mcp.api.pause.team-a", inbox, nil)) // takes seconds
+	}
+	refused := receive(t, "a refusal", answers)
+	if refused.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(refused.Header.Get(micro.ErrorHeader), "try again") {
+		t.Errorf("got %v", refused.Header)
+	}
+	if n := len(api.slots); n > 0 {
+		t.Errorf("%d of them took places of others", n)
+	}
+	if got := ask(t, nc, "cortex.mcp.api.status.team-a.web", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("got %v", got.Header)
 	}
 }
 

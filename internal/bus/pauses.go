@@ -31,6 +31,10 @@ type PauseOrder struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
+// pauseTakes is after how long no sleep is under way any more that was decided without the pause: the proof that everything is known may be
+// old already when it is asked for, what is decided by it may be carried out for as long, and written for as long again.
+const pauseTakes = 3 * proofLasts
+
 // pause answers requests to pause.
 func (a *API) pause(ctx context.Context, r micro.Request) error { return a.setPaused(ctx, r, true) }
 
@@ -63,10 +67,11 @@ func (a *API) setPaused(ctx context.Context, r micro.Request, paused bool) error
 	case timedOut(err):
 		return fmt.Errorf("%w: the stream of pauses does not answer: it may be done or not, send it again", scaler.ErrUnsure)
 	case err != nil:
-		return fmt.Errorf("%w: the stream of pauses takes no orders now, nothing was done: try again: %w", errUnavailable, err)
+		return fmt.Errorf("%w: the stream of pauses takes no orders now, nothing was done: try again, or if it is full, raise max_msgs of %s: %w",
+			errUnavailable, a.config.Subjects.pauseStream(), err)
 	}
 	if paused {
-		time.Sleep(proofLasts)
+		time.Sleep(pauseTakes)
 	}
 	about := scopeWords(scope)
 	if scope.Name != "" {

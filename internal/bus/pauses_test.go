@@ -226,6 +226,27 @@ func TestAcknowledgementIsNoPause(t *testing.T) {
 	}
 }
 
+// A stream that is full of orders takes no more, and says what to do; but it hides no ping, so nobody is blind for it, and what it
+// holds counts.
+func TestFullStreamOfPauses(t *testing.T) {
+	w := newWorldWithStreams(t)
+	c, ctx := pauser(w), context.Background()
+	l := listen(w, w.connect())
+	_, err := c.Pause(ctx, teamA, Sender{})
+	check(t, err)
+	config := mustStream(t, w.jetStream(), w.subjects.pauseStream()).CachedInfo().Config
+	config.MaxMsgs = 1
+	_, err = w.jetStream().UpdateStream(ctx, config)
+	check(t, err)
+	if _, err := c.Pause(ctx, all, Sender{}); err == nil || !strings.Contains(err.Error(), "raise max_msgs of CORTEX_MCP_PAUSES") {
+		t.Errorf("got %v", err)
+	}
+	check(t, l.Prove(ctx))
+	if l.paused(web) != "the namespace team-a" {
+		t.Errorf("paused is %q", l.paused(web))
+	}
+}
+
 // There is no pause of a server that is not there; but one that is gone can be resumed, or it would be paused when it comes back.
 func TestPauseOfUnknown(t *testing.T) {
 	w := newWorldWithStreams(t)

@@ -34,8 +34,11 @@ type StreamOptions struct {
 	Replicas int    // of each stream, on a NATS cluster; at least 1
 }
 
-// maxSubjects is how many servers, how many leases, and how many orders to pause, a log holds.
-const maxSubjects = 100_000
+// maxSubjects is how many servers, how many leases, and how many commands, a stream holds; maxOrders how many orders to pause and to resume.
+const (
+	maxSubjects = 100_000
+	maxOrders   = 1_000_000
+)
 
 // all are the streams as they are made.
 func (o StreamOptions) all() []jetstream.StreamConfig {
@@ -80,7 +83,7 @@ func (o StreamOptions) log(name, subjects, description string, age time.Duration
 // permissions. It is no order, and if only the last message were kept it would replace one.
 func (o StreamOptions) pauses() jetstream.StreamConfig {
 	c := o.base(o.Subjects.pauseStream(), o.Subjects.pause, "idle-scaler: the orders that nothing is put to sleep, and their ends")
-	c.MaxMsgs, c.Discard = maxSubjects, jetstream.DiscardNew
+	c.MaxMsgs, c.Discard = maxOrders, jetstream.DiscardNew // not the old: one of them may be the pause that holds
 	return c
 }
 

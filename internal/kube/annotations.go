@@ -3,7 +3,9 @@ package kube
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +30,7 @@ const (
 	keyFailed  = "failed"
 	keyHold    = "hold"    // JSON
 	keyReverts = "reverts" // JSON
-	keyLast    = "last"    // JSON
+	keyLast    = "last"    // JSON; another value in each write, so that whoever owns it has written the marks
 )
 
 // markKeys are all of them. One that is missing here would be taken for a setting that nobody knows, and never be removed.
@@ -99,24 +101,27 @@ func encodeMark(m scaler.Mark) map[string]string {
 		marks[keyReverts] = formatReverts(m.Reverts)
 	}
 	if m.Last.ID != "" {
-		marks[keyLast] = formatEvent(m.Last)
+		marks[keyLast] = formatEvent(m.Last, append(slices.Sorted(maps.Keys(marks)), keyLast))
 	}
 	return marks
 }
 
-// decodeMark reads what encodeMark wrote. All errors are returned, joined; the mark is that of the keys that could be read.
+// decodeMark reads what encodeMark wrote. All errors are returned, joined; the mark is that of the keys that could be read. A key that was
+// not written with the last transition came back since, and says nothing: "kubectl rollout undo" does that even where it changes no other.
 func decodeMark(id scaler.ID, annotations map[string]string) (scaler.Mark, error) {
 	var m scaler.Mark
 	var errs []error
+	var together []string
 	read := func(key string, parse func(text string) error) {
 		text, written := annotations[prefix+key]
-		if !written {
+		if !written || together != nil && !slices.Contains(together, key) {
 			return
 		}
 		if err := parse(text); err != nil {
 			errs = append(errs, fmt.Errorf("%s %q, which the daemon sets and can't read: %w: remove the annotation", key, cut(text, maxID), err))
 		}
 	}
+	read(keyLast, func(text string) (err error) { m.Last, together, err = parseEvent(text, id); return })
 	read(keyRestore, func(text string) (err error) { m.Restore, err = parseRestore(text); return })
 	read(keyBecause, func(text string) (err error) { m.Because, err = parseBecause(text); return })
 	read(keyAsleep, func(text string) (err error) { m.Asleep, err = parseTime(text); return })
@@ -131,7 +136,6 @@ func decodeMark(id scaler.ID, annotations map[string]string) (scaler.Mark, error
 	read(keyFailed, func(text string) error { m.Failed = text; return nil })
 	read(keyHold, func(text string) (err error) { m.Hold, err = parseHold(text); return })
 	read(keyReverts, func(text string) (err error) { m.Reverts, err = parseReverts(text); return })
-	read(keyLast, func(text string) (err error) { m.Last, err = parseEvent(text, id); return })
 	return m, errors.Join(errs...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -31,7 +32,9 @@ type Cache struct {
 	logger   *slog.Logger
 	now      func() time.Time
 	regions  map[string]*region // by namespace; one of the name "" when all are watched
-	unread   *namespace         // stands for one that the watch has not told of
+	unread   *namespace         // stands for each while none has been read
+	unknown  *namespace         // stands for one that the watch has not told of
+	whole    atomic.Bool        // nothing is missing: see Missing
 
 	mu       sync.RWMutex
 	servers  map[scaler.ID]*deployment
@@ -51,7 +54,8 @@ func NewCache(client kubernetes.Interface, scope Scope, config policy.Layer, log
 		OnChange: func(scaler.ID) {},
 		client:   client, selector: selector, config: config, logger: logger, now: time.Now,
 		regions:  make(map[string]*region),
-		unread:   &namespace{bad: errUnread},
+		unread:   new(namespace),
+		unknown:  &namespace{bad: errUnknown},
 		groups:   make(map[group]*members),
 		servers:  make(map[scaler.ID]*deployment),
 		watchers: make(map[scaler.ID][]chan struct{}),
@@ -80,17 +84,38 @@ func (c *Cache) Run(ctx context.Context) error {
 	return nil
 }
 
-// Synced reports whether all servers have been read once, with everything that is said about them elsewhere: a server must not sleep
-// because the namespace that forbids it could not be read.
+// Synced reports whether all servers have been read once.
 func (c *Cache) Synced() bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, r := range c.regions {
-		if !r.synced || !r.namespaces.synced || !r.autoscalers.synced {
+		if !r.synced {
 			return false
 		}
 	}
 	return true
+}
+
+// Missing says what has not been read of what is said about servers elsewhere, empty when all has. Without that servers can be woken. None
+// must sleep: the namespace that could not be read may forbid it. It costs next to nothing once all has been read.
+func (c *Cache) Missing() string {
+	if c.whole.Load() {
+		return ""
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	autoscalers := true
+	for _, r := range c.regions {
+		if !r.namespaces.synced {
+			return "the namespaces have not been read"
+		}
+		autoscalers = autoscalers && r.autoscalers.synced
+	}
+	if !autoscalers {
+		return "the autoscalers have not been read"
+	}
+	c.whole.Store(true) // what was read once stays read
+	return ""
 }
 
 // Get returns the server as it was last seen.

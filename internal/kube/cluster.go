@@ -59,11 +59,11 @@ func newPatch(server *scaler.Server, replicas int, mark scaler.Mark) patch {
 	var p patch
 	p.Metadata.ResourceVersion = server.Version
 	p.Metadata.Annotations = make(map[string]*string)
-	former, marks := encodeMark(server.Mark), encodeMark(mark)
+	marks := encodeMark(mark)
 	for _, key := range markKeys {
 		if value, set := marks[key]; set {
 			p.Metadata.Annotations[prefix+key] = &value
-		} else if _, was := former[key]; was || server.Bad != nil { // one that could not be read goes, too
+		} else { // also one that was not believed: what is written is ours then, and would be
 			p.Metadata.Annotations[prefix+key] = nil
 		}
 	}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ type deployment struct {
 	selector  string            // of its pods
 	podLabels map[string]string // that its pods will have
 	written   map[string]string // settings; nil when there are none
-	badMark   error             // why the mark can't be read
+	badMark   error             // why the mark can't be read that we wrote
 
 	// What the settings come from that the server has.
 	in       *namespace
@@ -64,7 +65,11 @@ func decode(d *appsv1.Deployment, former *deployment) *deployment {
 		s.Requests = requestsOf(&d.Spec.Template.Spec)
 	}
 	var badMark error
-	s.Mark, badMark = decodeMark(s.ID, d.Annotations)
+	if ownsMarks(d.ManagedFields) {
+		s.Mark, badMark = decodeMark(s.ID, d.Annotations)
+	} else { // what a former time or another cluster says; the number is as good as any
+		s.Mark.Restore, _ = parseRestore(d.Annotations[prefix+keyRestore])
+	}
 
 	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
 	if err != nil {
@@ -125,7 +130,7 @@ func lastWriter(entries []metav1.ManagedFieldsEntry) string {
 	var writer string
 	var at time.Time
 	for _, entry := range entries {
-		if !ownsReplicas(entry) {
+		if replicas, _ := owned(entry); !replicas {
 			continue
 		}
 		if entry.Manager == fieldManager {
@@ -142,20 +147,38 @@ func lastWriter(entries []metav1.ManagedFieldsEntry) string {
 	return writer
 }
 
-// ownsReplicas reports whether the entry's manager wrote spec.replicas: in the Deployment, or by its scale.
-func ownsReplicas(entry metav1.ManagedFieldsEntry) bool {
+// ownsMarks reports whether the marks are those of our last write. "kubectl rollout undo" puts back those that a ReplicaSet has collected, a
+// restored backup those of its time: a hold that was ended long ago, a sleep that is over. Both give last another value than ours, and
+// so take it from us, whom each of our writes makes its owner. Who writes the value that is there, or none, leaves it to us.
+func ownsMarks(entries []metav1.ManagedFieldsEntry) bool {
+	return slices.ContainsFunc(entries, func(entry metav1.ManagedFieldsEntry) bool {
+		if entry.Manager != fieldManager {
+			return false
+		}
+		_, last := owned(entry)
+		return last
+	})
+}
+
+// owned reports whether the entry's manager wrote spec.replicas, in the Deployment or by its scale, and the mark of the last transition.
+func owned(entry metav1.ManagedFieldsEntry) (replicas, last bool) {
 	if entry.FieldsV1 == nil {
-		return false
+		return false, false
 	}
 	var fields struct {
+		Metadata struct {
+			Annotations struct {
+				Last json.RawMessage `json:"f:idle-scaler/last"`
+			} `json:"f:annotations"`
+		} `json:"f:metadata"`
 		Spec struct {
 			Replicas json.RawMessage `json:"f:replicas"`
 		} `json:"f:spec"`
 	}
 	if err := json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields); err != nil {
-		return false
+		return false, false
 	}
-	return fields.Spec.Replicas != nil
+	return fields.Spec.Replicas != nil, fields.Metadata.Annotations.Last != nil
 }
 
 // trim takes from a Deployment that was just read what decode does not look at: while thousands are listed they are all in memory.
@@ -166,7 +189,7 @@ func trim(obj any) (any, error) {
 	}
 	var writers []metav1.ManagedFieldsEntry
 	for _, entry := range d.ManagedFields {
-		if ownsReplicas(entry) {
+		if replicas, last := owned(entry); replicas || last && entry.Manager == fieldManager {
 			writers = append(writers, entry)
 		}
 	}

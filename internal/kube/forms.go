@@ -82,37 +82,41 @@ type lastEvent struct {
 	Text    string `json:"text,omitempty"`
 	Idle    string `json:"idle,omitempty"`
 	Took    string `json:"took,omitempty"`
+
+	// Marks are the keys that were written with it. A former version of the daemon did not say.
+	Marks []string `json:"marks,omitempty"`
 }
 
-func formatEvent(e scaler.Event) string {
+func formatEvent(e scaler.Event, marks []string) string {
 	return form(lastEvent{
 		ID: cut(e.ID, maxID), Type: string(e.Type), At: formatTime(e.At), From: e.From, To: e.To, Cause: string(e.Cause),
 		Actor: cut(e.Actor, maxID), Command: cut(e.Command, maxID), Reason: cut(e.Reason, maxText), Text: cut(e.Text, maxText),
 		Idle: formatDuration(e.Idle), Took: formatDuration(e.Took),
+		Marks: marks,
 	})
 }
 
-func parseEvent(text string, id scaler.ID) (scaler.Event, error) {
+func parseEvent(text string, id scaler.ID) (_ scaler.Event, marks []string, _ error) {
 	var l lastEvent
 	if err := json.Unmarshal([]byte(text), &l); err != nil {
-		return scaler.Event{}, err
+		return scaler.Event{}, nil, err
 	}
 	at, err := parseTime(l.At)
 	if err != nil {
-		return scaler.Event{}, err
+		return scaler.Event{}, nil, err
 	}
 	idle, err := parseDuration(l.Idle)
 	if err != nil {
-		return scaler.Event{}, err
+		return scaler.Event{}, nil, err
 	}
 	took, err := parseDuration(l.Took)
 	if err != nil {
-		return scaler.Event{}, err
+		return scaler.Event{}, nil, err
 	}
 	return scaler.Event{
 		ID: l.ID, Type: scaler.EventType(l.Type), Server: id, At: at, From: l.From, To: l.To, Cause: scaler.Cause(l.Cause),
 		Actor: l.Actor, Command: l.Command, Reason: l.Reason, Text: l.Text, Idle: idle, Took: took,
-	}, nil
+	}, l.Marks, nil
 }
 
 func formatDuration(d time.Duration) string {
@@ -129,7 +133,7 @@ func parseDuration(text string) (time.Duration, error) {
 	return time.ParseDuration(text)
 }
 
-// form returns the JSON of one of the above: of strings, numbers and booleans only, so that it can't fail.
+// form returns the JSON of one of the above: of strings, numbers and booleans only, and lists of them, so that it can't fail.
 func form(v any) string {
 	text, _ := json.Marshal(v)
 	return string(text)

@@ -28,8 +28,9 @@ type settings struct {
 	bad     error
 }
 
-// errUnread keeps awake the servers of a namespace that the watch has not told of: what is written there may say that they never sleep.
-var errUnread = errors.New("the annotations of its namespace are not known yet: if that lasts, the log of idle-scaler says why")
+// errUnknown keeps awake the servers of a namespace that the watch has not told of: what is written there may say that they never sleep.
+// While no namespace has been read at all that is not the fault of the server, and would keep it from being woken: see Cache.Missing.
+var errUnknown = errors.New("the annotations of its namespace are not known yet: if that lasts, the log of idle-scaler says why")
 
 // settings returns those of a server in the namespace on which something is written, mostly nothing. What it returns is shared.
 func (n *namespace) settings(config policy.Layer, written map[string]string) *settings {
@@ -86,10 +87,15 @@ func sameNamespace(a, b *namespace) bool { return maps.Equal(a.written, b.writte
 
 // namespaceOf returns the namespace that a server lies in. It is never nil.
 func (c *Cache) namespaceOf(id scaler.ID) *namespace {
-	if r := c.region(id.Namespace); r != nil {
-		if n, known := r.namespaces.known[scaler.ID{Name: id.Namespace}]; known {
-			return n
-		}
+	r := c.region(id.Namespace)
+	if r == nil {
+		return c.unknown
 	}
-	return c.unread
+	if n, known := r.namespaces.known[scaler.ID{Name: id.Namespace}]; known {
+		return n
+	}
+	if !r.namespaces.synced {
+		return c.unread
+	}
+	return c.unknown
 }
