@@ -55,7 +55,7 @@ func (t telling) headline() string {
 	if !t.toldInHeadline() {
 		slept = Event{}
 	}
-	switch s.because() {
+	switch s.Mark.Because {
 	case policy.BecauseCommand:
 		return is("stopped%s, by a command%s", since, sender(slept))
 	case policy.BecauseAfter:

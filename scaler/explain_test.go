@@ -54,7 +54,7 @@ func told(change func(v *View)) string {
 	change(&v)
 	s, f := v.Server, &v.Facts
 	f.Replicas, f.Ready, f.Created, f.Ours = s.Replicas, s.Ready, s.Created, s.Ours
-	f.Because, f.AsleepSince, f.AwakeSince, f.Hold, f.Reverts = s.because(), s.Mark.Asleep, s.Mark.Awake, s.Mark.Hold, s.Mark.Reverts
+	f.Because, f.AsleepSince, f.AwakeSince, f.Hold, f.Reverts = s.Mark.Because, s.Mark.Asleep, s.Mark.Awake, s.Mark.Hold, s.Mark.Reverts
 	f.Seen = f.Use.Last
 	if s.Replicas == 0 {
 		v.Status = StatusStopped

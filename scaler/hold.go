@@ -51,7 +51,7 @@ func planRelease(server *Server, e Event) Change {
 
 // ends says which former order a new one ends, nothing when there is none.
 func ends(server *Server, now time.Time) string {
-	if server.held(now).Until.IsZero() && server.Replicas == 0 && server.because() == policy.BecauseCommand {
+	if server.held(now).Until.IsZero() && server.Replicas == 0 && server.Mark.Because == policy.BecauseCommand {
 		return "this ends that a command had stopped it at " + clock(server.Mark.Asleep)
 	}
 	return endsHold(server, now)

@@ -16,7 +16,7 @@ type notices struct {
 // which whoever pays for the memory should know.
 func (n *notices) tellSight(t *term) {
 	now := t.s.now()
-	sight := t.s.tracker.Sight(now)
+	sight := t.s.sight(now)
 	if (sight.Blind != "") == !n.blind.IsZero() {
 		return
 	}

@@ -75,7 +75,7 @@ func joined(texts ...string) string {
 }
 
 // waits reports whether a command has started the server, and others have to be ready before.
-func (s *Server) waits() bool { return s.Replicas == 0 && s.because() == policy.BecauseAfter }
+func (s *Server) waits() bool { return s.Replicas == 0 && s.Mark.Because == policy.BecauseAfter }
 
 func (c Command) event(now time.Time) Event {
 	return Event{At: now, Cause: CauseCommand, Actor: c.Actor, Command: c.ID, Reason: c.Reason}

@@ -113,7 +113,7 @@ func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
 		StartingAt:  s.tracker.Local(startingAt(server)),
 		Created:     s.tracker.Local(server.Created),
 		Ours:        server.Ours,
-		Because:     server.because(),
+		Because:     server.Mark.Because,
 		AsleepSince: s.tracker.Local(server.Mark.Asleep),
 		AwakeSince:  s.tracker.Local(server.Mark.Awake),
 		Seen:        server.Mark.Seen,
@@ -133,15 +133,6 @@ func (s *Scaler) sight(now time.Time) activity.Sight {
 		sight.Blind = missing
 	}
 	return sight
-}
-
-// because is why the server is at zero, as far as the mark can be believed. One that says both was put back by "kubectl rollout undo": a
-// ReplicaSet collects the annotations of its Deployment and loses none, so the newer counts.
-func (s *Server) because() policy.Because {
-	if s.Mark.Awake.After(s.Mark.Asleep) {
-		return policy.BecauseUnknown
-	}
-	return s.Mark.Because
 }
 
 // startingAt is when the server began what may be a start: the latest of its creation, its wake and the loss of its last ready replica.

@@ -161,7 +161,7 @@ func (t *term) resumeShadow(server *Server, f *policy.Facts, told shadow, now ti
 
 // misSlept counts a wake that shows that the sleep before it was a mistake.
 func (s *Scaler) misSlept(server *Server, woken Event) {
-	because := server.because()
+	because := server.Mark.Because
 	if woken.Type == Woken && woken.Cause != CauseExternal && woken.Cause != CauseKeepWarm &&
 		(because == policy.BecauseIdle || because == policy.BecauseSchedule) && woken.At.Sub(server.Mark.Asleep) < MisSleepWithin {
 		s.meter.MisSlept(false)

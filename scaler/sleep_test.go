@@ -347,3 +347,33 @@ func TestPanicOfOneServer(t *testing.T) {
 		}
 	}, asleep(policy.BecauseIdle))
 }
+
+// While it is not known what is said of servers elsewhere, as without the right to read it, none sleeps, commands and pings wake all the same,
+// and it is told. Then silence counts again.
+func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.missing = "the namespaces have not been read"
+		w.ping()
+		w.expectReplicas(3)
+		if o := w.do(Command{Verb: Stop}); o == nil || o.Err != nil {
+			t.Errorf("stopped: %+v", o)
+		}
+		if o := w.do(Command{Verb: Start}); o == nil || o.Err != nil {
+			t.Errorf("started: %+v", o)
+		}
+		time.Sleep(2 * idleAfter)
+		if sweep := w.sweep(); sweep.Decisions[policy.Blind] != 1 || sweep.Slept != 0 {
+			t.Errorf("swept %+v", sweep)
+		}
+		if v := w.View(w.alpha()); v.Facts.Sight.Blind != w.cluster.missing {
+			t.Errorf("blind: %q", v.Facts.Sight.Blind)
+		}
+		w.expectReplicas(3)
+		if e := w.last(Blinded); e.Text != "no server is put to sleep: the namespaces have not been read" {
+			t.Errorf("told %+v", e)
+		}
+		w.cluster.missing = ""
+		w.sweep()
+		w.expectReplicas(0)
+	}, asleep(policy.BecauseIdle))
+}

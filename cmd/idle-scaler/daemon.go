@@ -119,14 +119,17 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		return serveHealth(ctx, listener, metrics, checks(cache, commands, log, api), c.Pprof)
 	}
 	elect := func(ctx context.Context) error {
-		if !synced(ctx, cache) {
+		if !await(ctx, cache.Synced) {
 			return nil
 		}
+		reading, enough := context.WithTimeout(ctx, leadAfter)
+		await(reading, func() bool { return cache.Missing() == "" })
+		enough()
 		return kube.Elect(ctx, config, election, lead)
 	}
 	answer := func(ctx context.Context) error {
 		reading, enough := context.WithTimeout(ctx, answerAfter)
-		synced(reading, cache)
+		await(reading, func() bool { return cache.Synced() && cache.Missing() == "" })
 		enough()
 		return api.Run(ctx)
 	}
@@ -142,6 +145,10 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 // replicas that know more are asked, in a rolling update.
 const answerAfter = 10 * time.Second
 
+// leadAfter is how long a replica that has read the Deployments waits for what is said about them elsewhere before it leads without: a normal
+// start decides nothing on half the settings, and without the right to read the other half servers are woken all the same.
+const leadAfter = 15 * time.Second
+
 // told publishes events on the bus, and leaves them on the Deployment once the bus has them.
 type told struct {
 	*bus.Events
@@ -156,9 +163,9 @@ func (t told) Publish(ctx context.Context, e scaler.Event) error {
 	return err
 }
 
-// synced returns when all servers have been read once; it reports whether that came before the end of ctx.
-func synced(ctx context.Context, cache *kube.Cache) bool {
-	for !cache.Synced() {
+// await returns when something holds; it reports whether that came before the end of ctx.
+func await(ctx context.Context, holds func() bool) bool {
+	for !holds() {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():

@@ -60,7 +60,7 @@ clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u
 			t.Errorf("/healthz: %d %s", code, body)
 		}
 		code, body := get(at + "/readyz")
-		for _, missing := range []string{"deployments: not read yet", "nats: not connected", "activity log: not replayed yet", "requests: not answered yet"} {
+		for _, missing := range []string{"deployments: not read yet", "settings and autoscalers: the namespaces have not been read", "nats: not connected", "activity log: not replayed yet", "requests: not answered yet"} {
 			if code != http.StatusServiceUnavailable || !strings.Contains(body, missing) {
 				t.Errorf("/readyz: %d %s, want %q", code, body, missing)
 			}

@@ -45,6 +45,7 @@ func checks(cache *kube.Cache, nc *nats.Conn, log *bus.ActivityLog, api *bus.API
 	}
 	return []ops.Check{
 		{Name: "deployments", Missing: func() string { return when(cache.Synced(), "not read yet") }},
+		{Name: "settings and autoscalers", Missing: cache.Missing},
 		{Name: "nats", Missing: func() string { return when(nc.IsConnected(), "not connected") }},
 		{Name: "activity log", Missing: func() string { return when(log.Counts().Replayed, "not replayed yet") }},
 		{Name: "requests", Missing: func() string { return when(api.Answers(), "not answered yet") }},

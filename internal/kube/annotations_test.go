@@ -82,7 +82,8 @@ func TestMarkForm(t *testing.T) {
 		"hold":           `{"asleep":true,"since":"2026-03-01T12:00:00.123456789Z","until":"2026-03-01T14:00:00.123456789Z","actor":"ann","reason":"the demo"}`,
 		"reverts":        `{"count":2,"writer":"argocd-controller","since":"2026-03-01T11:00:00.123456789Z","digest":"abc"}`,
 		"last": `{"id":"uid-7","type":"slept","at":"2026-03-01T12:00:00.123456789Z","from":3,"to":0,"cause":"idle","actor":"bob",` +
-			`"command":"order 66 of bob","reason":"says \"enough\" \u003cnow\u003e","text":"unused for 31m","idle":"31m0.000000001s","took":"1.5s"}`,
+			`"command":"order 66 of bob","reason":"says \"enough\" \u003cnow\u003e","text":"unused for 31m","idle":"31m0.000000001s","took":"1.5s",` +
+			`"marks":["asleep-because","asleep-since","awake-since","command","failed","hold","replicas","reverts","seen","last"]}`,
 	}
 	got := encodeMark(fullMark())
 	if !maps.Equal(got, want) {
@@ -135,10 +136,15 @@ func TestDamagedMarks(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.key) {
 			t.Errorf("%s %q: error %v, want one that says %q", c.key, c.text, err, c.want)
 		}
+		if c.key != keyLast && read.Last != fullMark().Last {
+			t.Errorf("%s %q: the last transition came out as %+v", c.key, c.text, read.Last)
+		}
 		again := encodeMark(read)
 		marks = encodeMark(fullMark())
-		delete(marks, c.key)
-		delete(again, c.key)
+		for _, key := range []string{c.key, keyLast} { // which names the others
+			delete(marks, key)
+			delete(again, key)
+		}
 		if !maps.Equal(again, marks) {
 			t.Errorf("%s %q: the other marks came out as %v", c.key, c.text, again)
 		}

@@ -163,12 +163,21 @@ func TestRegions(t *testing.T) {
 		t.Error("synced with half of it")
 	}
 	c.regions["team-b"].Replace(nil, "11")
-	if c.Synced() {
-		t.Error("synced without the namespaces")
-	}
-	elsewhere(c, "team-a")
 	if _, ok := c.Get(testID); !ok || !c.Synced() {
 		t.Errorf("team-a/search there: %v, synced: %v", ok, c.Synced())
+	}
+	for _, mirror := range []func(r *region){
+		func(r *region) { r.namespaces.Replace(nil, "1") },
+		func(r *region) { r.autoscalers.Replace(nil, "1") },
+	} {
+		mirror(c.regions["team-a"])
+		if c.Missing() == "" {
+			t.Error("nothing is missing with half of it")
+		}
+		mirror(c.regions["team-b"])
+	}
+	if missing := c.Missing(); missing != "" {
+		t.Error(missing)
 	}
 }
 

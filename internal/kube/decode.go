@@ -130,7 +130,7 @@ func lastWriter(entries []metav1.ManagedFieldsEntry) string {
 	var writer string
 	var at time.Time
 	for _, entry := range entries {
-		if replicas, _ := owned(entry); !replicas {
+		if replicas, _ := wrote(entry); !replicas {
 			continue
 		}
 		if entry.Manager == fieldManager {
@@ -155,13 +155,13 @@ func ownsMarks(entries []metav1.ManagedFieldsEntry) bool {
 		if entry.Manager != fieldManager {
 			return false
 		}
-		_, last := owned(entry)
+		_, last := wrote(entry)
 		return last
 	})
 }
 
-// owned reports whether the entry's manager wrote spec.replicas, in the Deployment or by its scale, and the mark of the last transition.
-func owned(entry metav1.ManagedFieldsEntry) (replicas, last bool) {
+// wrote reports whether the entry's manager wrote spec.replicas, in the Deployment or by its scale, and the mark of the last transition.
+func wrote(entry metav1.ManagedFieldsEntry) (replicas, last bool) {
 	if entry.FieldsV1 == nil {
 		return false, false
 	}
@@ -189,7 +189,7 @@ func trim(obj any) (any, error) {
 	}
 	var writers []metav1.ManagedFieldsEntry
 	for _, entry := range d.ManagedFields {
-		if replicas, last := owned(entry); replicas || last && entry.Manager == fieldManager {
+		if replicas, last := wrote(entry); replicas || last && entry.Manager == fieldManager {
 			writers = append(writers, entry)
 		}
 	}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ const asRead = `{
       {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "time": "2026-03-01T12:00:09Z",
        "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {"f:replicas": {}, "f:readyReplicas": {}}}},
       {"manager": "idle-scaler", "operation": "Update", "time": "2026-03-01T12:00:00Z",
-       "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": {"f:idle-scaler/seen": {}}}, "f:spec": {"f:replicas": {}}}}
+       "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": {"f:idle-scaler/seen": {}, "f:idle-scaler/last": {}}}, "f:spec": {"f:replicas": {}}}}
     ]
   },
   "spec": {
@@ -160,6 +161,60 @@ func TestDecodeDetails(t *testing.T) {
 		}
 		if (s.Bad == nil) != (c.bad == "") || s.Bad != nil && !strings.Contains(s.Bad.Error(), c.bad) {
 			t.Errorf("%s: bad %v, want %q", c.name, s.Bad, c.bad)
+		}
+	}
+}
+
+// The marks are believed while idle-scaler/last is ours, which is so for as long as nobody has given it another value; of others the number to
+// restore is, and what they wrote that can't be read is no mistake that keeps a server from being woken. Also after the Deployment was trimmed.
+func TestMarksOfOthers(t *testing.T) {
+	entry := func(manager, operation string, fields string) string {
+		return `{"manager":"` + manager + `","operation":"` + operation + `","apiVersion":"apps/v1","time":"2026-03-01T12:00:00Z","fieldsType":"FieldsV1","fieldsV1":` + fields + `}`
+	}
+	const (
+		marks    = `{"f:metadata":{"f:annotations":{"f:idle-scaler/hold":{},"f:idle-scaler/last":{}}}}`
+		all      = `{"f:metadata":{"f:annotations":{".":{},"f:idle-scaler/last":{}}},"f:spec":{"f:replicas":{}}}`
+		replicas = `{"f:spec":{"f:replicas":{}}}`
+	)
+	was := encodeMark(fullMark())
+	damaged := maps.Clone(was)
+	damaged[keyHold] = "?"
+	few := encodeMark(scaler.Mark{Restore: 3, Awake: noon, Last: fullMark().Last})
+	returned := maps.Clone(was) // the hold and all else of a former time came back beside the last transition
+	maps.Copy(returned, few)
+	onlyLast := map[string]string{keyHold: was[keyHold], keyLast: encodeMark(scaler.Mark{Last: fullMark().Last})[keyLast]}
+	former := maps.Clone(was) // by a version of the daemon that did not say which marks it wrote
+	former[keyLast] = formatEvent(fullMark().Last, nil)
+	for _, c := range []struct {
+		name   string
+		marks  map[string]string
+		fields []string
+		want   scaler.Mark
+		bad    bool
+	}{
+		{"ours", was, []string{entry("idle-scaler", "Update", all)}, fullMark(), false},
+		{"ours, the replicas somebody else's", was, []string{entry("kubectl", "Update", replicas), entry("idle-scaler", "Update", marks)}, fullMark(), false},
+		{"ours, of a former version", former, []string{entry("idle-scaler", "Update", all)}, fullMark(), false},
+		{"applied by Argo CD as they are", was, []string{entry("argocd-controller", "Apply", all), entry("idle-scaler", "Update", all)}, fullMark(), false},
+		{"undone, the replicas ours", was, []string{entry("idle-scaler", "Update", replicas), entry("kubectl-rollout", "Update", marks)}, scaler.Mark{Restore: 3}, false},
+		{"restored from a backup", was, []string{entry("velero-server", "Update", all)}, scaler.Mark{Restore: 3}, false},
+		{"nobody is known", was, nil, scaler.Mark{Restore: 3}, false},
+		{"damaged, and ours", damaged, []string{entry("idle-scaler", "Update", all)}, func() scaler.Mark { m := fullMark(); m.Hold = policy.Hold{}; return m }(), true},
+		{"damaged, and not ours", damaged, []string{entry("kubectl-rollout", "Update", all)}, scaler.Mark{Restore: 3}, false},
+		{"undone before anything else was written", returned, []string{entry("idle-scaler", "Update", all), entry("kubectl-rollout", "Update", `{"f:metadata":{"f:annotations":{"f:idle-scaler/hold":{}}}}`)}, scaler.Mark{Restore: 3, Awake: noon, Last: fullMark().Last}, false},
+		{"undone when nothing but the transition was written", onlyLast, []string{entry("idle-scaler", "Update", all)}, scaler.Mark{Last: fullMark().Last}, false},
+	} {
+		whole := read(t, asRead)
+		whole.Annotations = annotated(c.marks)
+		if err := json.Unmarshal([]byte("["+strings.Join(c.fields, ",")+"]"), &whole.ManagedFields); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		trimmed, _ := trim(whole.DeepCopy())
+		for form, d := range map[string]*appsv1.Deployment{"whole": whole, "trimmed": trimmed.(*appsv1.Deployment)} {
+			got := completed(t, d).server
+			if !reflect.DeepEqual(got.Mark, c.want) || (got.Bad != nil) != c.bad {
+				t.Errorf("%s, %s: %v\n got %+v\nwant %+v", c.name, form, got.Bad, got.Mark, c.want)
+			}
 		}
 	}
 }

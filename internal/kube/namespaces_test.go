@@ -100,17 +100,22 @@ func TestBadNamespace(t *testing.T) {
 	}
 }
 
-// A server is not put to sleep before its namespace is known, which may forbid it: neither at first nor when the namespace is new.
+// A server is not put to sleep before its namespace is known, which may forbid it: neither at first nor when the namespace is new. At first that
+// is said of all servers, and none is unreadable, so that it can be woken.
 func TestUnknownNamespace(t *testing.T) {
 	c := newTestCache(t)
 	r := c.regions[""]
 	r.Replace([]any{at(1, "u", 0)}, "10")
-	if s, _ := c.Get(testID); s.Bad == nil || c.Synced() {
-		t.Errorf("bad: %v, synced: %v", s.Bad, c.Synced())
+	if s, _ := c.Get(testID); s.Bad != nil || !c.Synced() || c.Missing() != "the namespaces have not been read" {
+		t.Errorf("bad: %v, synced: %v, missing: %q", s.Bad, c.Synced(), c.Missing())
+	}
+	r.namespaces.Replace(nil, "1")
+	if s, _ := c.Get(testID); s.Bad == nil || !c.Synced() || c.Missing() != "the autoscalers have not been read" {
+		t.Errorf("bad: %v, synced: %v, missing: %q", s.Bad, c.Synced(), c.Missing())
 	}
 	elsewhere(c)
-	if s, _ := c.Get(testID); s.Bad == nil || !c.Synced() {
-		t.Errorf("bad: %v, synced: %v", s.Bad, c.Synced())
+	if s, _ := c.Get(testID); s.Bad == nil || c.Missing() != "" {
+		t.Errorf("bad: %v, missing: %q", s.Bad, c.Missing())
 	}
 	r.namespaces.Add(annotatedNamespace("team-a", nil))
 	if s, _ := c.Get(testID); s.Bad != nil || s.Settings.IdleAfter != 30*time.Minute {

@@ -2,14 +2,13 @@ package kube
 
 import (
 	"encoding/json"
-	"errors"
 	"testing"
 
 	"idle-scaler/scaler"
 )
 
-// One patch carries all that is to be changed: the version that it holds for, the marks, and the replicas when they change. What was
-// written before and is not any more is removed.
+// One patch carries all that is to be changed: the version that it holds for, the marks, and the replicas when they change. What is not
+// among the marks is removed, whoever wrote it.
 func TestPatch(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -23,25 +22,25 @@ func TestPatch(t *testing.T) {
 			scaler.Server{Version: "7", Replicas: 2},
 			0,
 			scaler.Mark{Restore: 2, Because: "idle", Asleep: noon},
-			`{"metadata":{"resourceVersion":"7","annotations":{"idle-scaler/asleep-because":"idle","idle-scaler/asleep-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/replicas":"2"}},"spec":{"replicas":0}}`,
+			`{"metadata":{"resourceVersion":"7","annotations":{"idle-scaler/asleep-because":"idle","idle-scaler/asleep-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/awake-since":null,"idle-scaler/command":null,"idle-scaler/failed":null,"idle-scaler/hold":null,"idle-scaler/last":null,"idle-scaler/replicas":"2","idle-scaler/reverts":null,"idle-scaler/seen":null}},"spec":{"replicas":0}}`,
 		},
 		{
 			"awake again",
 			scaler.Server{Version: "8", Mark: scaler.Mark{Restore: 2, Because: "idle", Asleep: noon}},
 			2,
 			scaler.Mark{Awake: noon},
-			`{"metadata":{"resourceVersion":"8","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/replicas":null}},"spec":{"replicas":2}}`,
+			`{"metadata":{"resourceVersion":"8","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/command":null,"idle-scaler/failed":null,"idle-scaler/hold":null,"idle-scaler/last":null,"idle-scaler/replicas":null,"idle-scaler/reverts":null,"idle-scaler/seen":null}},"spec":{"replicas":2}}`,
 		},
 		{
 			"the replicas stay",
 			scaler.Server{Version: "9", Replicas: 2},
 			2,
 			scaler.Mark{Awake: noon},
-			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/awake-since":"2026-03-01T12:00:00.123456789Z"}}}`,
+			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":"2026-03-01T12:00:00.123456789Z","idle-scaler/command":null,"idle-scaler/failed":null,"idle-scaler/hold":null,"idle-scaler/last":null,"idle-scaler/replicas":null,"idle-scaler/reverts":null,"idle-scaler/seen":null}}}`,
 		},
 		{
-			"what can't be read goes, too",
-			scaler.Server{Version: "9", Replicas: 2, Bad: errors.New("seen")},
+			"what can't be read or is not believed goes, too",
+			scaler.Server{Version: "9", Replicas: 2},
 			2,
 			scaler.Mark{Failed: "x"},
 			`{"metadata":{"resourceVersion":"9","annotations":{"idle-scaler/asleep-because":null,"idle-scaler/asleep-since":null,"idle-scaler/awake-since":null,"idle-scaler/command":null,"idle-scaler/failed":"x","idle-scaler/hold":null,"idle-scaler/last":null,"idle-scaler/replicas":null,"idle-scaler/reverts":null,"idle-scaler/seen":null}}}`,

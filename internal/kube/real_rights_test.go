@@ -181,6 +181,7 @@ func (l *log) says(text string) bool {
 // What goes on trying without a right says so in the log; it does not look as if there were nothing.
 func TestMissingRightsAreLogged(t *testing.T) {
 	w := newWorld(t)
+	web := w.deploy("web", 1, "web:1")
 	logged := new(log)
 	logger := slog.New(slog.NewTextHandler(logged, nil))
 	blind := kubernetes.NewForConfigOrDie(w.tenant("blind", "deployments", "list", "watch"))
@@ -205,13 +206,12 @@ func TestMissingRightsAreLogged(t *testing.T) {
 		}
 		w.run(cache.Run)
 		eventually(t, "word of the "+resource, func() bool { return logged.says("the API server refuses to list " + refused) })
-		eventually(t, "the list of Deployments", func() bool {
-			cache.mu.RLock()
-			defer cache.mu.RUnlock()
-			return cache.region(w.namespace).synced
-		})
-		if cache.Synced() {
-			t.Errorf("synced without having read the %s", resource)
+		eventually(t, "the list of Deployments", cache.Synced)
+		missing := map[string]string{"namespaces": "the namespaces have not been read", "horizontalpodautoscalers": "the autoscalers have not been read"}[resource]
+		eventually(t, "the other list", func() bool { return cache.Missing() == missing })
+		server, known := cache.Get(web.ID)
+		if !known || server.Bad != nil {
+			t.Errorf("without the %s: known: %v, bad: %v", resource, known, server.Bad)
 		}
 	}
 

@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -150,5 +153,81 @@ func TestRespectedByArgoForReal(t *testing.T) {
 		if err != nil || !after.Ours || after.Replicas != replicas {
 			t.Errorf("%d replicas, applied by Argo CD as they are: %+v, %v", replicas, after, err)
 		}
+	}
+}
+
+// What "kubectl rollout undo" puts back is not believed, and the next write makes the marks ours again; also when that writes the same
+// as was put back. Whoever writes the marks as they are, an operator the whole Deployment or Argo CD, changes nothing.
+func TestMarksOfOthersForReal(t *testing.T) {
+	w := newWorld(t)
+	web := w.deploy("web", 2, "web:1")
+	deployments := w.admin.AppsV1().Deployments(w.namespace)
+	annotations := func() map[string]string {
+		d, err := deployments.Get(t.Context(), "web", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Annotations
+	}
+	undo := func(to map[string]string) *scaler.Server { // as k8s.io/kubectl/pkg/polymorphichelpers/rollback.go
+		t.Helper()
+		body, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/metadata/annotations", "value": to}})
+		if err == nil {
+			err = w.patchAs("kubectl-rollout", types.JSONPatchType, "web", string(body))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.cluster.Fresh(t.Context(), web.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	held := scaler.Mark{Restore: 2, Because: policy.BecauseHold, Asleep: noon, Hold: policy.Hold{Asleep: true, Since: noon, Until: noon.Add(time.Hour)}}
+	w.write("web", 0, held)
+	collected := annotations()
+
+	idle := w.write("web", 0, scaler.Mark{Restore: 2, Because: policy.BecauseIdle, Asleep: noon.Add(time.Minute)})
+	both := annotations() // as a ReplicaSet has them, which loses none
+	for key, value := range collected {
+		if _, there := both[key]; !there {
+			both[key] = value
+		}
+	}
+	if s := undo(both); !s.Ours || !reflect.DeepEqual(s.Mark, idle.Mark) {
+		t.Errorf("undone with nothing written since: ours %v, marked %+v", s.Ours, s.Mark)
+	}
+	if s := undo(collected); !s.Ours || !reflect.DeepEqual(s.Mark, scaler.Mark{Restore: 2}) || s.Bad != nil {
+		t.Errorf("undone: ours %v, marked %+v, bad %v", s.Ours, s.Mark, s.Bad)
+	}
+	s := w.write("web", 0, held)
+	if held.Last = s.Mark.Last; !s.Ours || !reflect.DeepEqual(s.Mark, held) {
+		t.Errorf("written again: ours %v, marked %+v", s.Ours, s.Mark)
+	}
+
+	unchanged := func(after string) {
+		t.Helper()
+		s, err := w.cluster.Fresh(t.Context(), web.ID)
+		if err != nil || !s.Ours || !reflect.DeepEqual(s.Mark, held) {
+			t.Errorf("%s: ours %v, marked %+v, %v", after, s.Ours, s.Mark, err)
+		}
+	}
+	if err := w.updateAs("manager", "web", 0); err != nil {
+		t.Fatal(err)
+	}
+	unchanged("updated by an operator")
+	whole, err := json.Marshal(map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"annotations": annotations()}, "spec": map[string]any{"replicas": 0},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.patchAs("argocd-controller", types.ApplyPatchType, "web", string(whole)); err != nil {
+		t.Fatal(err)
+	}
+	unchanged("applied by Argo CD")
+	if s := w.write("web", 2, scaler.Mark{Awake: noon}); !reflect.DeepEqual(s.Mark, scaler.Mark{Awake: noon, Last: s.Mark.Last}) {
+		t.Errorf("written after Argo CD: %+v", s.Mark)
 	}
 }

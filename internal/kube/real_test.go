@@ -142,7 +142,7 @@ func (w *world) watch(client kubernetes.Interface) {
 	}
 	w.cache, w.cluster = cache, NewCluster(cache)
 	w.run(cache.Run)
-	eventually(w.t, "the list of Deployments", cache.Synced)
+	eventually(w.t, "the lists", func() bool { return cache.Synced() && cache.Missing() == "" })
 }
 
 // run runs something until the test ends.

@@ -45,7 +45,7 @@ func TestSettingsOfNamespacesForReal(t *testing.T) {
 		}
 		w.cache = cache
 		w.run(cache.Run)
-		eventually(t, "the lists", cache.Synced)
+		eventually(t, "the lists", func() bool { return cache.Synced() && cache.Missing() == "" })
 		before := w.wait("web", "idle-after of its namespace", func(s *scaler.Server) bool { return s.Settings.IdleAfter == time.Hour })
 		if before.Bad != nil || before.Sources["idle-after"] != policy.FromNamespace || before.Rival != "" {
 			t.Errorf("%s: %v, from %v, rival %q", what, before.Bad, before.Sources, before.Rival)

@@ -23,12 +23,16 @@ import (
 // deadline is how long the cluster may take for anything.
 const deadline = 60 * time.Second
 
-// tryWrite writes on what the cache knows, again when the controllers were faster, as the scaler does.
+// tryWrite writes on what the cache knows, again when the controllers were faster, and always with another last transition, as the scaler
+// does.
 func (w *world) tryWrite(name string, replicas int, mark scaler.Mark) (*scaler.Server, error) {
 	w.t.Helper()
 	for {
 		server := w.wait(name, "it", func(*scaler.Server) bool { return true })
 		w.requests.taken()
+		if mark.Last.ID == "" {
+			mark.Last = scaler.Event{ID: server.UID + "-" + server.Version, Type: scaler.Unchanged, Server: server.ID, At: noon}
+		}
 		written, err := w.cluster.Write(w.t.Context(), server, replicas, mark)
 		if !errors.Is(err, scaler.ErrConflict) {
 			return written, err
@@ -80,7 +84,7 @@ func TestWriteForReal(t *testing.T) {
 	}
 
 	same := w.write("web", 0, scaler.Mark{Restore: 2})
-	if same.Replicas != 0 || !same.Ours || !reflect.DeepEqual(same.Mark, scaler.Mark{Restore: 2}) {
+	if same.Replicas != 0 || !same.Ours || !reflect.DeepEqual(same.Mark, scaler.Mark{Restore: 2, Last: same.Mark.Last}) {
 		t.Errorf("marks only: %+v", same)
 	}
 	_, err = w.tryWrite("web", -1, scaler.Mark{})

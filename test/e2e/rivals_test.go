@@ -239,6 +239,21 @@ func (b *bench) undo(name string) {
 	b.t.Fatalf("revision %d has no ReplicaSet", current-1)
 }
 
+// holdAsleep holds a server asleep for long.
+func (b *bench) holdAsleep(name string) {
+	b.t.Helper()
+	b.order("hold", name, `{"asleep_until":"1h"}`)
+	b.awaitReplicas(name, 0)
+}
+
+// release ends a hold, if there is one, and has the server awake.
+func (b *bench) release(name string, replicas int32) {
+	b.t.Helper()
+	b.order("release", name, "")
+	b.ping(name)
+	b.awaitReplicas(name, replicas)
+}
+
 // "kubectl rollout undo" on a sleeping server gives it the annotations of a former time. That must not strand it: a ping wakes it,
 // whatever it went through in that time.
 func TestARolloutUndoStrandsNoSleeper(t *testing.T) {
@@ -256,6 +271,11 @@ func TestARolloutUndoStrandsNoSleeper(t *testing.T) {
 			b.order("start", "alpha", "")
 			b.awaitReplicas("alpha", 2)
 		},
+		"held asleep and released": func(b *bench, _ *events) {
+			b.holdAsleep("alpha")
+			b.release("alpha", 2)
+		},
+		"held asleep": func(b *bench, _ *events) { b.holdAsleep("alpha") },
 	} {
 		t.Run(former, func(t *testing.T) {
 			b := newBench(t)
@@ -264,9 +284,8 @@ func TestARolloutUndoStrandsNoSleeper(t *testing.T) {
 			b.awaitReplicas("alpha", 2)
 			live(b, b.events())
 			b.patch("alpha", "kubectl-set", `{"spec":{"template":{"spec":{"containers":[{"name":"mcp","image":"example.com/v2"}]}}}}`)
-			b.ping("alpha")
+			b.release("alpha", 2)
 			slept := b.events()
-			b.awaitReplicas("alpha", 2)
 			slept.next(scaler.Slept, "alpha")
 			b.awaitReplicas("alpha", 0)
 			b.undo("alpha")
@@ -286,6 +305,79 @@ func TestARolloutUndoStrandsNoSleeper(t *testing.T) {
 			if got := b.deployment("alpha").Spec.Template.Spec.Containers[0].Image; got != "example.com/v1" {
 				t.Errorf("it runs %s", got)
 			}
+		})
+	}
+}
+
+// "kubectl rollout undo" on a server in use brings back a hold that has ended, and that it was asleep. Neither is so: it is not put to sleep,
+// nobody has woken it, and nothing of that counts against anybody; whether the daemon has written it since the rollout or not.
+func TestARolloutUndoEndsNoUse(t *testing.T) {
+	rollout := func(b *bench) {
+		b.patch("alpha", "kubectl-set", `{"spec":{"template":{"spec":{"containers":[{"name":"mcp","image":"example.com/v2"}]}}}}`)
+		eventually(b.t, "the rollout", func() error {
+			d := b.deployment("alpha")
+			if d.Annotations["deployment.kubernetes.io/revision"] != "2" || d.Status.UpdatedReplicas != *d.Spec.Replicas {
+				return fmt.Errorf("%v, %d updated", d.Annotations, d.Status.UpdatedReplicas)
+			}
+			return nil
+		})
+	}
+	for name, live := range map[string]func(b *bench){
+		"held before the rollout": func(b *bench) {
+			b.holdAsleep("alpha")
+			b.release("alpha", 2)
+			b.lease("alpha", time.Hour)
+			rollout(b)
+		},
+		"held before the rollout, and written since": func(b *bench) {
+			b.holdAsleep("alpha")
+			b.release("alpha", 2)
+			b.lease("alpha", time.Hour)
+			rollout(b)
+			if _, err := b.Start(b.t.Context(), b.id("alpha"), 0, bus.Sender{}); err != nil {
+				b.t.Fatal(err)
+			}
+		},
+		"held during the rollout": func(b *bench) {
+			b.holdAsleep("alpha")
+			rollout(b)
+			b.lease("alpha", time.Hour)
+			b.release("alpha", 2)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.deploy("alpha", replicas(2), image("example.com/v1"))
+			b.run(idle...)
+			b.awaitReplicas("alpha", 2)
+			live(b)
+			b.awaitReason("alpha", policy.Leased)
+			events := b.events()
+			b.undo("alpha")
+			if b.mark("alpha", "hold") == "" || b.mark("alpha", "asleep-since") == "" {
+				t.Errorf("the undo brought nothing back: %v", b.deployment("alpha").Annotations)
+			}
+			consistently(t, 3*time.Second, "left alone", b.staysAt("alpha", 2)) // some sweeps long
+			events.mu.Lock()
+			for _, e := range events.seen {
+				if e.Server.Name == "alpha" && e.Type != scaler.Ready {
+					t.Errorf("told %+v", e)
+				}
+			}
+			events.mu.Unlock()
+			if mark := b.mark("alpha", "reverts"); mark != "" {
+				t.Errorf("reverts are counted: %s", mark)
+			}
+			if s := b.awaitReason("alpha", policy.Leased); s.Hold != nil {
+				t.Errorf("it is held: %+v", s.Hold)
+			}
+			b.order("start", "alpha", "")
+			eventually(t, "the marks are the daemon's again", func() error {
+				if hold, since := b.mark("alpha", "hold"), b.mark("alpha", "asleep-since"); hold+since != "" {
+					return fmt.Errorf("hold %s, asleep since %s", hold, since)
+				}
+				return nil
+			})
 		})
 	}
 }
