@@ -53,7 +53,7 @@ type Verdict struct {
 // Check says what is wrong with a run.
 func Check(r *Record) *Verdict {
 	c := &checker{Record: r, Verdict: Verdict{Counts: make(map[string]int), Longest: make(map[string]time.Duration)}}
-	c.disturbed = disturbances(r.Faults)
+	c.disturbed = r.disturbances()
 	for _, name := range slices.Sorted(maps.Keys(r.Servers)) {
 		c.check(c.past(name))
 	}

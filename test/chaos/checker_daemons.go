@@ -12,10 +12,15 @@ const (
 	grown          = 3 * time.Second
 )
 
+// lostLease reports whether the daemon ended because it could not renew its lease in time, as it has to.
+func (e Exit) lostLease() bool {
+	return e.Code == 1 && strings.Contains(e.Said, "the lease of leadership was lost")
+}
+
 // daemons: none panics or ends by itself, but for a lost lease, and none grows.
 func (c *checker) daemons() {
 	for _, e := range c.Exits {
-		if e.Code == 1 && strings.Contains(e.Said, "the lease of leadership was lost") {
+		if e.lostLease() {
 			c.Counts["daemons that ended because they lost the lease"]++
 			continue
 		}

@@ -178,10 +178,16 @@ func (c *checker) wakes(p *past, slept transition, after []transition) {
 	}
 }
 
-// disturbances are the times in which nothing is expected to be fast, in order and apart.
-func disturbances(faults []*Fault) []interval {
+// disturbances are the times in which nothing is expected to be fast, in order and apart: the faults, and whatever made a leader lose its
+// lease. Without a fault that is a machine that stood still, and another leads only when that lease has run out.
+func (r *Record) disturbances() []interval {
 	var all []interval
-	for _, f := range faults {
+	for _, e := range r.Exits {
+		if e.lostLease() {
+			all = append(all, interval{e.At.Add(-leaseDuration), e.At.Add(recovery)})
+		}
+	}
+	for _, f := range r.Faults {
 		after := recovery
 		if f.Target == "API" {
 			after = recoveryAPI

@@ -434,6 +434,13 @@ func TestChecker(t *testing.T) {
 			w.write(32, 32, 0, "idle", nil)
 			w.Faults = []*Fault{{"SIGKILL", "daemon-0", at(19), at(21)}}
 		}, nil},
+		{"late wake, because the leader lost its lease", Pinged, func(w *world) {
+			w.write(12, 12.1, 0, "idle", nil)
+			w.ping(20)
+			w.write(24, 24, 2, "activity", nil)
+			w.write(32, 32, 0, "idle", nil)
+			w.Exits = []Exit{{"daemon-0", at(19), 1, "idle-scaler: the lease of leadership was lost: it ..."}}
+		}, nil},
 		{"a ping just before a sleep, never undone", Pinged, func(w *world) {
 			w.ping(11)
 			w.write(12, 12.1, 0, "idle", nil)

@@ -105,7 +105,7 @@ func (s *stage) wakeAll(ctx context.Context) (wanted []string) {
 func (s *stage) calm() (from time.Time) {
 	s.record.mu.Lock()
 	defer s.record.mu.Unlock()
-	for _, d := range disturbances(s.record.Faults) {
+	for _, d := range s.record.disturbances() {
 		if d.to.After(from) {
 			from = d.to
 		}
