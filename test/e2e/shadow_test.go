@@ -52,8 +52,8 @@ func TestADryRun(t *testing.T) {
 	}
 	b.kill()
 	b.run(append(idle, "--dry-run")...)
-	time.Sleep(2 * time.Second) // some sweeps
-	b.ping("alpha")             // within two minutes: a mistake
+	consistently(t, 2*time.Second, "put to sleep in a dry run", b.staysAt("alpha", 2)) // some sweeps long
+	b.ping("alpha")                                                                    // within two minutes: a mistake
 	if e := events.next(scaler.WouldWake, "alpha"); e.Cause != scaler.CauseActivity {
 		t.Errorf("told %+v", e)
 	}
