@@ -66,7 +66,11 @@ func (d *fakeDaemon) answer(m *nats.Msg) *nats.Msg {
 	case verb[0] == "explain":
 		say(`{"server":`+summary+`,"decision":{"action":"keep","reason":"awake","text":"stays awake"},"text":"%[2]s stays awake\nbecause it is used\n"}`, verb[1], verb[2])
 	case verb[0] == "pause", verb[0] == "resume":
-		say(`{"scope":"some","paused":%t}`, verb[0] == "pause")
+		servers := 2
+		if len(verb) > 1 && verb[1] == "tema-a" {
+			servers = 0
+		}
+		say(`{"scope":"some","paused":%t,"servers":%d}`, verb[0] == "pause", servers)
 	case verb[0] == "wake" && !d.woken:
 		d.woken = true
 		say(`{"started":2,"servers":["team-a/files","team-b/web"],"left":["team-a/web: stopped by \"ann\""]}`)
@@ -225,6 +229,7 @@ func TestOrders(t *testing.T) {
 		{[]string{"release", "team-a/web"}, []string{"release.team-a.web {" + by}, "team-a/web is not held any more\n"},
 		{[]string{"pause", "--all"}, []string{"pause {" + by}, "paused: all servers\n"},
 		{[]string{"pause", "-n", "team-a"}, []string{"pause.team-a {" + by}, "paused: all servers of team-a\n"},
+		{[]string{"pause", "-n", "tema-a"}, []string{"pause.tema-a {" + by}, "paused: all servers of tema-a, of which there are none now\n"},
 		{[]string{"pause", "-n", "team-a", "web"}, []string{"pause.team-a.web {" + by}, "paused: team-a/web\n"},
 		{[]string{"resume", "team-a/web"}, []string{"resume.team-a.web {" + by}, "resumed: team-a/web\n"},
 		{[]string{"resume", "--all"}, []string{"resume {" + by}, "resumed: all servers\n"},

@@ -48,10 +48,15 @@ func pauses(verb, done string, do func(*bus.Client, context.Context, scaler.ID, 
 				return fmt.Sprintf("%s: %s", done, id), err
 			}, cmd.OutOrStdout())
 		}
-		if _, err := do(c.Client, ctx, scaler.ID{Namespace: c.namespace}, c.by()); err != nil {
+		a, err := do(c.Client, ctx, scaler.ID{Namespace: c.namespace}, c.by())
+		if err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", done, c.scope())
+		none := ""
+		if a.Servers == 0 {
+			none = ", of which there are none now"
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s%s\n", done, c.scope(), none)
 		return nil
 	})
 	cmd.Args = func(_ *cobra.Command, args []string) error {

@@ -21,6 +21,8 @@ type PauseAnswer struct {
 	Scope  string    `json:"scope"` // which servers, in words
 	Paused bool      `json:"paused"`
 	Since  time.Time `json:"since"`
+
+	Servers int `json:"servers"` // how many there are now, as far as this replica knows: none may be a slip of the pen
 }
 
 // PauseOrder is a message of the stream of pauses: an order to pause, or to resume. It is never deleted, so that a loss can be noticed.
@@ -77,7 +79,19 @@ func (a *API) setPaused(ctx context.Context, r micro.Request, paused bool) error
 	if scope.Name != "" {
 		about = "the server " + scope.String()
 	}
-	return a.answer(r, PauseAnswer{Scope: about, Paused: paused, Since: order.Since}, nil)
+	return a.answer(r, PauseAnswer{Scope: about, Paused: paused, Since: order.Since, Servers: a.count(scope)}, nil)
+}
+
+// count returns how many servers a scope holds. The order holds for those that come later, too, and when none are known yet.
+func (a *API) count(scope scaler.ID) int {
+	servers, _ := a.config.Servers.List(scaler.Filter{Namespace: scope.Namespace})
+	n := 0
+	for _, server := range servers {
+		if scope.Name == "" || scope == server.ID {
+			n++
+		}
+	}
+	return n
 }
 
 // checkPaused says why a server can't be paused or resumed: there is none. One that was paused and is gone can be resumed.

@@ -57,7 +57,7 @@ func TestPauses(t *testing.T) {
 		before := time.Now()
 		a, err := row.change(ctx, row.of, Sender{ID: "not sent", Actor: "ann", Reason: "tea"})
 		check(t, err)
-		if a.Scope != row.says || a.Since.Before(before) || a.Since.After(time.Now()) {
+		if a.Scope != row.says || a.Servers != map[scaler.ID]int{all: 2, teamA: 1, web: 1, files: 1}[row.of] || a.Since.Before(before) || a.Since.After(time.Now()) {
 			t.Errorf("got %+v", a)
 		}
 		if check(t, first.Prove(ctx)); !a.Paused { // which is answered as soon as it is stored
