@@ -27,13 +27,11 @@ func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 	if age := t.s.now().Sub(e.At); age > maxDecisionAge {
 		return nil, e, fmt.Errorf("%w: the decision is %s old", ErrConflict, age)
 	}
-	at := t.s.tracker.Stamp(e.At) // the next leader's clock may differ from ours, and only that of NATS is known to both
 	for _, mark := range [...]*time.Time{&c.Mark.Asleep, &c.Mark.Awake} {
-		if mark.Equal(e.At) { // not one that is kept
-			*mark = at
+		if mark.Equal(e.At) { // not one that is kept: the next leader's clock may differ from ours, and only that of NATS is known to both
+			*mark = t.s.tracker.Stamp(e.At)
 		}
 	}
-	e.At = at
 	c.Mark.Last = e
 	if t.ctx.Err() != nil || !t.leads() {
 		return nil, e, errNotLeader

@@ -74,7 +74,7 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 		event = server.Mark.Last
 	}
 	if event.Type == Woken {
-		t.follow(server, t.s.tracker.Local(event.At))
+		t.follow(server, event.At)
 	}
 	if c.Force && c.Verb == Stop {
 		if err := t.kill(server); err != nil {

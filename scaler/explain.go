@@ -73,7 +73,8 @@ func (t telling) headline() string {
 
 // toldInHeadline reports whether the last change is the one that put the server to zero.
 func (t telling) toldInHeadline() bool {
-	return t.Server.Replicas == 0 && !t.mark.Asleep.IsZero() && t.mark.Last.At.Equal(t.mark.Asleep)
+	last := t.mark.Last // whose time is by another clock than that of the mark
+	return t.Server.Replicas == 0 && !t.mark.Asleep.IsZero() && (last.Type == Slept || last.At.Equal(t.mark.Asleep))
 }
 
 func (t telling) why() string {

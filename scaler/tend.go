@@ -99,7 +99,7 @@ func (t *term) tend(id ID, maySleep bool) (Event, error) {
 		return event, err
 	}
 	if event.Type == Woken {
-		t.follow(server, t.s.tracker.Local(event.At))
+		t.follow(server, event.At)
 	}
 	t.tell(event)
 	if e := t.contended(server); e.ID != "" && event.Cause == CauseExternal {
