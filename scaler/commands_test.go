@@ -278,6 +278,25 @@ func TestStartWaits(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
+// A command whose write meets that of another leader, who has put the server to sleep from the very same version, is applied all the
+// same: the two transitions have the same ID, and only one of them is the command's.
+func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(server *Server) error {
+			w.cluster.onWrite = nil
+			other := written(server, 0, Mark{Restore: server.Replicas, Because: policy.BecauseIdle, Asleep: time.Now()})
+			other.Mark.Last = Event{ID: eventID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas, Cause: CauseIdle}
+			w.cluster.put(other)
+			return ErrConflict
+		}
+		o := w.do(Command{Verb: Start, ID: "c-1"})
+		if o == nil || o.Err != nil || o.Event.Command != "c-1" || w.alpha().Mark.Done.ID != "c-1" {
+			t.Errorf("outcome %+v, marked %+v", o, w.alpha().Mark)
+		}
+		w.expectReplicas(2)
+	}, running(2))
+}
+
 // A wait ends when nobody waits any more. What it waited for goes on.
 func TestStartWaitsForNobody(t *testing.T) {
 	lead(t, func(w *world) {
