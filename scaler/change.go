@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -61,7 +62,7 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 	defer cancel()
 	defer context.AfterFunc(t.asked, cancel)()
 	read := t.s.find // from memory: a wake that meets no conflict reads nothing
-	var tried Event
+	var tried []Event
 	for pause := 10 * time.Millisecond; ; pause *= 2 {
 		t.tellLast(id)
 		server, event, err := t.attempt(ctx, id, read, &tried, plan)
@@ -73,7 +74,7 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 		case errors.Is(err, ErrConflict), errors.Is(err, ErrUnsure), errors.Is(err, ErrNotSynced):
 		case errors.Is(err, errNotLeader):
 			// The lease is late: it is renewed in a moment, or the term ends. To give up would let newer commands overtake this one.
-		case errors.Is(err, ErrUnknown) && tried.ID == "":
+		case errors.Is(err, ErrUnknown) && len(tried) == 0:
 			// Not there yet: its command may have come before it. One that vanished under our hands is not waited for.
 		default:
 			return nil, Event{}, err
@@ -89,8 +90,8 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 	}
 }
 
-// attempt is one round of apply. Tried is the event of the last write, of which it may not be known whether it was done.
-func (t *term) attempt(ctx context.Context, id ID, read func(context.Context, ID) (*Server, error), tried *Event, plan func(*Server) (Change, error)) (*Server, Event, error) {
+// attempt is one round of apply. Tried are the events of the writes before, of which it may not be known whether they were done.
+func (t *term) attempt(ctx context.Context, id ID, read func(context.Context, ID) (*Server, error), tried *[]Event, plan func(*Server) (Change, error)) (*Server, Event, error) {
 	if !acquire(ctx, t.s.inFlight) {
 		return nil, Event{}, fmt.Errorf("%w: too many requests to the API server are under way", ErrUnsure)
 	}
@@ -99,7 +100,8 @@ func (t *term) attempt(ctx context.Context, id ID, read func(context.Context, ID
 	if err != nil {
 		return nil, Event{}, err
 	}
-	if last := server.Mark.Last; tried.ID != "" && last.ID == tried.ID && last.Type == tried.Type && last.At.Equal(tried.At) {
+	last := server.Mark.Last
+	if slices.ContainsFunc(*tried, func(e Event) bool { return e.ID == last.ID && e.Type == last.Type && e.At.Equal(last.At) }) {
 		// All three: another leader's write to the same version has the same ID, and is not ours.
 		return server, server.Mark.Last, nil // the answer to our write got lost, the write did not
 	}
@@ -109,7 +111,7 @@ func (t *term) attempt(ctx context.Context, id ID, read func(context.Context, ID
 	}
 	began := t.s.now()
 	written, event, err := t.change(server, c)
-	*tried = event
+	*tried = append(*tried, event)
 	if err == nil && event.Type == Woken {
 		t.s.misSlept(server, event)
 		t.s.meter.Wake("patch", t.s.now().Sub(began))
