@@ -111,9 +111,9 @@ func (s *Scaler) guard(id ID, f func()) (panicked bool) {
 	return false
 }
 
-// eventsKept is how long an event is republished when the stream lacks it: a day less than the stream keeps events. An
+// republishFor is how long an event is republished when the stream lacks it: a day less than the stream keeps events. An
 // older one may have been there and be gone.
-const eventsKept = 6 * 24 * time.Hour
+const republishFor = 6 * 24 * time.Hour
 
 // catchUp does what the former leader may have left: events that are on the Deployments and not in the stream are published,
 // servers on their way to ready are followed, and what should be awake is woken.
@@ -134,7 +134,7 @@ func (t *term) catchUp() {
 func (t *term) resume(l *look, server *Server, known map[string]bool, shadows map[string]shadow) {
 	s := t.s
 	last := server.Mark.Last
-	if known[last.ID] || l.now.Sub(last.At) >= eventsKept {
+	if known[last.ID] || l.now.Sub(last.At) >= republishFor {
 		t.markTold(last)
 	} else {
 		t.run(server.ID, func() { t.tellLast(server.ID) })

@@ -83,15 +83,6 @@ func percentile(sorted []time.Duration, hundredths int) time.Duration {
 	return sorted[(len(sorted)*hundredths+99)/100-1]
 }
 
-// NewReport makes a report of what happened. Servers are those that there are now; of those that were is told what their events say.
-func NewReport(events []Event, servers []*Server, from, to time.Time) Report {
-	l := NewLedger()
-	for _, e := range events {
-		l.Add(e)
-	}
-	return l.Report(servers, from, to)
-}
-
 // Report makes a report of what was added, which should begin at from and go on to now, also beyond to: what is told later may say
 // how it was before. Servers are those that there are now; of those that were is told what their events say.
 func (l *Ledger) Report(servers []*Server, from, to time.Time) Report {

@@ -224,7 +224,7 @@ func TestReport(t *testing.T) {
 			row.now(s)
 			servers = append(servers, s)
 		}
-		r := NewReport(row.events, servers, today("06:00:00"), today("12:00:00"))
+		r := newReport(row.events, servers, today("06:00:00"), today("12:00:00"))
 		got := "none"
 		if len(r.Servers) == 1 {
 			got = inShort(r.Servers[0])
@@ -253,7 +253,7 @@ func TestReportTotal(t *testing.T) {
 		events = append(events, night(Ready, clock, "", taking(time.Duration(i+1)*time.Second), func(e *Event) { e.Server = id }))
 	}
 	events = append(events, night(Slept, "08:00:00", CauseIdle), night(Woken, "08:00:01", CauseActivity))
-	r := NewReport(events, servers, today("06:00:00"), today("12:00:00"))
+	r := newReport(events, servers, today("06:00:00"), today("12:00:00"))
 	if len(r.Servers) != 2 || r.Servers[0].Server != alpha || r.Servers[1].Server != beta || len(r.After(alpha)) != 1 || len(r.After(ID{})) != 2 {
 		t.Fatalf("got %+v", r.Servers)
 	}
@@ -307,4 +307,13 @@ func BenchmarkReport(b *testing.B) {
 			b.Fatal(len(r.Servers))
 		}
 	}
+}
+
+// newReport makes a report of what happened. Servers are those that there are now; of those that were is told what their events say.
+func newReport(events []Event, servers []*Server, from, to time.Time) Report {
+	l := NewLedger()
+	for _, e := range events {
+		l.Add(e)
+	}
+	return l.Report(servers, from, to)
 }
