@@ -89,8 +89,8 @@ func TestClientOrders(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(2), podAnnotation("start-delay", "1s"), podAnnotation("stop-delay", "1h"))
 	b.deploy("beta")
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.awaitReplicas("alpha", 2)
 	b.awaitReplicas("beta", 1)
 	alpha, beta := b.namespace+"/alpha", b.namespace+"/beta"

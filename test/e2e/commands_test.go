@@ -22,8 +22,8 @@ import (
 func TestPublishedCommandsSayWhoAndWhy(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(3))
-	b.run()
 	events := b.events()
+	b.run()
 	b.awaitReplicas("alpha", 3)
 	for _, c := range []struct {
 		verb, payload string
@@ -111,8 +111,8 @@ func TestCommandsWaitForTheDaemonInOrder(t *testing.T) {
 // A command may come before its server: it waits, is not rejected, and is applied when the server appears.
 func TestCommandWaitsForItsServer(t *testing.T) {
 	b := newBench(t)
-	b.run()
 	events := b.events()
+	b.run()
 	b.order("scale", "late", `{"replicas":2,"id":"early"}`)
 	consistently(t, 5*time.Second, "the command waits", func() error {
 		if told := events.commands("late"); len(told) > 0 {
@@ -269,8 +269,8 @@ func TestCommandsOfServersAreParallel(t *testing.T) {
 	for i := range servers {
 		b.deploy(name(i), replicas(0))
 	}
-	b.run()
 	events := b.events()
+	b.run()
 	b.order("start", "nobody", `{"id":"waits"}`) // for its server, for two minutes
 	b.order("scale", "nobody", `{"id":"waits behind it","replicas":2}`)
 	for i := range servers {

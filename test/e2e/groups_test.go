@@ -121,8 +121,8 @@ func TestAnOrderThatCannotBeKept(t *testing.T) {
 	b.deploy("egg", annotation("group", "farm"), annotation("after", "hen"))
 	b.deploy("lost", annotation("group", "other"), annotation("after", "nobody"))
 	b.deploy("plain")
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.ping("plain")
 	events.next(scaler.Slept, "plain")
 	for name, says := range map[string]string{"hen": "hen after egg after hen", "egg": "egg after hen after egg", "lost": "nobody"} {

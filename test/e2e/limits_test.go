@@ -43,8 +43,8 @@ func TestRequestsToTheAPIServer(t *testing.T) {
 	b.awaitAll(1)
 
 	before := requests(t, client)
-	b.run(alone...)
 	events := b.events()
+	b.run(alone...)
 	b.ping("somebody-else")
 	for _, name := range names {
 		events.next(scaler.Slept, name)

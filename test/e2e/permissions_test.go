@@ -111,8 +111,8 @@ func TestTheRightsInKubernetesSuffice(t *testing.T) {
 	b.deploy("alpha", replicas(2))
 	b.deploy("slow", podAnnotation("stop-delay", "1h"))
 	b.deploy("broken", replicas(0), image("example.com/fail/pull"))
-	d := b.run(append(idle, "--kubeconfig", writeKubeconfig(t, deployRBAC(t, own)), "--lease-namespace", own)...)
 	events := b.events()
+	d := b.run(append(idle, "--kubeconfig", writeKubeconfig(t, deployRBAC(t, own)), "--lease-namespace", own)...)
 	b.awaitReplicas("slow", 1)
 	if a, err := b.Stop(t.Context(), b.id("slow"), true, bus.Sender{}); err != nil { // list and delete pods
 		t.Errorf("answered %+v, %v", a, err)
@@ -277,8 +277,8 @@ func TestThePermissionsInNATSSuffice(t *testing.T) {
 		_ = kube.AppsV1().Deployments(b.namespace).Delete(context.Background(), name, metav1.DeleteOptions{})
 	})
 	selected := slices.Concat(user, alone)
-	d := b.run(selected...)
 	events := b.events()
+	d := b.run(selected...)
 
 	b.ping(name)
 	events.next(scaler.Slept, name)

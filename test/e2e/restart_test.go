@@ -32,8 +32,8 @@ func TestARestartForgetsNothing(t *testing.T) {
 	for _, name := range []string{"scaled", "used", "woken"} {
 		b.patch(name, "kubectl-annotate", `{"metadata":{"annotations":{"idle-scaler/paused":"true"}}}`)
 	}
-	b.run(alone...)
 	events := b.events()
+	b.run(alone...)
 	b.ping("asleep")
 	b.ping("used")
 	b.lease("used", time.Hour)
@@ -97,8 +97,8 @@ func TestDemandWhileTheDaemonWasDownWakes(t *testing.T) {
 	for _, name := range []string{"pinged", "leased", "unused"} {
 		b.deploy(name)
 	}
-	b.run(alone...)
 	events := b.events()
+	b.run(alone...)
 	b.ping("pinged")
 	for _, name := range []string{"pinged", "leased", "unused"} {
 		b.awaitReplicas(name, 0)
@@ -126,8 +126,8 @@ func TestAPingThatCrossesASleepEndsAwake(t *testing.T) {
 				b := newBench(t)
 				r := newRelay(t)
 				b.deploy("alpha", replicas(2))
-				b.run(append(alone, "--kubeconfig", r.kubeconfig)...)
 				events := b.events()
+				b.run(append(alone, "--kubeconfig", r.kubeconfig)...)
 				ping := func() {
 					if _, err := b.nc.Request("cortex.mcp.activity."+b.namespace+".alpha", nil, patience); err != nil {
 						t.Error(err)
@@ -529,8 +529,8 @@ func TestAPurgedLogProvesNothing(t *testing.T) {
 			b := newBench(t)
 			b.deploy("alpha")
 			flags := append(alone, "--idle-after", "8s")
-			b.run(flags...)
 			events := b.events()
+			b.run(flags...)
 			js, err := jetstream.New(b.nc)
 			if err != nil {
 				t.Fatal(err)

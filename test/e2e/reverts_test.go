@@ -158,8 +158,8 @@ func TestWhatKEDAScalesIsLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.ping("alpha")
 	events.next(scaler.Slept, "other")
 	if s := b.awaitReason("alpha", policy.Autoscaled); !containsAll(s.Decision.Text, "KEDA", "ScaledObject") {

@@ -83,8 +83,8 @@ func TestADryRunOfOneServer(t *testing.T) {
 	b := newBench(t)
 	b.deploy("dry", annotation("dry-run", "true"))
 	b.deploy("wet")
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.ping("wet")
 	events.next(scaler.Slept, "wet")
 	events.next(scaler.WouldSleep, "dry")
@@ -98,8 +98,8 @@ func TestASleepNoticeAndItsVeto(t *testing.T) {
 	for _, name := range []string{"silent", "pinged", "leased"} {
 		b.deploy(name, annotation("sleep-notice", notice.String()))
 	}
-	b.run(append(idle, "--idle-after", "6s")...)
 	events := b.events()
+	b.run(append(idle, "--idle-after", "6s")...)
 	b.ping("pinged")
 	told := events.next(scaler.SoonAsleep, "silent")
 	events.next(scaler.SoonAsleep, "pinged")

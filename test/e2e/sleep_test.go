@@ -15,8 +15,8 @@ import (
 func TestSilenceSleepsAndAPingWakes(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(3))
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.awaitReplicas("alpha", 3)
 	for range 5 {
 		b.ping("alpha")
@@ -44,8 +44,8 @@ func TestALeaseKeepsAwakeUntilItEnds(t *testing.T) {
 	for _, name := range []string{"runs-out", "ended", "unused"} {
 		b.deploy(name)
 	}
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.lease("runs-out", 8*time.Second)
 	b.lease("ended", time.Hour)
 	b.ping("unused") // or the log would prove nothing
@@ -76,8 +76,8 @@ func TestALeaseKeepsAwakeUntilItEnds(t *testing.T) {
 func TestALiveLeaseWakes(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(2))
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.ping("alpha")
 	b.awaitReplicas("alpha", 0)
 	b.lease("alpha", time.Hour)
@@ -93,8 +93,8 @@ func TestALiveLeaseWakes(t *testing.T) {
 func TestActivityWakesOnlyWhereItMay(t *testing.T) {
 	b := newBench(t)
 	b.deploy("batch", replicas(2), annotation("wake-on-activity", "false"))
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.ping("batch")
 	slept := events.next(scaler.Slept, "batch")
 	// Up to here a ping may have crossed the sleep, which then has to be undone.
@@ -125,8 +125,8 @@ func TestAnnotationsBeatFlags(t *testing.T) {
 	b.deploy("paused", annotation("paused", "true"))
 	b.deploy("never", annotation("idle-after", "never"))
 	b.deploy("patient", annotation("idle-after", "1h"))
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.ping("somebody-else")
 	events.next(scaler.Slept, "plain")
 	consistently(t, 4*time.Second, "asleep", func() error {
@@ -166,8 +166,8 @@ func TestALogWithoutPingsProvesNothing(t *testing.T) {
 	b := newBench(t)
 	b.deploy("silent")
 	b.deploy("used")
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.awaitReplicas("silent", 1)
 	if s := b.awaitReason("silent", policy.Blind); !strings.Contains(s.Decision.Text, "never held a ping") {
 		t.Errorf("its status says %q", s.Decision.Text)

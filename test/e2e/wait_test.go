@@ -26,8 +26,8 @@ func TestStartAnswersAtTheFirstReadyPod(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(0), annotation("wake-replicas", "3"), image("fail/ready")) // ready when the test says so
 	b.deploy("beta", replicas(0), podAnnotation("start-delay", "2s"))
-	b.run()
 	events := b.events()
+	b.run()
 	began := time.Now()
 	alpha := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id("alpha"), time.Minute, bus.Sender{}) })
 	beta := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id("beta"), time.Minute, bus.Sender{}) })
@@ -59,8 +59,8 @@ func TestStartAnswersAtTheFirstReadyPod(t *testing.T) {
 func TestStartAnswersAtItsDeadline(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(0), podAnnotation("start-delay", "6s"))
-	b.run()
 	events := b.events()
+	b.run()
 	began := time.Now()
 	a, err := b.Start(t.Context(), b.id("alpha"), 2*time.Second, bus.Sender{})
 	took := time.Since(began)
@@ -92,8 +92,8 @@ func TestStartSaysWhyNot(t *testing.T) {
 			b := newBench(t)
 			b.deploy("alpha", replicas(0), image(c.image))
 			c.prepare(b)
-			b.run()
 			events := b.events()
+			b.run()
 			began := time.Now()
 			a, err := b.Start(t.Context(), b.id("alpha"), 2*time.Minute, bus.Sender{Actor: "ann"})
 			if took := time.Since(began); took > patience {
@@ -123,8 +123,8 @@ func TestStartWithinATightQuota(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(0), annotation("wake-replicas", "3"), podAnnotation("start-delay", "2s"))
 	b.quota(1)
-	b.run()
 	events := b.events()
+	b.run()
 	a, err := b.Start(t.Context(), b.id("alpha"), time.Minute, bus.Sender{})
 	if err != nil || a.Server.ReadyReplicas != 1 || a.Server.Replicas != 3 || a.Server.Status != "scaling" {
 		t.Errorf("answered %+v, %v", a.Server, err)
@@ -145,8 +145,8 @@ func TestStartWithinATightQuota(t *testing.T) {
 func TestStartGoesOnWhileNoNodeTakesIt(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(0), image("fail/schedule"))
-	b.run()
 	events := b.events()
+	b.run()
 	start := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id("alpha"), 8*time.Second, bus.Sender{}) })
 	if e := events.next(scaler.Progress, "alpha"); !containsAll(e.Text, "Unschedulable", "still trying", "Insufficient memory") {
 		t.Errorf("told %+v", e)
@@ -165,8 +165,8 @@ func TestStartIsOvertaken(t *testing.T) {
 	for _, name := range []string{"alpha", "beta"} {
 		b.deploy(name, replicas(0), image("fail/ready"))
 	}
-	b.run()
 	events := b.events()
+	b.run()
 	start := func(name string) *call {
 		c := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id(name), time.Minute, bus.Sender{}) })
 		events.next(scaler.Woken, name)
@@ -191,8 +191,8 @@ func TestAClientThatGoesFreesItsWaiter(t *testing.T) {
 	for _, name := range []string{"alpha", "beta"} {
 		b.deploy(name, replicas(0), image("fail/ready"))
 	}
-	b.run(solo...)
 	events := b.events()
+	b.run(solo...)
 	watching := b.nc
 	b.connect() // each has a connection of its own
 	goes, leaves := b.nc, b.Client

@@ -31,8 +31,8 @@ func TestAKeepWarmWindow(t *testing.T) {
 	b := newBench(t)
 	b.deploy("warm", replicas(2), annotation("time-zone", "Australia/Lord_Howe"))
 	b.deploy("stopped")
-	b.run("--idle-after", "2s", "--schedule", "*/4 * * * * *", "--settle", "0s", "--min-awake", "0s")
 	events := b.events()
+	b.run("--idle-after", "2s", "--schedule", "*/4 * * * * *", "--settle", "0s", "--min-awake", "0s")
 	b.order("stop", "stopped", "")
 	b.ping("warm")
 	events.next(scaler.Slept, "warm")
@@ -88,8 +88,8 @@ func TestSleepAt(t *testing.T) {
 	for _, name := range []string{"tired", "leased"} {
 		b.deploy(name, annotation("idle-after", "never"), annotation("sleep-at", at))
 	}
-	b.run(idle...)
 	events := b.events()
+	b.run(idle...)
 	b.lease("leased", time.Hour)
 	for time.Until(due) > time.Second {
 		b.ping("tired")
