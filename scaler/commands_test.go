@@ -3,6 +3,7 @@ package scaler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -294,6 +295,27 @@ func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
 			t.Errorf("outcome %+v, marked %+v", o, w.alpha().Mark)
 		}
 		w.expectReplicas(2)
+	}, running(2))
+}
+
+// A write that got no answer may land while the next one is on its way, which then meets a conflict. It is the command's all the same,
+// and is answered as what it did.
+func TestCommandsFirstWriteLandsLate(t *testing.T) {
+	lead(t, func(w *world) {
+		c := Command{Verb: Scale, Replicas: 5, ID: "c-1", Stamp: w.stamp()}
+		began, writes := time.Now(), 0
+		w.cluster.onWrite = func(server *Server) error {
+			if writes++; writes == 1 {
+				return fmt.Errorf("%w: not there yet", ErrUnsure)
+			}
+			first := written(server, 5, Mark{Done: Done{c.Stamp, c.ID}})
+			first.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: CauseCommand, Command: c.ID}
+			w.cluster.put(first)
+			return ErrConflict
+		}
+		if o := w.do(c); o == nil || o.Err != nil || o.Event.Type != Scaled || o.Event.To != 5 || writes != 2 {
+			t.Errorf("outcome %+v after %d writes", o, writes)
+		}
 	}, running(2))
 }
 
