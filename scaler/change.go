@@ -56,8 +56,9 @@ func eventID(server *Server) string { return server.UID + "-" + server.Version }
 
 // apply plans a change on what is known of the server, writes it, and does both again on fresh facts when somebody else was
 // faster or the answer got lost, for RetryFor. It returns the server as written and what happened; or as it is and
-// no event, when plan wants nothing. The caller is in the server's lane.
-func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event, error) {
+// no event, when plan wants nothing. A server that is not there is waited for until it appears, or until that instant. The caller is
+// in the server's lane.
+func (t *term) apply(id ID, appears time.Time, plan func(*Server) (Change, error)) (*Server, Event, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.s.config.RetryFor)
 	defer cancel()
 	defer context.AfterFunc(t.asked, cancel)()
@@ -74,7 +75,7 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 		case errors.Is(err, ErrConflict), errors.Is(err, ErrUnsure), errors.Is(err, ErrNotSynced):
 		case errors.Is(err, errNotLeader):
 			// The lease is late: it is renewed in a moment, or the term ends. To give up would let newer commands overtake this one.
-		case errors.Is(err, ErrUnknown) && len(tried) == 0:
+		case errors.Is(err, ErrUnknown) && len(tried) == 0 && t.s.now().Before(appears):
 			// Not there yet: its command may have come before it. One that vanished under our hands is not waited for.
 		default:
 			return nil, Event{}, err
@@ -83,7 +84,11 @@ func (t *term) apply(id ID, plan func(*Server) (Change, error)) (*Server, Event,
 			pause = min(pause, 200*time.Millisecond) // the API server is there: the next attempt may be between two of the rival's writes
 		}
 		pause = min(pause, 2*time.Second)
-		if !t.s.pause(ctx, id, pause/2+rand.N(pause/2), errors.Is(err, ErrUnknown)) && t.asked.Err() == nil && t.ctx.Err() == nil {
+		absent, wait := errors.Is(err, ErrUnknown), pause/2+rand.N(pause/2)
+		if absent {
+			wait = appears.Sub(t.s.now())
+		}
+		if !t.s.pause(ctx, id, wait, absent) && t.asked.Err() == nil && t.ctx.Err() == nil {
 			return nil, Event{}, fmt.Errorf("%w (tried for %s)", err, t.s.config.RetryFor)
 		}
 		read = t.s.fresh
@@ -139,18 +144,17 @@ func (s *Scaler) fresh(ctx context.Context, id ID) (*Server, error) {
 	return server, nil
 }
 
-// pause waits before the next attempt: for a server that is not there, until it appears. It reports whether there may be one.
+// pause waits before the next attempt: for a server that is not there, not longer than until it appears. It reports whether there may be one.
 func (s *Scaler) pause(ctx context.Context, id ID, pause time.Duration, absent bool) bool {
 	changed, stop := s.cache.Watch(id)
 	defer stop()
-	var timer <-chan time.Time
 	if !absent {
-		changed, timer = nil, time.After(pause)
+		changed = nil
 	} else if _, there := s.cache.Get(id); there {
 		return true
 	}
 	select {
-	case <-timer:
+	case <-time.After(pause):
 	case <-changed:
 	case <-ctx.Done():
 		return false
@@ -223,6 +227,8 @@ func (t *term) forget(id ID) {
 		t.mu.Lock()
 		delete(t.told, id)
 		delete(t.shadows, id)
+		delete(t.refused, id)
+		delete(t.rejected, id)
 		t.mu.Unlock()
 		t.s.setNoticed(id, time.Time{})
 	})

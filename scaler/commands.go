@@ -15,7 +15,19 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 	if t == nil {
 		return
 	}
+	leave := func() {}
+	if _, there := s.cache.Get(c.Server); !there {
+		select {
+		case t.absent <- struct{}{}:
+			leave = func() { <-t.absent }
+		default:
+			err := fmt.Errorf("%w: there is no Deployment %s, and %d commands wait already for some that are not there: send it again when there is", ErrUnknown, c.Server, maxAbsent)
+			t.run(ID{Namespace: c.Server.Namespace, Name: "absent/" + c.Server.Name}, func() { finish(t.reject(c, err)) }) // no server has this name
+			return
+		}
+	}
 	t.run(c.Server, func() {
+		defer leave()
 		if t.s.guard(c.Server, func() { t.perform(ctx, c, finish) }) {
 			// Not left to come again: newer commands would overtake it meanwhile, and it would panic again.
 			finish(t.reject(c, errPanic))
@@ -23,27 +35,64 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 	})
 }
 
+// What waits keeps a place among the commands in hand, of which the stream hands out so many and no more. Those that wait for what may
+// never come must leave places to the others.
+const (
+	appearsWithin = 30 * time.Second // how long a server that is not there is waited for: its Deployment may come after its command
+	maxAbsent     = 512              // how many commands may wait so
+	maxWaiting    = 1024             // how many commands of a namespace may wait until their server is ready
+	maxRejected   = 10_000           // of how many servers it is remembered which command was rejected
+)
+
 // perform applies a command and finishes it, in the server's lane.
 func (t *term) perform(ctx context.Context, c Command, finish func(Outcome)) {
-	if ctx.Err() != nil || t.ctx.Err() != nil {
+	if ctx.Err() != nil || t.asked.Err() != nil || t.ctx.Err() != nil {
 		return // a newer session has it, and must not find older commands applied after its own
+	}
+	if t.wasRejected(c) {
+		finish(Outcome{Err: errRejected})
+		return
 	}
 	server, event, err := t.execute(c)
 	switch {
 	case errors.Is(err, errNotLeader):
 	case errors.Is(err, errOutdated): // commands are applied in order: it was finished before, and its acknowledgement got lost
 		finish(Outcome{Err: err})
+	case err != nil && ctx.Err() != nil: // a newer session has it, and would find it rejected here and apply it there
 	case err != nil:
 		finish(t.reject(c, err))
 	case c.Wait == 0 || server.Replicas == 0 && !server.waits():
 		finish(Outcome{Server: server, Event: event})
+	case !t.mayWait(c.Server.Namespace):
+		err := fmt.Errorf("%w: %s was told to start, and %d requests wait for servers of its namespace already: ask for its status", ErrBusy, c.Server, maxWaiting)
+		finish(Outcome{Err: err, Server: server, Event: event})
 	default:
 		t.beside(c.Server, func() {
+			defer t.waited(c.Server.Namespace)
 			ready, err := t.await(ctx, server, c)
 			if !errors.Is(err, errNotLeader) {
 				finish(Outcome{Err: err, Server: ready, Event: event})
 			}
 		})
+	}
+}
+
+// mayWait counts one more that waits for a server of the namespace, unless there are too many.
+func (t *term) mayWait(namespace string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting[namespace] == maxWaiting {
+		return false
+	}
+	t.waiting[namespace]++
+	return true
+}
+
+func (t *term) waited(namespace string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting[namespace]--; t.waiting[namespace] == 0 {
+		delete(t.waiting, namespace)
 	}
 }
 
@@ -66,7 +115,11 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 	if c.Verb == Start {
 		t.s.meter.Wake("queued", t.s.now().Sub(c.Stamp.Time.Add(c.Behind)))
 	}
-	server, event, err := t.apply(c.Server, func(server *Server) (Change, error) { return t.plan(server, c) })
+	appears := c.Stamp.Time.Add(c.Behind)
+	if appears.Before(t.began) { // while nobody led
+		appears = t.began
+	}
+	server, event, err := t.apply(c.Server, appears.Add(appearsWithin), func(server *Server) (Change, error) { return t.plan(server, c) })
 	if err != nil {
 		return nil, Event{}, err
 	}
@@ -115,7 +168,7 @@ func (t *term) applied(c Command) bool {
 // reject tells that a command was not applied.
 func (t *term) reject(c Command, err error) Outcome {
 	e := c.event(t.s.now())
-	e.ID = fmt.Sprintf("command-%d@%d", c.Stamp.Sequence, c.Stamp.Time.UnixNano())
+	e.ID = rejectionID(c)
 	e.Type, e.Server, e.Text = Rejected, c.Server, err.Error()
 	if errors.Is(err, ErrExpired) {
 		e.Type = Expired
@@ -124,5 +177,23 @@ func (t *term) reject(c Command, err error) Outcome {
 		e.From, e.To = server.Replicas, server.Replicas
 	}
 	t.tell(e)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.rejected) >= maxRejected { // of servers that never were: nothing else ends that
+		clear(t.rejected)
+	}
+	t.rejected[c.Server] = e.ID
 	return Outcome{Err: err, Event: e}
+}
+
+func rejectionID(c Command) string {
+	return fmt.Sprintf("command-%d@%d", c.Stamp.Sequence, c.Stamp.Time.UnixNano())
+}
+
+// wasRejected reports whether it was told before that the command was not applied: it comes again because its acknowledgement got lost.
+func (t *term) wasRejected(c Command) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id := rejectionID(c)
+	return t.rejected[c.Server] == id || t.known[id]
 }

@@ -43,10 +43,18 @@ func (b *fakeBus) Publish(_ context.Context, e Event) error {
 }
 func (b *fakeBus) Known(context.Context) (map[string]bool, error) { return b.known, nil }
 
+func (b *fakeBus) setAway(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = err
+}
+
 func (b *fakeBus) Prove(context.Context) error {
 	if b.prove != nil {
 		b.prove()
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return b.away
 }
 

@@ -20,7 +20,10 @@ func (t *term) kill(server *Server) error {
 	})
 	stop()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		err := t.s.pods.Kill(ctx, server)
+		if now, ok := t.s.cache.Get(server.ID); ok && now.Replicas > 0 {
+			return nil // somebody has started it meanwhile: these are the pods that they want
+		}
+		err := t.killOnce(ctx, server)
 		switch {
 		case err == nil || errors.Is(err, ErrUnknown):
 			return nil
@@ -30,4 +33,12 @@ func (t *term) kill(server *Server) error {
 			return fmt.Errorf("%s is at zero, but its pods could not be ended at once: %w", server.ID, err)
 		}
 	}
+}
+
+func (t *term) killOnce(ctx context.Context, server *Server) error {
+	if !acquire(ctx, t.s.inFlight) {
+		return ctx.Err()
+	}
+	defer release(t.s.inFlight)
+	return t.s.pods.Kill(ctx, server)
 }

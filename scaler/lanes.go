@@ -24,6 +24,14 @@ func (l *lanes) run(id ID, f func()) {
 	}
 }
 
+// busy reports whether there is work in the server's lane.
+func (l *lanes) busy(id ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, busy := l.queues[id]
+	return busy
+}
+
 // work runs what is in the server's lane until it is empty.
 func (l *lanes) work(id ID) {
 	for {

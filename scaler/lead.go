@@ -15,17 +15,23 @@ type term struct {
 	asked context.Context // done when the term is to end: what has not been written by then is left to the next leader
 	ctx   context.Context // done when nothing may be done any more
 	leads func() bool     // whether the lease was renewed in time, as of now
+	began time.Time
 	lanes lanes
 	after sync.WaitGroup // what goes on beside the lanes: waits and wakes
 
-	alarm *alarm
+	alarm  *alarm
+	absent chan struct{} // one entry for each command in hand whose server is not there
 
 	mu         sync.Mutex
-	ended      bool          // nothing new is begun
-	considered map[ID]bool   // servers whose lane already holds a consideration
-	wakes      map[ID]*wake  // servers that were woken and are not ready yet
-	shadows    map[ID]shadow // what would have become of servers of a dry run
-	told       map[ID]string // the last change of each server of which the stream is known to have the event
+	ended      bool             // nothing new is begun
+	considered map[ID]bool      // servers whose lane already holds a consideration
+	refused    map[ID]time.Time // when the API server has last refused to wake a server
+	wakes      map[ID]*wake     // servers that were woken and are not ready yet
+	waiting    map[string]int   // commands that wait until their server is ready, by namespace
+	shadows    map[ID]shadow    // what would have become of servers of a dry run
+	told       map[ID]string    // the last change of each server of which the stream is known to have the event
+	rejected   map[ID]string    // the last command of each server that was rejected
+	known      map[string]bool  // the events that the stream had when the term began
 }
 
 // Lead is one term of leadership: until ctx is done it sweeps on the schedule, considers servers and applies commands. Leads
@@ -35,9 +41,19 @@ func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func(
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	t := &term{
-		s: s, asked: ctx, ctx: work, leads: leads, alarm: newAlarm(),
-		considered: make(map[ID]bool), wakes: make(map[ID]*wake), shadows: make(map[ID]shadow), told: make(map[ID]string),
+		s: s, asked: ctx, ctx: work, leads: leads, alarm: newAlarm(), began: s.now(), absent: make(chan struct{}, maxAbsent),
+		considered: make(map[ID]bool), refused: make(map[ID]time.Time), wakes: make(map[ID]*wake), waiting: make(map[string]int),
+		shadows: make(map[ID]shadow), told: make(map[ID]string), rejected: make(map[ID]string),
 	}
+	defer context.AfterFunc(ctx, func() { // not only when the sweep has ended: what it waits for may wait for NATS
+		if leads() {
+			select {
+			case <-time.After(s.config.DrainFor):
+			case <-work.Done():
+			}
+		}
+		abort()
+	})()
 	s.setTerm(t)
 	t.catchUp()
 	var alarms sync.WaitGroup
@@ -46,14 +62,8 @@ func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func(
 	alarms.Wait()
 	s.setTerm(nil)
 	t.end()
-
-	if leads() {
-		limit := time.AfterFunc(s.config.DrainFor, abort)
-		t.lanes.wait()
-		limit.Stop()
-	}
-	abort()
 	t.lanes.wait()
+	abort()
 	t.after.Wait()
 }
 
@@ -123,6 +133,9 @@ func (t *term) catchUp() {
 	if err != nil {
 		s.logger.Warn("cannot read which events the stream has, publishing the last of each server again", "err", err)
 	}
+	t.mu.Lock()
+	t.known = known
+	t.mu.Unlock()
 	l := s.look()
 	shadows := shadowsOf(known)
 	for server := range s.cache.All {

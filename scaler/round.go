@@ -63,7 +63,8 @@ func (r *round) again() {
 	}
 }
 
-// do does all of it, servers in parallel, and returns when it is done.
+// do does all of it, servers in parallel, and returns when it is done; it may not be told yet. Nobody waits here for what else
+// is at work on a server, such as a command that is tried for minutes, or an event that NATS does not take.
 func (r *round) do(ctx context.Context) {
 	s := r.t.s
 	var mu sync.Mutex
@@ -71,12 +72,11 @@ func (r *round) do(ctx context.Context) {
 	r.slept = 0
 	tend := func(id ID, maySleep bool, after func()) {
 		pending.Add(1)
-		done := func() { after(); pending.Done() }
+		done := sync.OnceFunc(func() { after(); pending.Done() })
 		ran := r.t.run(id, func() {
 			defer done()
 			e, err := r.t.tend(id, maySleep)
 			mu.Lock()
-			defer mu.Unlock()
 			switch e.Type {
 			case Slept:
 				r.slept++
@@ -84,21 +84,31 @@ func (r *round) do(ctx context.Context) {
 			case Woken:
 				r.sweep.Woken++
 			}
-			if err != nil {
+			if err != nil && !errors.Is(err, ErrUnknown) {
 				r.errs = append(r.errs, fmt.Errorf("%s: %w", id, err))
 			}
+			mu.Unlock()
+			done()
+			r.t.tellTended(e)
 		})
 		if !ran {
 			done()
 		}
 	}
 	for _, id := range r.wake {
+		if r.t.lanes.busy(id) {
+			s.Consider(id)
+			continue
+		}
 		tend(id, false, func() {})
 	}
 	for _, id := range r.notify {
 		r.t.run(id, func() { r.t.notify(id) })
 	}
 	for _, id := range r.sleep {
+		if r.t.lanes.busy(id) {
+			continue // until the next sweep
+		}
 		// Before it is in its lane, not there: a command to this server must not wait for the sleeps of others.
 		if !acquire(ctx, s.sleeping) {
 			break

@@ -26,7 +26,6 @@ func (t *term) sleep(id ID) (Event, error) {
 	case err != nil || event.ID == "":
 		return Event{}, err
 	}
-	t.tell(event)
 	return event, nil
 }
 

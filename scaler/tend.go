@@ -3,6 +3,7 @@ package scaler
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"idle-scaler/policy"
 )
@@ -63,14 +64,20 @@ func (t *term) consider(l *look, server *Server) {
 		t.alarm.set(d.Next)
 		return
 	}
+	if t.wasRefused(id, l.now) {
+		return // it would be refused again, as often as the server is pinged
+	}
 	if !t.considers(id, true) {
 		return // the lane already holds a consideration, which will see what has changed now
 	}
 	t.run(id, func() {
 		t.considers(id, false)
-		if _, err := t.tend(id, false); err != nil && !errors.Is(err, errNotLeader) {
+		e, err := t.tend(id, false)
+		t.noteRefusal(id, errors.Is(err, ErrRefused))
+		if err != nil && !errors.Is(err, errNotLeader) && !errors.Is(err, ErrUnknown) {
 			s.logger.Error("cannot wake a server, trying again in the next sweep", "server", id.String(), "err", err)
 		}
+		t.tellTended(e)
 	})
 }
 
@@ -89,23 +96,52 @@ func (t *term) considers(id ID, holds bool) bool {
 	return true
 }
 
-// tend decides about one server, in its lane, and does what the decision asks for.
+// refusedFor is how long a server is not considered after the API server has refused to wake it. The sweep tries all the same.
+const refusedFor = 5 * time.Second
+
+func (t *term) noteRefusal(id ID, refused bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if refused {
+		t.refused[id] = t.s.now()
+	} else {
+		delete(t.refused, id)
+	}
+}
+
+func (t *term) wasRefused(id ID, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, refused := t.refused[id]
+	return refused && now.Sub(at) < refusedFor
+}
+
+// tend decides about one server, in its lane, and does what the decision asks for. What it returns is to be told by tellTended.
 func (t *term) tend(id ID, maySleep bool) (Event, error) {
 	if maySleep {
 		return t.sleep(id)
 	}
-	server, event, err := t.apply(id, t.planTend)
-	if err != nil || event.ID == "" {
-		return event, err
-	}
-	if event.Type == Woken {
+	server, event, err := t.apply(id, time.Time{}, t.planTend)
+	if err == nil && event.Type == Woken {
 		t.follow(server, event.At)
 	}
-	t.tell(event)
-	if e := t.contended(server); e.ID != "" && event.Cause == CauseExternal {
-		t.tell(e)
+	return event, err
+}
+
+// tellTended tells what tend did, in the same lane. It may last as long as NATS is away, which a sweep must not.
+func (t *term) tellTended(e Event) {
+	if e.ID == "" {
+		return
 	}
-	return event, nil
+	t.tell(e)
+	if e.Cause != CauseExternal {
+		return
+	}
+	if server, ok := t.s.cache.Get(e.Server); ok {
+		if e := t.contended(server); e.ID != "" {
+			t.tell(e)
+		}
+	}
 }
 
 // planTend wakes a server if that is the decision, and takes note when somebody else has woken it.

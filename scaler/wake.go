@@ -128,7 +128,7 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 
 // recordFailure writes on the Deployment why it will not get ready, so that every replica can say so, and tells it.
 func (t *term) recordFailure(server *Server, e Event) {
-	_, written, err := t.apply(server.ID, func(now *Server) (Change, error) {
+	_, written, err := t.apply(server.ID, time.Time{}, func(now *Server) (Change, error) {
 		if now.Replicas == 0 || now.Ready > 0 || !now.Mark.Awake.Equal(server.Mark.Awake) {
 			return Change{}, nil // that wake is over
 		}

@@ -23,6 +23,7 @@ var codes = []struct {
 	{scaler.ErrNotInTime, 504},
 	{scaler.ErrFailed, 503},
 	{scaler.ErrNotSynced, 503},
+	{scaler.ErrBusy, 503},
 	{errUnavailable, 503},
 	{scaler.ErrUnsure, 503},
 	{scaler.ErrRefused, 500},

@@ -271,7 +271,7 @@ func TestCommandsOfServersAreParallel(t *testing.T) {
 	}
 	events := b.events()
 	b.run()
-	b.order("start", "nobody", `{"id":"waits"}`) // for its server, for two minutes
+	b.order("start", "nobody", `{"id":"waits"}`) // for its server, for half a minute
 	b.order("scale", "nobody", `{"id":"waits behind it","replicas":2}`)
 	for i := range servers {
 		b.order("start", name(i), ``)

@@ -1,0 +1,236 @@
+package scaler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"idle-scaler/activity"
+	"idle-scaler/policy"
+)
+
+// within runs f, and fails if it takes longer than limit.
+func within(t *testing.T, limit time.Duration, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		t.Fatalf("%s took longer than %s", what, limit)
+	}
+}
+
+// NATS may go away between a sleep and its event. The sweep does not wait for it, nor those after it; the end of the term does, as long
+// as what was begun may take, and not at all when the lease is lost.
+func TestNothingWaitsForNATS(t *testing.T) {
+	for name, want := range map[string]time.Duration{"asked to end": DefaultConfig().DrainFor, "lost the lease": 0} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.end()
+				lost := false
+				w.begin(func() bool { return !lost })
+				w.cluster.onWrite = func(*Server) error { w.bus.setAway(ErrUnsure); return nil }
+				within(t, time.Second, "the sweep", func() { w.sweep() })
+				w.expectReplicas(0)
+				within(t, time.Second, "the next", func() { w.sweep() })
+				lost = want == 0
+				began := time.Now()
+				within(t, time.Hour, "the end", w.end)
+				if took := time.Since(began); took > want {
+					t.Errorf("ended after %s, want %s", took, want)
+				}
+				w.bus.setAway(nil)
+				w.begin(func() bool { return true })
+				w.expectTold(Slept)
+			}, running(2))
+		})
+	}
+}
+
+// What is tried for minutes on one server holds up no sweep.
+func TestSweepWaitsForNoCommand(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(s *Server) error {
+			if s.ID == alpha {
+				return fmt.Errorf("%w: no answer", ErrUnsure)
+			}
+			return nil
+		}
+		w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: 3, Server: alpha, Stamp: w.stamp()}, func(Outcome) {})
+		synctest.Wait()
+		within(t, time.Second, "the sweep", func() { w.sweep() })
+		w.expect("beta", 0)
+	}, running(2), named("beta", running(2)))
+}
+
+// A wake that the API server refuses is not tried again at each of a thousand pings; but it is tried again.
+func TestRefusedWakesAreFew(t *testing.T) {
+	lead(t, func(w *world) {
+		writes, refused := 0, ErrRefused
+		w.cluster.onWrite = func(*Server) error { writes++; return refused }
+		for range 1000 {
+			w.ping()
+			time.Sleep(time.Millisecond)
+		}
+		if writes != 1 {
+			t.Errorf("%d writes", writes)
+		}
+		if _, err := w.Sweep(w.t.Context()); !errors.Is(err, ErrRefused) || writes != 2 {
+			t.Errorf("%d writes after the sweep, which met %v", writes, err)
+		}
+		time.Sleep(refusedFor)
+		w.ping()
+		if writes != 3 {
+			t.Errorf("%d writes after a while", writes)
+		}
+		refused = nil
+		time.Sleep(refusedFor)
+		w.ping()
+		w.expectReplicas(3)
+	}, asleep(policy.BecauseIdle))
+}
+
+// Commands for servers that are not there, all different or all the same, leave places to the others: some wait, not for long, and
+// what is beyond those is rejected at once. None is without an outcome.
+func TestCommandsForAbsentServersAreBounded(t *testing.T) {
+	for name, server := range map[string]func(i int) ID{
+		"of many names": func(i int) ID { return ID{Namespace: "team-a", Name: fmt.Sprintf("ghost-%d", i)} },
+		"of one name":   func(int) ID { return ID{Namespace: "team-a", Name: "ghost"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				const beyond = 100
+				outcomes := make(chan Outcome, maxAbsent+beyond)
+				for i := range maxAbsent + beyond {
+					w.Submit(w.t.Context(), Command{Verb: Start, Server: server(i), Stamp: w.stamp()}, func(o Outcome) { outcomes <- o })
+				}
+				synctest.Wait()
+				if got := len(outcomes); got != beyond {
+					t.Errorf("%d were rejected at once, want %d", got, beyond)
+				}
+				time.Sleep(appearsWithin)
+				synctest.Wait()
+				if got := len(outcomes); got != cap(outcomes) {
+					t.Fatalf("%d have an outcome, want %d", got, cap(outcomes))
+				}
+				for range cap(outcomes) {
+					if o := <-outcomes; !errors.Is(o.Err, ErrUnknown) || o.Event.Type != Rejected {
+						t.Fatalf("outcome %+v", o)
+					}
+				}
+				late := named("late", running(1))()
+				time.AfterFunc(10*time.Second, func() { w.cluster.put(*late) }) // and the places are free again
+				if o := w.do(Command{Verb: Scale, Replicas: 2, Server: late.ID}); o == nil || o.Err != nil {
+					t.Errorf("outcome %+v", o)
+				}
+			})
+		})
+	}
+}
+
+// A command of the time in which nobody led waits as long for its server as one of now.
+func TestOldCommandWaitsForItsServer(t *testing.T) {
+	lead(t, func(w *world) {
+		w.end()
+		stamp := w.stamp()
+		time.Sleep(5 * time.Minute)
+		w.begin(func() bool { return true })
+		time.AfterFunc(10*time.Second, func() { w.cluster.put(*running(1)()) })
+		if o := w.do(Command{Verb: Scale, Replicas: 2, Stamp: stamp}); o == nil || o.Err != nil {
+			t.Errorf("outcome %+v", o)
+		}
+	})
+}
+
+// Those who wait for the servers of one namespace leave places to those of others. Who finds none is told so; its server starts.
+func TestWaitsAreBounded(t *testing.T) {
+	elsewhere := ID{Namespace: "team-b", Name: "alpha"}
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		var waits atomic.Int32
+		for range maxWaiting {
+			waits.Add(1)
+			w.Submit(w.t.Context(), Command{Verb: Start, Wait: time.Minute, Server: alpha, Stamp: w.stamp()}, func(Outcome) { waits.Add(-1) })
+		}
+		synctest.Wait()
+		if waits.Load() != maxWaiting {
+			t.Fatalf("%d wait", waits.Load())
+		}
+		began := time.Now()
+		if o := w.do(Command{Verb: Start, Wait: time.Minute, ID: "beyond"}); o == nil || !errors.Is(o.Err, ErrBusy) || w.alpha().Mark.Done.ID != "beyond" || time.Since(began) != 0 {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+		if o := w.do(Command{Verb: Start, Wait: time.Second, Server: elsewhere}); o == nil || !errors.Is(o.Err, ErrNotInTime) {
+			t.Errorf("elsewhere: outcome %+v", o)
+		}
+		time.Sleep(time.Minute)
+		if o := w.do(Command{Verb: Start, Wait: time.Second}); o == nil || !errors.Is(o.Err, ErrNotInTime) { // it had a place
+			t.Errorf("later: outcome %+v", o)
+		}
+	}, asleep(policy.BecauseIdle), with(asleep(policy.BecauseIdle), func(s *Server) { s.ID = elsewhere }))
+}
+
+// A forced stop ends the pods that it was about, and none of somebody who has started the server since: also when it comes again long
+// after, because its acknowledgement got lost.
+func TestForcedStopSparesThePodsOfALaterStart(t *testing.T) {
+	raise := func(w *world) {
+		w.change("alpha", func(s *Server) { s.Replicas, s.Writer, s.Ours = 2, "kubectl", false })
+	}
+	lead(t, func(w *world) {
+		stop := Command{Verb: Stop, Force: true, Stamp: w.stamp()}
+		w.do(stop)
+		raise(w)
+		time.Sleep(20 * time.Minute)
+		if o := w.do(stop); o == nil || o.Err != nil || len(w.pods.killed) != 1 {
+			t.Errorf("outcome %+v, %d kills", o, len(w.pods.killed))
+		}
+	}, running(2))
+	lead(t, func(w *world) {
+		w.cluster.slow = true // the pods have not ended yet
+		time.AfterFunc(time.Second, func() { raise(w) })
+		if o := w.do(Command{Verb: Stop, Force: true}); o == nil || o.Err != nil || len(w.pods.killed) != 0 {
+			t.Errorf("outcome %+v, %d kills", o, len(w.pods.killed))
+		}
+	}, with(running(2), func(s *Server) { s.Total = 2 }))
+}
+
+// What was told to be rejected is not applied after that, though its acknowledgement got lost: not by this leader nor by the next. And
+// what a newer session has in hand is not rejected by the old one.
+func TestRejectedIsNotAppliedLater(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error { return fmt.Errorf("%w: no answer", ErrUnsure) }
+		c := Command{Verb: Scale, Replicas: 5, Server: alpha, Stamp: w.stamp()}
+		session, cut := context.WithCancel(w.t.Context())
+		w.Submit(session, c, func(o Outcome) { t.Errorf("finished by the old session: %+v", o) })
+		synctest.Wait()
+		cut()
+		time.Sleep(w.config.RetryFor)
+		synctest.Wait()
+		if got := w.bus.types(); len(got) > 0 {
+			t.Errorf("told %v", got)
+		}
+		if o := w.do(c); o == nil || !errors.Is(o.Err, ErrUnsure) || o.Event.Type != Rejected {
+			t.Errorf("outcome %+v", o)
+		}
+		w.cluster.onWrite = nil
+		for _, leader := range []string{"this leader", "the next"} {
+			if o := w.do(c); o == nil || !errors.Is(o.Err, ErrSuperseded) || len(w.cluster.writes) != 0 {
+				t.Errorf("%s: outcome %+v, %d writes", leader, o, len(w.cluster.writes))
+			}
+			w.nextLeader()
+		}
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Rejected}) {
+			t.Errorf("told %v", got)
+		}
+		c.Stamp = activity.Stamp{Sequence: c.Stamp.Sequence + 1, Time: time.Now()}
+		if o := w.do(c); o == nil || o.Err != nil {
+			t.Errorf("the next command: outcome %+v", o)
+		}
+	}, running(2))
+}
