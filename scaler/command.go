@@ -134,21 +134,26 @@ func (s *Scaler) find(ctx context.Context, id ID) (*Server, error) {
 // nearest is how many letters a suggested name may differ.
 const nearest = 3
 
-// suggest adds the names that the sender may have meant, nearest first.
+// suggest adds the names that the sender may have meant, nearest first. They are of the same namespace: who may ask about one must not be told
+// what there is in others.
 func (s *Scaler) suggest(id ID, err error) error {
+	if !errors.Is(err, ErrUnknown) {
+		return err
+	}
 	type candidate struct {
 		name     string
 		distance int
 	}
 	var near []candidate
 	for server := range s.cache.All {
-		if d := levenshtein.ComputeDistance(id.Name, server.ID.Name); server.ID.Namespace == id.Namespace && d <= nearest {
+		if server.ID.Namespace != id.Namespace {
+			continue
+		}
+		if d := levenshtein.ComputeDistance(id.Name, server.ID.Name); d <= nearest {
 			near = append(near, candidate{server.ID.Name, d})
-		} else if server.ID.Name == id.Name {
-			near = append(near, candidate{server.ID.String(), nearest + 1})
 		}
 	}
-	if len(near) == 0 || !errors.Is(err, ErrUnknown) {
+	if len(near) == 0 {
 		return err
 	}
 	slices.SortFunc(near, func(a, b candidate) int {
