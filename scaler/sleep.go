@@ -36,7 +36,7 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 	}
 	defer release(s.inFlight)
 	server, ok := s.cache.Get(id)
-	if !ok {
+	if !ok || server.wokenByOthers() { // which is noted first, in this lane: it may be a revert
 		return Event{}, nil
 	}
 	now := s.now()

@@ -109,6 +109,25 @@ func TestSleepIsDecidedAgain(t *testing.T) {
 	}, running(3))
 }
 
+// A server that was stopped, and raised by somebody else, between the look of a sweep and its turn is not put to sleep: that would hide who raised it.
+func TestSleepHidesNoRevert(t *testing.T) {
+	lead(t, func(w *world) {
+		w.bus.prove = func() {
+			w.bus.prove = nil
+			s := *w.alpha()
+			s.Mark = Mark{Restore: 3, Because: policy.BecauseCommand, Asleep: time.Now()}
+			s.Writer, s.Ours = "argocd-controller", false
+			w.cluster.put(s)
+		}
+		w.sweep()
+		w.expectReplicas(3)
+		if r := w.alpha().Mark.Reverts; r.Count != 1 || r.Writer != "argocd-controller" {
+			t.Errorf("reverts %+v", r)
+		}
+		w.expectTold(Woken)
+	}, running(3))
+}
+
 // The proof that the log is silent is old news once there was no slot for the request, or the process stood still.
 func TestOldProofIsNotUsed(t *testing.T) {
 	lead(t, func(w *world) {
