@@ -3,6 +3,7 @@ package scaler
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ type quick struct {
 	all   []*Server
 	byID  map[ID]*Server
 	group []*Server
+	looks atomic.Int32 // how often the group was asked for
 }
 
 func (q *quick) All(yield func(*Server) bool) {
@@ -29,7 +31,7 @@ func (q *quick) All(yield func(*Server) bool) {
 
 func (q *quick) Get(id ID) (*Server, bool) { s, ok := q.byID[id]; return s, ok }
 
-func (q *quick) Group(string, string) []*Server { return q.group }
+func (q *quick) Group(string, string) []*Server { q.looks.Add(1); return q.group }
 
 // quickly runs the test with a leader and that many servers, all used a moment ago.
 func quickly(t *testing.T, n int, server func() *Server, test func(w *world, q *quick)) {
@@ -71,6 +73,17 @@ func TestSweepLeavesNoGarbage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A group whose order can't be kept is looked at once in a sweep, and what is wrong is told of each of its servers.
+func TestDisorderOfALargeGroupIsToldCheaply(t *testing.T) {
+	quickly(t, 100, set(running(1), "group", "g", "after", "nobody"), func(w *world, q *quick) {
+		q.looks.Store(0)
+		time.Sleep(61 * time.Minute) // the schedule is hourly
+		if n := q.looks.Load(); n != 1 || len(w.order(Unreadable)) != 100 {
+			t.Errorf("%d looks at the group, told of %d", n, len(w.order(Unreadable)))
+		}
+	})
 }
 
 // A ping to a server that is awake costs no memory, and no look at its group.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"idle-scaler/policy"
 )
 
 // notices are what the leader has told that is not a transition of a server. They are used by one goroutine, after each sweep.
@@ -32,14 +34,11 @@ func (n *notices) tellSight(t *term) {
 	t.run(e.Server, func() { t.tell(e) }) // NATS may be away: then it is told as soon as it is back
 }
 
-// tellUnreadable tells of servers whose settings can't be read, once for each mistake.
-func (n *notices) tellUnreadable(t *term, servers []*Server) {
+// tellUnreadable tells of servers whose settings can't be read, once for each mistake. What is wrong is as the sweep saw it: to look anew at each
+// would be a look at its whole group.
+func (n *notices) tellUnreadable(t *term, servers map[*Server]string) {
 	now := make(map[ID]string, len(servers))
-	for _, server := range servers {
-		text := t.s.unreadable(server)
-		if text == "" {
-			continue // its group was put in order meanwhile
-		}
+	for server, text := range servers {
 		now[server.ID] = text
 		if n.unreadable[server.ID] == text {
 			continue
@@ -54,9 +53,9 @@ func (n *notices) tellUnreadable(t *term, servers []*Server) {
 }
 
 // unreadable says what is wrong with what is written on a server, in itself or beside what is written on others.
-func (s *Scaler) unreadable(server *Server) string {
-	if server.Bad != nil {
-		return server.Bad.Error()
+func unreadable(f *policy.Facts) string {
+	if f.Bad != nil {
+		return f.Bad.Error()
 	}
-	return s.facts(server, s.now()).Group.Bad
+	return f.Group.Bad
 }

@@ -14,7 +14,7 @@ type Sweep struct {
 	Woken     int
 	Took      time.Duration
 
-	Unreadable []*Server // whose settings can't be read, or whose group can't be kept in order
+	Unreadable map[*Server]string // whose settings can't be read, or whose group can't be kept in order: what is wrong
 }
 
 // sweepOn sweeps when the schedule says so, until ctx is done. A sweep that is still going on when the next is due makes that one late.
@@ -70,8 +70,11 @@ func (r *round) look(l *look, server *Server) {
 	facts := l.facts(server)
 	d := t.s.config.Rules.Decide(&facts, l.now)
 	r.sweep.Decisions[d.Reason]++
-	if facts.Bad != nil || facts.Group.Bad != "" {
-		r.sweep.Unreadable = append(r.sweep.Unreadable, server)
+	if text := unreadable(&facts); text != "" {
+		if r.sweep.Unreadable == nil {
+			r.sweep.Unreadable = make(map[*Server]string)
+		}
+		r.sweep.Unreadable[server] = text
 	}
 	if server.Replicas == 0 {
 		t.alarm.set(d.Next)
