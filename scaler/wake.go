@@ -132,6 +132,9 @@ func (t *term) recordFailure(server *Server, e Event) {
 		if now.Replicas == 0 || now.Ready > 0 || !now.Mark.Awake.Equal(server.Mark.Awake) {
 			return Change{}, nil // that wake is over
 		}
+		if now.Mark.Failed == e.Text {
+			return Change{}, nil // a former leader has found that out, or an earlier wait
+		}
 		mark := now.Mark
 		mark.Failed = e.Text
 		e.At = t.s.now()
