@@ -26,7 +26,7 @@ type Server struct {
 
 	Created      time.Time
 	ReadySince   time.Time // since when some replica is ready; zero while none is, or when not known
-	UnreadySince time.Time // since when none is; zero while some is, or when not known
+	UnreadySince time.Time // since when none is of those wanted; zero while some is, or when not known
 	Stalled      bool      // a rollout has passed its progress deadline
 
 	Labels     map[string]string
@@ -135,7 +135,7 @@ func (s *Scaler) sight(now time.Time) activity.Sight {
 	return sight
 }
 
-// startingAt is when the server began what may be a start: the latest of its creation, its wake and the loss of its last ready replica.
+// startingAt is when the server began what may be a start: the latest of its creation, its wake (by whomever) and the loss of its last ready replica.
 func startingAt(server *Server) time.Time {
 	start := server.Created
 	for _, t := range [...]time.Time{server.Mark.Awake, server.UnreadySince} {

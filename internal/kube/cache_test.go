@@ -204,12 +204,57 @@ func TestReadySince(t *testing.T) {
 		{"ready again", available(at(14, "u", 1), "True", long), noon.Add(4 * time.Minute), time.Time{}},
 		{"still ready, and available later", available(at(15, "u", 1), "True", noon.Add(5*time.Minute)), noon.Add(5 * time.Minute), time.Time{}},
 		{"still ready, not available", available(at(16, "u", 1), "False", noon.Add(6*time.Minute)), noon.Add(5 * time.Minute), time.Time{}},
-		{"another of the same name", available(at(17, "v", 0), "True", long), time.Time{}, time.Time{}},
+		{"another of the same name", available(at(17, "v", 0), "True", long), time.Time{}, noon.Add(7 * time.Minute)},
 	} {
 		now = noon.Add(time.Duration(i) * time.Minute)
 		s := c.put(step.d)
 		if !s.ReadySince.Equal(step.ready) || !s.UnreadySince.Equal(step.unready) {
 			t.Errorf("%s: ready since %v, unready since %v; want %v, %v", step.name, s.ReadySince, s.UnreadySince, step.ready, step.unready)
+		}
+	}
+}
+
+// Who is raised from zero is not ready since then, not since it went to zero: it is starting. So is who is not ready when it is first seen, as after a
+// restart of the daemon, which may have missed the raise. What we raise is marked.
+func TestUnreadySinceRaised(t *testing.T) {
+	var now time.Time
+	scaled := func(version int, replicas, ready int32, manager string) *appsv1.Deployment {
+		d := at(version, "u", ready)
+		d.Spec.Replicas = &replicas
+		d.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: manager, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:replicas":{}}}`)}}
+		d.Status.Conditions = []appsv1.DeploymentCondition{{Type: "Available", Status: "True", LastTransitionTime: metav1.NewTime(noon.Add(-24 * time.Hour))}}
+		return d
+	}
+	known, restarted := newTestCache(t), newTestCache(t)
+	known.now = func() time.Time { return now }
+	restarted.now = known.now
+	minute := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+	for i, step := range []struct {
+		name    string
+		c       *Cache
+		d       *appsv1.Deployment
+		unready time.Time
+	}{
+		{"running", known, scaled(10, 1, 1, "kubectl"), time.Time{}},
+		{"put to zero", known, scaled(11, 0, 0, "kubectl"), minute(1)},
+		{"still at zero", known, scaled(12, 0, 0, "kubectl"), minute(1)},
+		{"raised", known, scaled(13, 1, 0, "kubectl"), minute(3)},
+		{"raised, still starting", known, scaled(14, 2, 0, "kubectl"), minute(3)},
+		{"put to zero while it starts", known, scaled(15, 0, 0, "kubectl"), minute(3)},
+		{"as after kubectl scale", known, func() *appsv1.Deployment { d := scaled(16, 1, 0, ""); d.ManagedFields = nil; return d }(), minute(6)},
+		{"put to zero by us", known, scaled(17, 0, 0, "idle-scaler"), minute(6)},
+		{"raised by us", known, scaled(18, 1, 0, "idle-scaler"), minute(6)},
+		{"first seen, not ready", restarted, scaled(20, 1, 0, "kubectl"), minute(9)},
+		{"and still not", restarted, scaled(21, 1, 0, "kubectl"), minute(9)},
+	} {
+		now = minute(i)
+		if s := step.c.put(step.d); !s.UnreadySince.Equal(step.unready) {
+			t.Errorf("%s: unready since %v, want %v", step.name, s.UnreadySince, step.unready)
+		}
+	}
+	for name, d := range map[string]*appsv1.Deployment{"at zero": scaled(30, 0, 0, "kubectl"), "ready": scaled(30, 1, 1, "kubectl"), "raised by us": scaled(30, 1, 0, "idle-scaler")} {
+		if s := newTestCache(t).put(d); !s.UnreadySince.IsZero() {
+			t.Errorf("first seen %s: unready since %v", name, s.UnreadySince)
 		}
 	}
 }

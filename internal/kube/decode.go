@@ -97,10 +97,15 @@ func observe(s *scaler.Server, c appsv1.DeploymentCondition) {
 }
 
 // remember adds what a former state of the same Deployment tells: since when it is ready, or not. The condition Available proves
-// nothing by itself: where all replicas may be unavailable it is always true.
+// nothing by itself: where all replicas may be unavailable it is always true. Who is raised from zero is not ready only since then, whatever it
+// was before; a raise of our own is marked. At the first sight, as after a restart, it may have been raised a moment ago.
 func (d *deployment) remember(former *deployment, now time.Time) {
 	s := d.server
+	raised := s.Replicas > 0 && s.Ready == 0 && !s.Ours
 	if former == nil || former.server.UID != s.UID {
+		if raised && s.UnreadySince.IsZero() {
+			s.UnreadySince = now
+		}
 		return
 	}
 	f := former.server
@@ -109,10 +114,10 @@ func (d *deployment) remember(former *deployment, now time.Time) {
 		s.ReadySince = later(s.ReadySince, f.ReadySince)
 	case s.Ready > 0:
 		s.ReadySince = later(s.ReadySince, now)
-	case f.Ready == 0:
-		s.UnreadySince = later(s.UnreadySince, f.UnreadySince)
-	default:
+	case f.Ready > 0, raised && f.Replicas == 0:
 		s.UnreadySince = later(s.UnreadySince, now)
+	default:
+		s.UnreadySince = later(s.UnreadySince, f.UnreadySince)
 	}
 }
 
