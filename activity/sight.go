@@ -83,6 +83,7 @@ func (t *Tracker) Hear(log Log, now time.Time) {
 	case !s.lost.IsZero() || s.since.IsZero():
 		s.gain(now)
 	}
+	t.tidy(now)
 }
 
 // Deaf records that from now on the log can't be heard, and why. Later calls, until Hear, change nothing.
@@ -113,15 +114,21 @@ func (s *sight) gain(now time.Time) {
 	s.lost, s.since = time.Time{}, now
 }
 
+// at returns what a Sight of now knows of the past.
+func (s *sight) at(now time.Time) Sight {
+	sight := Sight{Born: s.log.Born, deaf: s.deafness}
+	if !s.lost.IsZero() {
+		sight.lost = interval{s.lost, now}
+	}
+	return sight
+}
+
 // Sight returns how far the log can be heard at now.
 func (t *Tracker) Sight(now time.Time) Sight {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	s := &t.sight
-	sight := Sight{Born: s.log.Born, deaf: s.deafness}
-	if !s.lost.IsZero() {
-		sight.lost = interval{s.lost, now}
-	}
+	sight := s.at(now)
 	settled := s.since.Add(t.settle)
 	switch {
 	case s.why != "":

@@ -53,6 +53,7 @@ type Tracker struct {
 	uses   map[ID]*use
 	sight  sight
 	behind time.Duration // how far the clock of the log is behind ours; negative when it is ahead
+	tidied time.Time     // when uses were last looked through for those that are long over
 }
 
 type use struct {
@@ -117,6 +118,28 @@ func (t *Tracker) use(id ID) *use {
 		t.uses[id] = u
 	}
 	return u
+}
+
+// longOver is after how much silence a use is forgotten: a day later than the log forgets it, so that it does not come again, and later than
+// any decision depends on it. To have forgotten it is never demand.
+const longOver = 33 * 24 * time.Hour
+
+// tidy forgets, once a day, the uses that are long over: servers come and go for as long as the daemon runs.
+func (t *Tracker) tidy(now time.Time) {
+	if since := now.Sub(t.tidied); since >= 0 && since < 24*time.Hour {
+		return
+	}
+	t.tidied = now
+	sight := t.sight.at(now)
+	for id, u := range t.uses {
+		last := t.local(u.last.Time)
+		for _, l := range u.leases {
+			last = latest(last, t.local(l.Until))
+		}
+		if now.Sub(last) >= longOver && sight.Idle(last, now) >= longOver { // the first for most of them, which costs nothing
+			delete(t.uses, id)
+		}
+	}
 }
 
 // Of returns what is known of the use of a server.

@@ -263,3 +263,41 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 }
+
+// What nobody has used for longer than the log remembers, and than anybody may wait before it sleeps, is forgotten; anything else is kept. Time in which the log
+// could not be heard does not count, nor does that of a clock that is wrong.
+func TestUsesThatAreLongOverAreForgotten(t *testing.T) {
+	const day = 24 * time.Hour
+	begin := at("00:00:00")
+	search, other := ID{"team-a", "search"}, ID{"team-a", "other"}
+	for _, row := range []struct {
+		name    string
+		happens func(*Tracker)
+		after   time.Duration
+		behind  time.Duration
+		left    int
+	}{
+		{"a ping", func(*Tracker) {}, longOver, 0, 0},
+		{"a ping a moment less ago", func(*Tracker) {}, longOver - 1, 0, 1},
+		{"a later ping", func(t *Tracker) { t.Ping(search, Stamp{2, begin.Add(1)}) }, longOver, 0, 1},
+		{"a ping to another", func(t *Tracker) { t.Ping(other, Stamp{2, begin.Add(day)}) }, longOver, 0, 1},
+		{"a lease that ended later", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver, 0, 1},
+		{"a lease that ended, too", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver + time.Hour, 0, 0},
+		{"a lease of another", func(t *Tracker) { t.Lease(other, "a", begin, time.Hour) }, longOver + time.Hour, 0, 0},
+		{"deaf in between", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day - 1, 0, 1},
+		{"deaf in between, and long over", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day, 0, 0},
+		{"deaf until now", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)) }, longOver + day, 0, 1},
+		{"our clock is ahead", func(*Tracker) {}, longOver + day, 2 * day, 1},
+		{"the clock of the log is ahead", func(*Tracker) {}, longOver - day, -2 * day, 1},
+		{"looked through a moment ago", func(t *Tracker) { t.Hear(Log{}, begin.Add(longOver-time.Hour)) }, longOver, 0, 1},
+	} {
+		tracker := NewTracker(0)
+		tracker.Hear(Log{}, begin)
+		tracker.Ping(search, Stamp{1, begin})
+		row.happens(tracker)
+		tracker.Hear(Log{Behind: row.behind}, begin.Add(row.after))
+		if n := len(tracker.uses); n != row.left {
+			t.Errorf("%s: %d are left, want %d", row.name, n, row.left)
+		}
+	}
+}
