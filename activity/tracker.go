@@ -136,7 +136,7 @@ func (t *Tracker) tidy(now time.Time) {
 		for _, l := range u.leases {
 			last = latest(last, t.local(l.Until))
 		}
-		if now.Sub(last) >= longOver && sight.Idle(last, now) >= longOver { // the first for most of them, which costs nothing
+		if now.Sub(last) >= longOver && sight.Idle(last, now) >= longOver { // the first is cheap, and false of most
 			delete(t.uses, id)
 		}
 	}
@@ -189,6 +189,16 @@ func (t *Tracker) Stamp(at time.Time) time.Time {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return at.Add(-t.behind)
+}
+
+// Unstamp undoes Stamp. Unlike Local it errs to no side: for an order until an instant, where too long is as wrong as too short.
+func (t *Tracker) Unstamp(at time.Time) time.Time {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(t.behind)
 }
 
 // local turns an instant of the log's clock into ours. A log whose clock is behind stamps a ping too early by our clock,

@@ -20,7 +20,7 @@ func (t telling) hold() string {
 	if !hold.Holds(t.now) {
 		return ""
 	}
-	if reason == policy.HeldAsleep && hold.Since.Equal(t.mark.Asleep) {
+	if reason == policy.HeldAsleep && t.mark.Hold.Since.Equal(t.mark.Asleep) {
 		return ""
 	}
 	if reason == policy.Held || reason == policy.HeldAsleep {

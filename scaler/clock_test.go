@@ -1,10 +1,14 @@
 package scaler
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"idle-scaler/activity"
+	"idle-scaler/policy"
 )
 
 // hearWith makes the clock of NATS so far behind that of this process.
@@ -68,5 +72,187 @@ func TestNewDeploymentOfAClockAhead(t *testing.T) {
 				w.expectReplicas(0)
 			}, running(2))
 		})
+	}
+}
+
+// A hold ends when it was to end by the clock of NATS, whatever those of the leader that took the order, and of the next, say.
+func TestHoldsOfLeadersWhoseClocksDiffer(t *testing.T) {
+	for name, row := range map[string]struct{ first, next time.Duration }{ // how far their clocks are ahead of NATS's
+		"the same":            {0, 0},
+		"the first is behind": {-10 * time.Minute, 0},
+		"the first is ahead":  {10 * time.Minute, 0},
+		"the next is behind":  {0, -10 * time.Minute},
+		"the next is ahead":   {0, 10 * time.Minute},
+		"both are ahead":      {10 * time.Minute, 20 * time.Minute},
+		"both are behind":     {-10 * time.Minute, -10 * time.Minute},
+	} {
+		for _, c := range []Command{holdAwake, holdAsleep} {
+			t.Run(name+", "+map[bool]string{true: "asleep", false: "awake"}[c.Asleep], func(t *testing.T) {
+				lead(t, func(w *world) {
+					w.hearWith(row.first)
+					now := time.Now().Add(-row.first)
+					c.Behind, c.Stamp = row.first, activity.Stamp{Sequence: 1, Time: now}
+					w.do(c)
+					if hold := w.alpha().Mark.Hold; !hold.Since.Equal(now) || !hold.Until.Equal(now.Add(2*time.Hour)) {
+						t.Errorf("held since %s until %s by the clock of NATS, where it is %s", hold.Since, hold.Until, now)
+					}
+					if told := w.View(w.alpha()).Tell(time.Now()); c.Asleep && (strings.Contains(told, "The hold was ordered") || row.first >= 0 && !strings.Contains(told, "(0s ago)")) {
+						t.Errorf("told: %s", told)
+					}
+					// As above: what was written down by the clock of NATS moves.
+					w.hearWith(row.next)
+					s := *w.alpha()
+					s.Created = s.Created.Add(-time.Hour)
+					for _, at := range []*time.Time{&s.Mark.Asleep, &s.Mark.Awake, &s.Mark.Hold.Since, &s.Mark.Hold.Until} {
+						if !at.IsZero() {
+							*at = at.Add(row.first - row.next)
+						}
+					}
+					w.cluster.put(s)
+					during, after := 2, 0
+					if c.Asleep {
+						during, after = 0, 2
+						w.tracker.Ping(alpha, activity.Stamp{Sequence: 1, Time: time.Now().Add(-row.next)})
+					}
+					time.Sleep(2*time.Hour - time.Second)
+					w.sweep()
+					w.expectReplicas(during)
+					time.Sleep(time.Second)
+					w.sweep()
+					w.expectReplicas(after)
+				}, running(2))
+			})
+		}
+	}
+}
+
+// The instants that people write are those of the real time, which is that of NATS: any replica, and the leader, takes them so.
+func TestHoldUntilAnInstantByAClockAhead(t *testing.T) {
+	lead(t, func(w *world) {
+		w.hearWith(10 * time.Minute)
+		now := time.Now().Add(-10 * time.Minute)
+		c := holdAwake
+		c.Server, c.Until, c.Behind, c.Stamp = alpha, clock(now.Add(5*time.Minute)), 10*time.Minute, activity.Stamp{Sequence: 1, Time: now}
+		if _, err := w.Check(w.t.Context(), c); err != nil {
+			t.Error(err)
+		}
+		if o := w.do(c); o == nil || o.Err != nil || !strings.Contains(o.Event.Text, c.Until) {
+			t.Errorf("outcome %+v", o)
+		}
+		if until := clock(w.alpha().Mark.Hold.Until); until != c.Until {
+			t.Errorf("held until %s, want %s", until, c.Until)
+		}
+		if hold := w.View(w.alpha()).Facts.Hold; !hold.Until.Equal(time.Now().Add(5 * time.Minute)) {
+			t.Errorf("held until %s by our clock", hold.Until)
+		}
+	}, running(2))
+}
+
+// Up to its end, and not longer, a hold counts for those who order something else, too, whose clock is ahead.
+func TestOrdersAfterAHoldByAClockAhead(t *testing.T) {
+	order := func(w *world, c Command) Event {
+		w.t.Helper()
+		c.Behind, c.Stamp = 10*time.Minute, w.stamp()
+		c.Stamp.Time = c.Stamp.Time.Add(-c.Behind)
+		return w.must(c)
+	}
+	lead(t, func(w *world) {
+		w.hearWith(10 * time.Minute)
+		order(w, holdAsleep)
+		time.Sleep(115 * time.Minute)
+		if e := order(w, Command{Verb: Start}); !strings.Contains(e.Text, `this ends that "bob" held it asleep until 2000-01-01T01:50:00Z`) {
+			t.Errorf("event %+v", e)
+		}
+		order(w, holdAwake)
+		time.Sleep(115 * time.Minute)
+		order(w, Command{Verb: Start})
+		if w.alpha().Mark.Hold.Until.IsZero() {
+			t.Error("the hold is gone before its end")
+		}
+		time.Sleep(10 * time.Minute)
+		order(w, Command{Verb: Start})
+		if hold := w.alpha().Mark.Hold; !hold.Until.IsZero() {
+			t.Errorf("after its end: %+v", hold)
+		}
+		stopped := order(w, Command{Verb: Stop})
+		if e := order(w, holdAwake); !strings.Contains(e.Text, "had stopped it at "+clock(stopped.At)) {
+			t.Errorf("event %+v, stopped at %s", e, stopped.At)
+		}
+	}, running(2))
+}
+
+// What would have become of a server of a dry run is the same for leaders whose clocks differ: its sleep is told once and lasts, and a start ends it,
+// by mistake if it comes soon.
+func TestDryRunOfLeadersWhoseClocksDiffer(t *testing.T) {
+	for name, row := range map[string]struct{ first, next time.Duration }{ // how far their clocks are ahead of NATS's
+		"the same":            {0, 0},
+		"the first is behind": {-10 * time.Minute, 0},
+		"the next is ahead":   {0, 10 * time.Minute},
+		"both are ahead":      {10 * time.Minute, 20 * time.Minute},
+		"both are behind":     {-10 * time.Minute, -10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.hearWith(row.first)
+				w.tracker.Ping(alpha, activity.Stamp{Sequence: 1, Time: time.Now().Add(-row.first)})
+				for w.last(WouldSleep).ID == "" {
+					time.Sleep(time.Minute)
+					w.sweep()
+				}
+				w.end()
+				time.Sleep(row.next - row.first) // only for us: the clock of NATS stands still meanwhile
+				w.hearWith(row.next)
+				w.nextLeader()
+				w.sweep()
+				w.expectTold(WouldSleep)
+				time.Sleep(time.Minute)
+				began := time.Now()
+				w.do(Command{Verb: Start, Behind: row.next, Stamp: activity.Stamp{Sequence: 2, Time: began.Add(-row.next)}})
+				synctest.Wait()
+				if e := w.last(WouldWake); e.Cause != CauseCommand || !e.At.Equal(began) {
+					t.Errorf("event %+v, want one of %s", e, began)
+				}
+				if n := w.meter.wouldMisSleep.Load(); n != 1 {
+					t.Errorf("%d mistakes counted", n)
+				}
+			}, dry(running(2)))
+		})
+	}
+}
+
+// A sleep that would follow a wake without use, as for a window, is named by the instant of that, for any leader.
+func TestDryRunAfterAWindowByAnotherClock(t *testing.T) {
+	const first, next = 10 * time.Minute, 20 * time.Minute
+	lead(t, func(w *world) {
+		w.hearWith(first)
+		w.sweep()
+		time.Sleep(90 * time.Minute) // the window begins and ends by the clock of whoever leads
+		w.sweep()
+		woken := w.last(WouldWake)
+		w.end()
+		time.Sleep(next - first)
+		w.hearWith(next)
+		w.nextLeader()
+		time.Sleep(time.Hour)
+		w.sweep()
+		w.expectTold(WouldSleep, WouldWake, WouldSleep)
+		if id, want := w.last(WouldSleep).ID, fmt.Sprintf("uid-alpha-%s-%d", WouldSleep, woken.At.Add(-first).UnixNano()); id != want {
+			t.Errorf("told as %s, want %s", id, want)
+		}
+	}, dry(running(2), "keep-warm", "0 1 * * * for 1h"))
+}
+
+// How long a server has slept is measured by one clock.
+func TestMisSleepByAClockAhead(t *testing.T) {
+	for slept, wrong := range map[time.Duration]int32{time.Minute: 1, 3 * time.Minute: 0} {
+		lead(t, func(w *world) {
+			w.hearWith(10 * time.Minute)
+			w.tracker.Ping(alpha, activity.Stamp{Sequence: 1, Time: time.Now().Add(-10 * time.Minute)})
+			w.Consider(alpha)
+			w.expectReplicas(3)
+			if n := w.meter.misSleeps.Load(); n != wrong {
+				t.Errorf("woken after %s: %d mistakes counted", slept, n)
+			}
+		}, with(asleep(policy.BecauseIdle), func(s *Server) { s.Mark.Asleep = time.Now().Add(-10*time.Minute - slept) }))
 	}
 }

@@ -65,7 +65,7 @@ func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 	if err := checkOrder(c, server); err != nil || c.Verb != Hold {
 		return server, err
 	}
-	_, err = c.until(server, s.now())
+	_, err = c.until(server, s.tracker.Stamp(s.now()))
 	return server, err
 }
 

@@ -49,7 +49,7 @@ func (t telling) headline() string {
 	}
 	since := ""
 	if !t.mark.Asleep.IsZero() {
-		since = " since " + t.f.Ago(t.mark.Asleep, t.now)
+		since = " since " + t.f.Ago(t.f.AsleepSince, t.now)
 	}
 	slept := t.mark.Last
 	if !t.toldInHeadline() {

@@ -8,7 +8,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// until is when the hold of a command ends: counted from when the command was given, in the zone of the server.
+// until is when the hold of a command ends: counted from when the command was given, in the zone of the server. Both are by the clock of NATS: that
+// of this process may be wrong, and the next leader's wrong in another way.
 func (c Command) until(server *Server, given time.Time) (time.Time, error) {
 	until, err := policy.ParseUntil(c.Until, given, server.Settings.TimeZone)
 	if err != nil {
@@ -19,18 +20,20 @@ func (c Command) until(server *Server, given time.Time) (time.Time, error) {
 
 // planHold keeps the server awake, or asleep, from now on.
 func (t *term) planHold(server *Server, c Command, e Event) (Change, error) {
-	until, err := c.until(server, c.Stamp.Time.Add(c.Behind))
+	tracker := t.s.tracker
+	until, err := c.until(server, tracker.Stamp(c.Stamp.Time.Add(c.Behind)))
 	if err != nil {
 		return Change{}, err
 	}
-	if !until.After(e.At) {
+	now := tracker.Stamp(e.At)
+	if !until.After(now) {
 		return Change{}, fmt.Errorf("%w: the hold was to last until %s: send it again if it is still wanted", ErrExpired, clock(until))
 	}
-	hold := policy.Hold{Asleep: c.Asleep, Since: e.At, Until: until, Actor: c.Actor, Reason: c.Reason}
-	e.Text = joined(fmt.Sprintf("held %s until %s", hold, clock(until)), ends(server, e.At))
+	hold := policy.Hold{Asleep: c.Asleep, Since: now, Until: until, Actor: c.Actor, Reason: c.Reason}
+	e.Text = joined(fmt.Sprintf("held %s until %s", hold, clock(until)), t.s.ends(server, e.At))
 	var change Change
 	if c.Asleep {
-		change = planSleep(server, policy.BecauseHold, t.s.tracker.Of(server.ID).Last, e)
+		change = t.planSleep(server, policy.BecauseHold, tracker.Of(server.ID).Last, e)
 	} else {
 		change = t.planStart(server, server.wanted(), e)
 	}
@@ -39,27 +42,27 @@ func (t *term) planHold(server *Server, c Command, e Event) (Change, error) {
 }
 
 // planRelease ends a hold. What the server does then is up to the other rules.
-func planRelease(server *Server, e Event) Change {
+func (t *term) planRelease(server *Server, e Event) Change {
 	mark := server.Mark
 	mark.Hold = policy.Hold{}
 	e.Type, e.From, e.To, e.Text = Unchanged, server.Replicas, server.Replicas, "there was no hold"
-	if held := endsHold(server, e.At); held != "" {
+	if held := t.s.endsHold(server, e.At); held != "" {
 		e.Text = held
 	}
 	return Change{Replicas: server.Replicas, Mark: mark, Event: e}
 }
 
 // ends says which former order a new one ends, nothing when there is none.
-func ends(server *Server, now time.Time) string {
-	if server.held(now).Until.IsZero() && server.Replicas == 0 && server.Mark.Because == policy.BecauseCommand {
-		return "this ends that a command had stopped it at " + clock(server.Mark.Asleep)
+func (s *Scaler) ends(server *Server, now time.Time) string {
+	if s.held(server, now).Until.IsZero() && server.Replicas == 0 && server.Mark.Because == policy.BecauseCommand {
+		return "this ends that a command had stopped it at " + clock(s.tracker.Unstamp(server.Mark.Asleep))
 	}
-	return endsHold(server, now)
+	return s.endsHold(server, now)
 }
 
 // endsHold says which hold a new order ends.
-func endsHold(server *Server, now time.Time) string {
-	hold := server.held(now)
+func (s *Scaler) endsHold(server *Server, now time.Time) string {
+	hold := s.held(server, now)
 	if hold.Until.IsZero() {
 		return ""
 	}
@@ -68,6 +71,21 @@ func endsHold(server *Server, now time.Time) string {
 		actor = strconv.Quote(hold.Actor)
 	}
 	return fmt.Sprintf("this ends that %s held it %s until %s", actor, hold, clock(hold.Until))
+}
+
+// held is the hold that is in force, as it is written: by the clock of NATS. One that is over is not written again.
+func (s *Scaler) held(server *Server, now time.Time) policy.Hold {
+	if s.hold(server).Holds(now) {
+		return server.Mark.Hold
+	}
+	return policy.Hold{}
+}
+
+// hold is the last hold on the server, by our clock.
+func (s *Scaler) hold(server *Server) policy.Hold {
+	hold := server.Mark.Hold
+	hold.Since, hold.Until = s.tracker.Unstamp(hold.Since), s.tracker.Unstamp(hold.Until)
+	return hold
 }
 
 func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }

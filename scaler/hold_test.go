@@ -303,14 +303,10 @@ func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 			time.Sleep(after)
 			now := time.Now()
 			mark := func(s *Server) { s.Mark.Hold = inForce }
-			kept := []Mark{
-				planSleep(with(running(2), mark)(), policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark,
-				planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark,
-			}
-			for _, m := range kept {
-				if m.Hold.Holds(now) != (after == 0) || after > 0 && m.Hold != (policy.Hold{}) {
-					t.Errorf("after %s: %+v", after, m.Hold)
-				}
+			slept := w.leading().planSleep(with(running(2), mark)(), policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark.Hold
+			woken := planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
+			if slept.Holds(now) != (after == 0) || after > 0 && slept != (policy.Hold{}) || woken.Holds(now) != (after == 0) {
+				t.Errorf("after %s: asleep with %+v, woken with %+v", after, slept, woken)
 			}
 		})
 	}

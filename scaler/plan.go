@@ -35,15 +35,15 @@ func (t *term) planOrder(server *Server, c Command, e Event) (Change, error) {
 	case c.Verb == Hold:
 		return t.planHold(server, c, e)
 	case c.Verb == Release:
-		return planRelease(server, e), nil
+		return t.planRelease(server, e), nil
 	case c.sleeps():
-		e.Text = endsHold(server, e.At)
-		change := planSleep(server, policy.BecauseCommand, t.s.tracker.Of(server.ID).Last, e)
+		e.Text = t.s.endsHold(server, e.At)
+		change := t.planSleep(server, policy.BecauseCommand, t.s.tracker.Of(server.ID).Last, e)
 		change.Mark.Hold = policy.Hold{}
 		return change, nil
 	}
 	if server.Mark.Hold.Asleep {
-		e.Text = endsHold(server, e.At)
+		e.Text = t.s.endsHold(server, e.At)
 	}
 	if c.Verb == Scale {
 		return t.planStart(server, c.Replicas, e), nil
@@ -54,7 +54,7 @@ func (t *term) planOrder(server *Server, c Command, e Event) (Change, error) {
 // planStart wakes the server, or scales it; those that it comes after are waited for.
 func (t *term) planStart(server *Server, replicas int, e Event) Change {
 	change := planWake(server, replicas, e)
-	if change.Mark.Hold.Asleep {
+	if change.Mark.Hold = t.s.held(server, e.At); change.Mark.Hold.Asleep {
 		change.Mark.Hold = policy.Hold{}
 	}
 	waiting := t.waitingFor(server)
@@ -98,9 +98,9 @@ func (s *Server) restored() int {
 }
 
 // planSleep makes the server zero and remembers what it was. Seen is the last ping known to who decided it.
-func planSleep(server *Server, because policy.Because, seen activity.Stamp, e Event) Change {
+func (t *term) planSleep(server *Server, because policy.Because, seen activity.Stamp, e Event) Change {
 	e.Type, e.From = Slept, server.Replicas
-	mark := Mark{Restore: server.Replicas, Because: because, Asleep: e.At, Seen: seen, Done: server.Mark.Done, Hold: server.held(e.At), Reverts: server.Mark.Reverts}
+	mark := Mark{Restore: server.Replicas, Because: because, Asleep: e.At, Seen: seen, Done: server.Mark.Done, Hold: t.s.held(server, e.At), Reverts: server.Mark.Reverts}
 	if server.Replicas == 0 {
 		e.Type = Unchanged
 		mark.Restore = server.Mark.Restore
@@ -108,7 +108,8 @@ func planSleep(server *Server, because policy.Because, seen activity.Stamp, e Ev
 	return Change{Replicas: 0, Mark: mark, Event: e}
 }
 
-// planWake gives the server replicas, some or others than it has, and says that it is wanted now.
+// planWake gives the server replicas, some or others than it has, and says that it is wanted now. A hold stays until the next order or sleep,
+// also one that is over, which says nothing.
 func planWake(server *Server, replicas int, e Event) Change {
 	e.From, e.To = server.Replicas, replicas
 	switch {
@@ -119,13 +120,5 @@ func planWake(server *Server, replicas int, e Event) Change {
 	default:
 		e.Type = Scaled
 	}
-	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done, Hold: server.held(e.At)}, Event: e}
-}
-
-// held is the hold that is in force; one that is over is not written again.
-func (s *Server) held(now time.Time) policy.Hold {
-	if s.Mark.Hold.Holds(now) {
-		return s.Mark.Hold
-	}
-	return policy.Hold{}
+	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done, Hold: server.Mark.Hold}, Event: e}
 }

@@ -63,7 +63,8 @@ func (s *Server) RollingOut() bool {
 	return !s.Stalled && (s.Observed < s.Generation || s.Updated < s.Replicas || s.Total > s.Updated)
 }
 
-// Mark is what the daemon has written on a Deployment about it. Zero values are not written.
+// Mark is what the daemon has written on a Deployment about it. Zero values are not written. Asleep, Awake and Hold are by the clock of NATS,
+// the one that all leaders know.
 type Mark struct {
 	Restore int // the replicas to wake with
 	Because policy.Because
@@ -103,7 +104,7 @@ func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
 		Settings:    server.Settings,
 		Bad:         server.Bad,
 		Paused:      s.pauses.Of(server.ID),
-		Hold:        server.Mark.Hold,
+		Hold:        s.hold(server),
 		Reverts:     server.Mark.Reverts,
 		Rival:       server.Rival,
 		Replicas:    server.Replicas,

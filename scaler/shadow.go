@@ -17,7 +17,7 @@ const MisSleepWithin = 2 * time.Minute
 type shadow struct {
 	asleep bool
 	at     time.Time // since when
-	idle   time.Time // when the idle clock started that led to its sleep, which names the sleep
+	idle   time.Time // when the idle clock started that led to its sleep, which names the sleep: by the clock of NATS, for any leader
 	seen   activity.Stamp
 }
 
@@ -31,8 +31,9 @@ func (t *term) shadow(server *Server, f *policy.Facts, d policy.Decision, now ti
 	if former.at.After(idle) { // it would have woken without being used, as for a window
 		idle = former.at
 	}
+	idle = t.s.tracker.Stamp(idle)
 	e := Event{
-		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, idle.UnixNano()), // of any leader
+		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, idle.UnixNano()),
 		Type: WouldSleep, Server: server.ID, At: now, From: server.Replicas, Cause: CauseIdle, Idle: d.Idle,
 		Text: fmt.Sprintf("unused for %s, its idle-after is %s; nothing was changed", policy.Span(d.Idle), policy.Span(server.Settings.IdleAfter)),
 	}
@@ -60,7 +61,7 @@ func (t *term) endShadow(server *Server, f *policy.Facts, now time.Time) shadow 
 	if e.Cause == "" {
 		return former
 	}
-	e.ID = fmt.Sprintf("%s-%s-%d-%d", server.UID, WouldWake, former.idle.UnixNano(), e.At.UnixNano())
+	e.ID = fmt.Sprintf("%s-%s-%d-%d", server.UID, WouldWake, former.idle.UnixNano(), t.s.tracker.Stamp(e.At).UnixNano())
 	woken := shadow{at: e.At}
 	if t.setShadow(server, former, woken, e) && demand && e.At.Sub(former.at) < MisSleepWithin {
 		t.s.meter.MisSlept(true)
@@ -72,12 +73,13 @@ func (t *term) endShadow(server *Server, f *policy.Facts, now time.Time) shadow 
 // because it is awake, like a new pod, does not: it would not have happened.
 func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now time.Time) (e Event, demand bool) {
 	e = Event{Type: WouldWake, Server: server.ID, At: now, To: server.Replicas}
+	awake := s.tracker.Unstamp(server.Mark.Awake)
 	switch last := server.Mark.Last; {
 	case server.Replicas == 0:
 		e.Cause, e.Text = CauseExternal, "it is at zero"
 		return e, false
-	case server.Mark.Awake.After(asleep.at):
-		e.At, e.Cause, e.Actor, e.Command, e.Reason = server.Mark.Awake, CauseCommand, last.Actor, last.Command, last.Reason
+	case awake.After(asleep.at):
+		e.At, e.Cause, e.Actor, e.Command, e.Reason = awake, CauseCommand, last.Actor, last.Command, last.Reason
 		return e, true
 	case !f.Settings.DryRun:
 		e.Cause, e.Text = CauseExternal, "it is no dry run any more"
@@ -114,7 +116,7 @@ func (t *term) setShadow(server *Server, former, now shadow, e Event) bool {
 	return true
 }
 
-// shadowsOf returns what would have become of servers according to the events that the stream has, by UID.
+// shadowsOf returns what would have become of servers according to the events that the stream has, by UID. All is by the clock of NATS.
 func shadowsOf(known map[string]bool) map[string]shadow {
 	shadows := make(map[string]shadow)
 	var wakes []string
@@ -142,15 +144,17 @@ func nanos(text string) time.Time {
 
 // resumeShadow goes on from what a former leader has told.
 func (t *term) resumeShadow(server *Server, f *policy.Facts, told shadow, now time.Time) {
+	told.at = t.s.tracker.Unstamp(told.at)
 	if told.asleep {
-		told.at = f.Settings.SleepAt.Next(told.idle) // as nearly as is known
-		if due := told.idle.Add(f.Settings.IdleAfter); f.Settings.IdleAfter != policy.Never && (told.at.IsZero() || due.Before(told.at)) {
+		idle := t.s.tracker.Unstamp(told.idle)
+		told.at = f.Settings.SleepAt.Next(idle) // as nearly as is known
+		if due := idle.Add(f.Settings.IdleAfter); f.Settings.IdleAfter != policy.Never && (told.at.IsZero() || due.Before(told.at)) {
 			told.at = due
 		}
 		if told.at.IsZero() || told.at.After(now) { // the settings are others now
 			told.at = now
 		}
-		if !f.Use.LastAt.After(told.idle) { // a newer ping would have kept it awake
+		if !f.Use.Last.Time.After(told.idle) { // a newer ping would have kept it awake
 			told.seen = f.Use.Last
 		}
 	}
@@ -163,7 +167,7 @@ func (t *term) resumeShadow(server *Server, f *policy.Facts, told shadow, now ti
 func (s *Scaler) misSlept(server *Server, woken Event) {
 	because := server.Mark.Because
 	if woken.Type == Woken && woken.Cause != CauseExternal && woken.Cause != CauseKeepWarm &&
-		(because == policy.BecauseIdle || because == policy.BecauseSchedule) && woken.At.Sub(server.Mark.Asleep) < MisSleepWithin {
+		(because == policy.BecauseIdle || because == policy.BecauseSchedule) && woken.At.Sub(s.tracker.Unstamp(server.Mark.Asleep)) < MisSleepWithin {
 		s.meter.MisSlept(false)
 	}
 }

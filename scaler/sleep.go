@@ -13,7 +13,7 @@ import (
 func (t *term) sleep(id ID) (Event, error) {
 	asked := t.s.now()
 	server, ok := t.s.cache.Get(id)
-	ordered := ok && server.held(asked).Asleep // which needs no silence, and is done also while the log is away
+	ordered := ok && t.s.held(server, asked).Asleep // which needs no silence, and is done also while the log is away
 	if !ordered && t.s.log.Prove(t.ctx) != nil {
 		return Event{}, nil // blind, which the log itself says in status, readiness and metrics
 	}
@@ -60,6 +60,6 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 		hold := server.Mark.Hold
 		because, e.Cause, e.Actor, e.Reason, e.Text = policy.BecauseHold, CauseHold, hold.Actor, hold.Reason, "held asleep until "+clock(hold.Until)
 	}
-	_, event, err := t.change(server, planSleep(server, because, facts.Use.Last, e))
+	_, event, err := t.change(server, t.planSleep(server, because, facts.Use.Last, e))
 	return event, err
 }
