@@ -29,6 +29,8 @@ type client struct {
 	actor     string
 	id        string
 	reason    string
+	check     func(args []string) error // says what is wrong with what was written, before NATS is asked for
+	endless   bool                      // runs until it is ended: there is no answer to wait for
 	*bus.Client
 	nc *nats.Conn
 }
@@ -41,7 +43,7 @@ func clientCommands() []*cobra.Command {
 	}
 }
 
-// command makes a client command. Run is called with a connection to NATS.
+// command makes a client command. Run is called with a connection to NATS, when nothing is wrong with what was written.
 func (c *client) command(use, short string, minArgs int, run func(ctx context.Context, cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
@@ -57,13 +59,23 @@ func (c *client) command(use, short string, minArgs int, run func(ctx context.Co
 	flags := cmd.Flags()
 	c.register(flags)
 	flags.StringVarP(&c.namespace, "namespace", "n", "", "namespace of servers that are named without one")
-	flags.DurationVar(&c.timeout, "timeout", 5*time.Second, "how long to wait for an answer; a --wait comes on top")
+	if !c.endless {
+		flags.DurationVar(&c.timeout, "timeout", 5*time.Second, "how long to wait for an answer; a --wait comes on top")
+	}
 	c.layers = newLayers(flags)
 	if minArgs == 0 {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := c.load(); err != nil {
+			return err
+		}
+		if c.check != nil {
+			if err := c.check(args); err != nil {
+				return err
+			}
+		}
+		if _, err := c.servers(args[max(0, minArgs-1):]); err != nil {
 			return err
 		}
 		if err := c.open(); err != nil {
@@ -81,11 +93,27 @@ func (c *client) load() error {
 	if c.NATS == embedded {
 		errs = append(errs, errors.New(`nats: "embedded" is for the daemon: give the URL that it printed`))
 	}
-	if c.timeout <= 0 {
+	if c.timeout <= 0 && !c.endless {
 		errs = append(errs, fmt.Errorf("timeout: %s is not above 0: write how long to wait, like 5s", c.timeout))
 	}
 	if len(errs) > 0 {
 		return coded{errors.Join(errs...), exitUsage}
+	}
+	return nil
+}
+
+// widen makes a command one about all servers, unless -n was written with it: the namespace that the environment names is there for other
+// commands, and must not turn all into some.
+func (c *client) widen() {
+	if c.layers.source["namespace"] != "--namespace" {
+		c.namespace = ""
+	}
+}
+
+// notNegative checks a --wait.
+func notNegative(wait time.Duration) error {
+	if wait < 0 {
+		return usage("--wait %s is negative: write how long to wait, like 60s", wait)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -246,8 +248,42 @@ func TestOrders(t *testing.T) {
 	}
 }
 
+// The namespace of the environment is that of -n, for every command. All is all nonetheless: an emergency switch that a variable makes smaller, and
+// that ends well, is none. Only a -n that is written with it counts.
+func TestNamespaceOfTheEnvironment(t *testing.T) {
+	url := startNATS(t)
+	d := answering(t, url)
+	t.Setenv("IDLE_SCALER_NAMESPACE", "team-a")
+	by := `{"actor":"ann"}`
+	for _, test := range []struct {
+		args []string
+		code int
+		want string // what is ordered
+		says string
+	}{
+		{[]string{"pause", "--all"}, 0, "pause " + by, "paused: all servers\n"},
+		{[]string{"resume", "--all"}, 0, "resume " + by, "resumed: all servers\n"},
+		{[]string{"pause"}, 0, "pause.team-a " + by, "paused: all servers of team-a\n"},
+		{[]string{"resume"}, 0, "resume.team-a " + by, "resumed: all servers of team-a\n"},
+		{[]string{"pause", "-n", "team-b"}, 0, "pause.team-b " + by, "paused: all servers of team-b\n"},
+		{[]string{"pause", "web"}, 0, "pause.team-a.web " + by, "paused: team-a/web\n"},
+		{[]string{"wake", "--all"}, 0, "wake " + by, "2 servers are started\n"},
+		{[]string{"wake", "--all", "-n", "team-b"}, 0, "wake.team-b " + by, "0 servers are started\n"},
+		{[]string{"pause", "--all", "-n", "team-a"}, exitUsage, "", "--all is all servers: leave out the names and -n"},
+		{[]string{"pause", "--all", "web"}, exitUsage, "", "--all is all servers: leave out the names and -n"},
+		{[]string{"pause", "-n", ""}, exitUsage, "", "say which servers"},
+		{[]string{"disable", "-n", "team-a"}, exitUsage, "", "disable is about all servers"},
+	} {
+		code, out, errs := execute(append(test.args, "--nats", url, "--actor", "ann")...)
+		if got := strings.Join(d.orders(), ", "); code != test.code || got != test.want || !strings.Contains(out+errs, test.says) {
+			t.Errorf("%q: ended with %d, ordered %q, and said\n%s%s", test.args, code, got, out, errs)
+		}
+	}
+}
+
 // Before idle-scaler is removed all is paused and woken, until nothing is left to wake; what somebody has stopped is named.
 func TestDisable(t *testing.T) {
+	t.Setenv("IDLE_SCALER_NAMESPACE", "team-a") // which is for the other commands
 	url := startNATS(t)
 	d := answering(t, url)
 	want := `paused: all servers
@@ -260,12 +296,17 @@ func TestDisable(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(out, want) || !strings.Contains(out, "kubectl -n NAMESPACE scale deployment NAME --replicas 1") || !strings.HasSuffix(out, "idle-scaler can be removed\n") {
 		t.Errorf("ended with %d and said\n%s%s", code, out, errs)
 	}
+	d.mu.Lock()
+	if slices.ContainsFunc(d.asked, func(one string) bool { return strings.HasPrefix(one, "list.") }) {
+		t.Errorf("it was waited for the servers of one namespace only: %q", d.asked)
+	}
+	d.mu.Unlock()
 	if orders, want := d.orders(), []string{`pause {"actor":"ann"}`, `wake {"actor":"ann"}`, `wake {"actor":"ann"}`}; !slices.Equal(orders, want) {
 		t.Errorf("ordered %q, want %q", orders, want)
 	}
 }
 
-// What is not ready in time is named, with why; what is gone is waited for no longer.
+// What is not ready in time is named, with why; what is gone is waited for no longer. Who interrupts it is told so, and not that the time is up.
 func TestAwait(t *testing.T) {
 	url := startNATS(t)
 	answering(t, url)
@@ -280,6 +321,31 @@ func TestAwait(t *testing.T) {
 	}
 	err := c.await(t.Context(), all, time.Millisecond, "ready", func(s bus.ServerSummary) bool { return s.Namespace == "team-a" })
 	if err == nil || err.Error() != "team-b/web: not ready after 0s" {
+		t.Errorf("got %v", err)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	if err := c.await(ctx, all, time.Minute, "ready", func(bus.ServerSummary) bool { interrupt(); return false }); !errors.Is(err, bus.ErrInterrupted) {
+		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// Who interrupts a command is told that it takes nothing back, and is sent neither to NATS nor to the daemon.
+func TestInterrupted(t *testing.T) {
+	url := startNATS(t)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	_, err = nc.Subscribe("cortex.mcp.api.>", func(*nats.Msg) { interrupt() })
+	if err = errors.Join(err, nc.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	root := rootCommand()
+	root.SetArgs([]string{"start", "--nats", url, "--wait", "1m", "team-a/web"})
+	err = root.ExecuteContext(ctx)
+	if c := (coded{}); err == nil || errors.As(err, &c) || !strings.Contains(err.Error(), "takes nothing back") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -33,15 +33,18 @@ func historyCommand() *cobra.Command {
 	var kind string
 	since, limit := span(7*day), 0
 	cmd := c.command("history NAME...", "Say what happened to servers, who wanted it, and why", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		if limit < 1 {
-			return usage("--limit %d: ask for at least 1", limit)
-		}
 		return c.show(ctx, cmd, args, kind, c.timeout+manyFor, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
 			h, err := c.History(ctx, id, time.Duration(since), limit)
 			printHistory(out, id, h, &since)
 			return h, err
 		})
 	})
+	c.check = func([]string) error {
+		if limit < 1 {
+			return usage("--limit %d: ask for at least 1", limit)
+		}
+		return nil
+	}
 	cmd.Example = `  idle-scaler history --since 24h team-a/github`
 	cmd.Flags().Var(&since, "since", "how far back, like 24h or 7d; events are kept for 7 days")
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many events, at most: the newest")

@@ -16,9 +16,7 @@ func holdCommand() *cobra.Command {
 	var awake, asleep string
 	cmd := c.command("hold NAME...", "Keep servers awake, or asleep, until a time", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		until := awake
-		if (awake == "") == (asleep == "") {
-			return usage("say how long: either --awake-until or --asleep-until, with 2h, 18:00 or 2026-01-02T18:00:00Z")
-		} else if asleep != "" {
+		if asleep != "" {
 			until = asleep
 		}
 		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (string, error) {
@@ -26,6 +24,12 @@ func holdCommand() *cobra.Command {
 			return held(a, asleep != "", until), err
 		})
 	})
+	c.check = func([]string) error {
+		if (awake == "") == (asleep == "") {
+			return usage("say how long: either --awake-until or --asleep-until, with 2h, 18:00 or 2026-01-02T18:00:00Z")
+		}
+		return nil
+	}
 	cmd.Long = `Keep servers awake, or asleep, until a time.
 
 The time is a duration (2h), a time of the day in the time zone of the server (18:00: the next time that a clock there shows it), or an

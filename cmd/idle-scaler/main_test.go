@@ -44,7 +44,8 @@ func startNATS(t *testing.T) string {
 // nowhere is a NATS server that is not there.
 const nowhere = "nats://127.0.0.1:1"
 
-// The exit code says who has to do something: 2 the user of the program, 3 whoever runs NATS or the daemon.
+// The exit code says who has to do something: 2 the user of the program, 3 whoever runs NATS or the daemon. What is wrong with the command is
+// said before NATS is asked for: who repairs NATS first would be told then.
 func TestExitCodes(t *testing.T) {
 	url := startNATS(t)
 	for _, test := range []struct {
@@ -63,24 +64,29 @@ func TestExitCodes(t *testing.T) {
 		{"list takes no arguments", []string{"list", "team-a"}, exitUsage, `it is "idle-scaler list"`},
 		{"status of nobody", []string{"status"}, exitUsage, `it is "idle-scaler status NAME..."`},
 		{"scale without a name", []string{"scale", "3"}, exitUsage, `it is "idle-scaler scale REPLICAS NAME..."`},
-		{"names before replicas", []string{"scale", "--nats", url, "team-a/web", "3"}, exitUsage, "write a whole number of 0 or more, before the names"},
-		{"a hold without a time", []string{"hold", "--nats", url, "team-a/web"}, exitUsage, "either --awake-until or --asleep-until"},
-		{"a hold both ways", []string{"hold", "--nats", url, "--awake-until", "2h", "--asleep-until", "2h", "team-a/web"}, exitUsage, "either --awake-until or --asleep-until"},
-		{"a pause of nothing", []string{"pause", "--nats", url}, exitUsage, "say which servers: names, -n NAMESPACE for all of a namespace, or --all"},
-		{"a pause of all and one", []string{"pause", "--nats", url, "--all", "team-a/web"}, exitUsage, "--all is all servers"},
-		{"a pause of all of one", []string{"resume", "--nats", url, "--all", "-n", "team-a"}, exitUsage, "--all is all servers"},
-		{"wake without all", []string{"wake", "--nats", url}, exitUsage, `it is "idle-scaler wake --all"`},
-		{"wake one", []string{"wake", "--nats", url, "--all", "team-a/web"}, exitUsage, `"idle-scaler start NAME"`},
-		{"disable one namespace", []string{"disable", "--nats", url, "-n", "team-a"}, exitUsage, "disable is about all servers"},
-		{"no wait for all", []string{"disable", "--nats", url, "--wait", "0s"}, exitUsage, "--wait 0s is not above 0"},
-		{"no time in a history", []string{"history", "--nats", url, "--since", "last week", "team-a/web"}, exitUsage, `write how long, like "24h" or "7d"`},
-		{"nothing in a history", []string{"history", "--nats", url, "--limit", "0", "team-a/web"}, exitUsage, "--limit 0: ask for at least 1"},
-		{"no time in a report", []string{"report", "--nats", url, "--over", "-1h"}, exitUsage, `write how long, like "24h" or "7d"`},
-		{"an unknown output", []string{"list", "--nats", url, "-o", "xml"}, exitUsage, "write one of table, json, yaml, name"},
-		{"a negative wait", []string{"start", "--nats", url, "--wait", "-1s", "team-a/web"}, exitUsage, "--wait -1s is negative"},
-		{"no time to answer", []string{"list", "--nats", url, "--timeout", "0s"}, exitUsage, "timeout: 0s is not above 0"},
-		{"a name without a namespace", []string{"status", "--nats", url, "web"}, exitUsage, `NAMESPACE/web, or -n NAMESPACE`},
-		{"every bad name", []string{"status", "--nats", url, "web", "A/b"}, exitUsage, `namespace "A"`},
+		{"names before replicas", []string{"scale", "--nats", nowhere, "team-a/web", "3"}, exitUsage, "write a whole number of 0 or more, before the names"},
+		{"a hold without a time", []string{"hold", "--nats", nowhere, "team-a/web"}, exitUsage, "either --awake-until or --asleep-until"},
+		{"a hold both ways", []string{"hold", "--nats", nowhere, "--awake-until", "2h", "--asleep-until", "2h", "team-a/web"}, exitUsage, "either --awake-until or --asleep-until"},
+		{"a pause of nothing", []string{"pause", "--nats", nowhere}, exitUsage, "say which servers: names, -n NAMESPACE for all of a namespace, or --all"},
+		{"a pause of all and one", []string{"pause", "--nats", nowhere, "--all", "team-a/web"}, exitUsage, "--all is all servers"},
+		{"a pause of all of one", []string{"resume", "--nats", nowhere, "--all", "-n", "team-a"}, exitUsage, "--all is all servers"},
+		{"wake without all", []string{"wake", "--nats", nowhere}, exitUsage, `it is "idle-scaler wake --all"`},
+		{"wake one", []string{"wake", "--nats", nowhere, "--all", "team-a/web"}, exitUsage, `"idle-scaler start NAME"`},
+		{"disable one namespace", []string{"disable", "--nats", nowhere, "-n", "team-a"}, exitUsage, "disable is about all servers"},
+		{"no wait for all", []string{"disable", "--nats", nowhere, "--wait", "0s"}, exitUsage, "--wait 0s is not above 0"},
+		{"no time in a history", []string{"history", "--nats", nowhere, "--since", "last week", "team-a/web"}, exitUsage, `write how long, like "24h" or "7d"`},
+		{"nothing in a history", []string{"history", "--nats", nowhere, "--limit", "0", "team-a/web"}, exitUsage, "--limit 0: ask for at least 1"},
+		{"no time in a report", []string{"report", "--nats", nowhere, "--over", "-1h"}, exitUsage, `write how long, like "24h" or "7d"`},
+		{"an unknown output", []string{"list", "--nats", nowhere, "-o", "xml"}, exitUsage, "write one of table, json, yaml, name"},
+		{"a negative wait for a number", []string{"scale", "--nats", nowhere, "--wait", "-1s", "3", "team-a/web"}, exitUsage, "--wait -1s is negative"},
+		{"a negative wait for all", []string{"wake", "--all", "--nats", nowhere, "--wait", "-1s"}, exitUsage, "--wait -1s is negative"},
+		{"a ping of a bad name", []string{"ping", "--nats", nowhere, "team-a/Web"}, exitUsage, `name "Web"`},
+		{"a pause of a bad name", []string{"pause", "--nats", nowhere, "web"}, exitUsage, `NAMESPACE/web, or -n NAMESPACE`},
+		{"a watch has no answer to wait for", []string{"watch", "--nats", nowhere, "--timeout", "5s"}, exitUsage, "unknown flag: --timeout"},
+		{"a negative wait", []string{"start", "--nats", nowhere, "--wait", "-1s", "team-a/web"}, exitUsage, "--wait -1s is negative"},
+		{"no time to answer", []string{"list", "--nats", nowhere, "--timeout", "0s"}, exitUsage, "timeout: 0s is not above 0"},
+		{"a name without a namespace", []string{"status", "--nats", nowhere, "web"}, exitUsage, `NAMESPACE/web, or -n NAMESPACE`},
+		{"every bad name", []string{"status", "--nats", nowhere, "web", "A/b"}, exitUsage, `namespace "A"`},
 		{"the client without NATS", []string{"list"}, exitUsage, "nats: not set"},
 		{"the daemon without NATS", []string{"run"}, exitUsage, "nats: not set"},
 		{"the daemon's own NATS, from outside", []string{"list", "--nats", "embedded"}, exitUsage, `"embedded" is for the daemon`},

@@ -21,6 +21,7 @@ func startCommand() *cobra.Command {
 			return said(c.Start(ctx, id, wait, c.by()))
 		})
 	})
+	c.check = func([]string) error { return notNegative(wait) }
 	cmd.Example = `  idle-scaler start --wait 60s team-a/github`
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long for the first ready pod")
 	c.sender(cmd)
@@ -51,15 +52,18 @@ func stopCommand() *cobra.Command {
 func scaleCommand() *cobra.Command {
 	var c client
 	var wait time.Duration
+	var replicas int
 	cmd := c.command("scale REPLICAS NAME...", "Give servers a number of replicas; 0 stops them", 2, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		replicas, err := strconv.Atoi(args[0])
-		if err != nil || replicas < 0 {
-			return usage("replicas %q: write a whole number of 0 or more, before the names", args[0])
-		}
 		return c.order(ctx, cmd, args[1:], wait, func(ctx context.Context, id scaler.ID) (string, error) {
 			return said(c.Scale(ctx, id, replicas, wait, c.by()))
 		})
 	})
+	c.check = func(args []string) (err error) {
+		if replicas, err = strconv.Atoi(args[0]); err != nil || replicas < 0 {
+			return usage("replicas %q: write a whole number of 0 or more, before the names", args[0])
+		}
+		return notNegative(wait)
+	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 { // the number
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -90,9 +94,6 @@ func pingCommand() *cobra.Command {
 // order sends an order to several servers and prints what became of each, which send returns. On a terminal a long wait shows what is
 // waited for.
 func (c *client) order(ctx context.Context, cmd *cobra.Command, args []string, wait time.Duration, send func(context.Context, scaler.ID) (string, error)) error {
-	if wait < 0 {
-		return usage("--wait %s is negative: write how long to wait, like 60s", wait)
-	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout+wait)
 	defer cancel()
 	if wait > 0 && isTerminal(cmd.ErrOrStderr()) {

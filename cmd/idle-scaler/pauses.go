@@ -59,7 +59,11 @@ func pauses(verb, done string, do func(*bus.Client, context.Context, scaler.ID, 
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s%s\n", done, c.scope(), none)
 		return nil
 	})
-	cmd.Args = func(_ *cobra.Command, args []string) error {
+	cmd.Args = cobra.ArbitraryArgs // what they may be is known when the environment has been read
+	c.check = func(args []string) error {
+		if all {
+			c.widen()
+		}
 		switch {
 		case all && (len(args) > 0 || c.namespace != ""):
 			return usage("--all is all servers: leave out the names and -n, or --all")

@@ -76,7 +76,7 @@ func printServers(out io.Writer, kind string, servers []bus.ServerSummary, now t
 }
 
 func watchCommand() *cobra.Command {
-	var c client
+	c := client{endless: true}
 	var kind string
 	cmd := c.command("watch", "Show events as they come", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 		out := cmd.OutOrStdout()

@@ -24,9 +24,6 @@ func wakeCommand() *cobra.Command {
 	var all bool
 	var wait time.Duration
 	cmd := c.command("wake --all", "Wake all servers that idle-scaler has put to sleep by itself", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-		if wait < 0 {
-			return usage("--wait %s is negative: write how long to wait, like 60s", wait)
-		}
 		ctx, cancel := context.WithTimeout(ctx, c.timeout+manyFor+wait)
 		defer cancel()
 		if wait > 0 && isTerminal(cmd.ErrOrStderr()) {
@@ -55,6 +52,10 @@ afterwards, "idle-scaler pause --all" first.`
 		}
 		return nil
 	}
+	c.check = func([]string) error {
+		c.widen()
+		return notNegative(wait)
+	}
 	cmd.Flags().BoolVar(&all, "all", false, "all servers, or all of -n NAMESPACE")
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long until each has a ready pod")
 	c.sender(cmd)
@@ -68,21 +69,21 @@ func disableCommand() *cobra.Command {
 	var c client
 	var wait time.Duration
 	cmd := c.command("disable", "Before idle-scaler is removed for good: wake all that it has put to sleep, and let nothing sleep again", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-		if wait <= 0 {
-			return usage("--wait %s is not above 0: write how long to wait, like 5m", wait)
-		}
 		return c.disable(ctx, cmd.OutOrStdout(), wait)
 	})
 	cmd.Long = `Before idle-scaler is removed for good: wake all that it has put to sleep, and let nothing sleep again.
 
 It pauses all servers, wakes those that sleep, and returns when each of them has its replicas again. Those that somebody stopped or holds asleep
 stay at zero: they are named, with how to start them. It may be repeated. "idle-scaler resume --all" takes it back.`
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if c.namespace != "" {
+	c.check = func([]string) error {
+		c.widen()
+		switch {
+		case c.namespace != "":
 			return usage("disable is about all servers: leave out -n")
+		case wait <= 0:
+			return usage("--wait %s is not above 0: write how long to wait, like 5m", wait)
 		}
-		return run(cmd, args)
+		return nil
 	}
 	cmd.Example = `  idle-scaler disable && kubectl delete -k deploy/base`
 	cmd.Flags().DurationVar(&wait, "wait", 5*time.Minute, "wait this long until all have their replicas")
@@ -101,7 +102,7 @@ func (c *client) disable(ctx context.Context, out io.Writer, wait time.Duration)
 	select {
 	case <-time.After(settles):
 	case <-ctx.Done():
-		return ctx.Err()
+		return bus.ErrInterrupted
 	}
 	var woken bus.WakeAnswer
 	for late := time.Now().Add(wait); ; { // until there is nothing left to wake: an answer names a thousand servers at most
@@ -173,6 +174,9 @@ func (c *client) await(ctx context.Context, names []string, wait time.Duration, 
 		case <-late:
 			return notYet(missing, wait, what)
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return bus.ErrInterrupted
+			}
 			return notYet(missing, wait, what)
 		}
 	}

@@ -20,6 +20,7 @@ var (
 	ErrNoDaemon    = errors.New("nobody answers on this subject: is idle-scaler running with the same subject prefix, on the same NATS account?")
 	ErrNoAnswer    = errors.New("no answer in time: what was asked for may have been done or not, ask for the server's status")
 	ErrUnreachable = errors.New("NATS can't be reached")
+	ErrInterrupted = errors.New("interrupted before the answer: that takes nothing back, ask for the server's status")
 )
 
 // Client speaks to the daemon over NATS.
@@ -90,6 +91,8 @@ func (c *Client) request(ctx context.Context, verb string, id scaler.ID, payload
 		return ErrUnreachable
 	case errors.Is(err, context.DeadlineExceeded):
 		return ErrNoAnswer
+	case errors.Is(err, context.Canceled):
+		return ErrInterrupted
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
