@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -347,5 +349,41 @@ func TestInterrupted(t *testing.T) {
 	err = root.ExecuteContext(ctx)
 	if c := (coded{}); err == nil || errors.As(err, &c) || !strings.Contains(err.Error(), "takes nothing back") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A wait shows the progress of the servers that it is for: of no others in their namespaces, and nothing of other namespaces, which a tenant
+// may not hear of.
+func TestProgress(t *testing.T) {
+	url := startNATS(t)
+	c := client{natsConfig: natsConfig{NATS: url, Prefix: "cortex.mcp"}}
+	if err := c.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.nc.Close()
+	shown, out := io.Pipe()
+	defer shown.Close()
+	c.showProgress(t.Context(), out, []string{"team-a/web", "team-b/web", "team-a/files"})
+	for c.nc.NumSubscriptions() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	tell := func(subject, server string) {
+		t.Helper()
+		data := fmt.Appendf(nil, `{"specversion":"1.0","id":"1","type":"progress","subject":%q,"data":{"text":"no node"}}`, server)
+		if err := c.nc.Publish("cortex.mcp.event."+subject, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.nc.Publish("cortex.mcp.event.progress.team-c.web", []byte("not to be read")); err != nil {
+		t.Fatal(err)
+	}
+	tell("progress.team-a.other", "team-a/other")
+	tell("progress.team-a.web", "team-a/web")
+	lines := bufio.NewScanner(shown)
+	for _, want := range []string{"team-a/web waits: no node", "team-b/web waits: no node"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Errorf("shown is %q, want %q", lines.Text(), want)
+		}
+		tell("progress.team-b.web", "team-b/web")
 	}
 }

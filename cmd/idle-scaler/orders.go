@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,10 +95,18 @@ func pingCommand() *cobra.Command {
 // order sends an order to several servers and prints what became of each, which send returns. On a terminal a long wait shows what is
 // waited for.
 func (c *client) order(ctx context.Context, cmd *cobra.Command, args []string, wait time.Duration, send func(context.Context, scaler.ID) (string, error)) error {
+	ids, err := c.servers(args)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout+wait)
 	defer cancel()
 	if wait > 0 && isTerminal(cmd.ErrOrStderr()) {
-		go c.showProgress(ctx, cmd)
+		names := make([]string, len(ids))
+		for i, id := range ids {
+			names[i] = id.String()
+		}
+		c.showProgress(ctx, cmd.ErrOrStderr(), names)
 	}
 	return c.each(ctx, args, func(ctx context.Context, id scaler.ID) (string, error) {
 		did, err := send(ctx, id)
@@ -123,15 +132,25 @@ func outcome(a bus.Answer) string {
 	return fmt.Sprintf("%s, %d ready", did, a.Server.ReadyReplicas)
 }
 
-// showProgress shows why servers are not ready yet. It is a comfort: without the right to read events there is none.
-func (c *client) showProgress(ctx context.Context, cmd *cobra.Command) {
-	err := c.Watch(ctx, c.namespace, func(e scaler.Event) error {
-		if e.Type == scaler.Progress {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s waits: %s\n", e.Server, e.Text)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "no progress is shown: %v\n", err)
+// showProgress shows why servers, named NS/NAME, are not ready yet, until ctx is done. Only their namespaces are watched: a tenant may not
+// watch others. It is a comfort: without the right to read events there is none.
+func (c *client) showProgress(ctx context.Context, out io.Writer, names []string) {
+	waited, namespaces := make(map[string]bool), make(map[string]bool)
+	for _, name := range names {
+		namespace, _, _ := strings.Cut(name, "/")
+		waited[name], namespaces[namespace] = true, true
+	}
+	for namespace := range namespaces {
+		go func() {
+			err := c.Watch(ctx, namespace, func(e scaler.Event) error {
+				if e.Type == scaler.Progress && waited[e.Server.String()] {
+					fmt.Fprintf(out, "%s waits: %s\n", e.Server, e.Text)
+				}
+				return nil
+			})
+			if err != nil && ctx.Err() == nil {
+				fmt.Fprintf(out, "no progress is shown: %v\n", err)
+			}
+		}()
 	}
 }

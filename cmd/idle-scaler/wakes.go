@@ -26,9 +26,6 @@ func wakeCommand() *cobra.Command {
 	cmd := c.command("wake --all", "Wake all servers that idle-scaler has put to sleep by itself", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout+manyFor+wait)
 		defer cancel()
-		if wait > 0 && isTerminal(cmd.ErrOrStderr()) {
-			go c.showProgress(ctx, cmd)
-		}
 		woken, err := c.Wake(ctx, c.namespace, c.by())
 		if err != nil {
 			return err
@@ -37,6 +34,9 @@ func wakeCommand() *cobra.Command {
 		printLeft(cmd.OutOrStdout(), woken.Left)
 		if wait == 0 {
 			return nil
+		}
+		if isTerminal(cmd.ErrOrStderr()) {
+			c.showProgress(ctx, cmd.ErrOrStderr(), woken.Servers)
 		}
 		return c.await(ctx, woken.Servers, wait, "ready", func(s bus.ServerSummary) bool { return s.ReadyReplicas > 0 })
 	})
