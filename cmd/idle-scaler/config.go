@@ -143,7 +143,7 @@ func (c *Config) register(flags *pflag.FlagSet) {
 	flags.StringVar(&c.EmbeddedDir, "embedded-dir", "idle-scaler-nats", "data `directory` of the embedded NATS server")
 	flags.IntVar(&c.EmbeddedPort, "embedded-port", 4222, "`port` of the embedded NATS server, on the loopback address; 0 takes a free one")
 
-	flags.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig `file` (also KUBECONFIG); in a cluster none is needed")
+	flags.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig `file`; without it KUBECONFIG, the pod's own account, or ~/.kube/config")
 	flags.StringVar(&c.KubeContext, "kube-context", "", "context of the kubeconfig, if not the current one")
 	flags.StringSliceVar(&c.Namespaces, "namespaces", nil, "namespaces to look after, separated by commas; none means all")
 	flags.StringVar(&c.Selector, "selector", "app.kubernetes.io/component=mcp-server", "label selector of the Deployments to look after")

@@ -69,8 +69,9 @@ func newLayers(flags *pflag.FlagSet) *layers {
 	return l
 }
 
-// aliases are names that others gave to what is a flag here.
-var aliases = map[string]string{"nats": "NATS_URL", "kubeconfig": "KUBECONFIG"}
+// aliases are names that others gave to what is a flag here. KUBECONFIG is none: it may name several files, of which some may be missing, and is
+// read by client-go, as kubectl reads it.
+var aliases = map[string]string{"nats": "NATS_URL"}
 
 func envName(flag string) string {
 	return "IDLE_SCALER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))

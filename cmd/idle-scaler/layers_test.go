@@ -51,7 +51,8 @@ func TestPrecedence(t *testing.T) {
 		{"servers as a list", `nats: [nats://a, nats://b]`, map[string]string{"NATS_URL": ""}, nil, `nats: "nats://a,nats://b" # FILE`},
 		{"NATS_URL beats the file", `nats: nats://file`, nil, nil, `nats: "nats://env" # NATS_URL`},
 		{"our own variable beats NATS_URL", ``, map[string]string{"IDLE_SCALER_NATS": "nats://ours"}, nil, `nats: "nats://ours" # IDLE_SCALER_NATS`},
-		{"KUBECONFIG", ``, map[string]string{"KUBECONFIG": "/k"}, nil, `kubeconfig: "/k" # KUBECONFIG`},
+		{"a kubeconfig", ``, map[string]string{"IDLE_SCALER_KUBECONFIG": "/k", "KUBECONFIG": "/a:/b"}, nil, `kubeconfig: "/k" # IDLE_SCALER_KUBECONFIG`},
+		{"KUBECONFIG, which is no file", ``, map[string]string{"KUBECONFIG": "/a:/b"}, nil, `kubeconfig: "" # default`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv("NATS_URL", "nats://env")

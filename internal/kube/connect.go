@@ -12,9 +12,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Connect returns how to reach the API server: by the kubeconfig file if one is given, else as the pod that this process runs in,
-// else by $KUBECONFIG or ~/.kube/config. Context names a context of the kubeconfig, empty for its current one. Every answer is
-// reported to count: the HTTP method (or WATCH) and the status code (or "error" when there was no answer).
+// Connect returns how to reach the API server: by the kubeconfig file if one is given, else by those of $KUBECONFIG, as kubectl reads them, else
+// as the pod that this process runs in, else by ~/.kube/config. Context names a context of the kubeconfig, empty for its current one. Every
+// answer is reported to count: the HTTP method (or WATCH) and the status code (or "error" when there was no answer).
 func Connect(kubeconfig, context, version string, count func(verb, code string)) (*rest.Config, error) {
 	config, err := load(kubeconfig, context)
 	if err != nil {
@@ -28,7 +28,7 @@ func Connect(kubeconfig, context, version string, count func(verb, code string))
 }
 
 func load(kubeconfig, context string) (*rest.Config, error) {
-	if kubeconfig == "" && context == "" {
+	if kubeconfig == "" && context == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
 		config, err := rest.InClusterConfig()
 		if err == nil {
 			return config, nil

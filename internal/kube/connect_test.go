@@ -29,11 +29,12 @@ func kubeconfigOf(t *testing.T, servers ...string) string {
 	return path
 }
 
-// The API server is the one that was asked for, or there is an error that says where was looked.
+// The API server is the one that was asked for, or there is an error that says where was looked. KUBECONFIG may name several files, and some that
+// are not there: kubectl takes them together.
 func TestConnect(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	path := kubeconfigOf(t, "https://one", "https://two")
-	missing := filepath.Join(t.TempDir(), "none")
+	path, other := kubeconfigOf(t, "https://one", "https://two"), kubeconfigOf(t, "https://one", "https://two", "https://three")
+	missing, list := filepath.Join(t.TempDir(), "none"), string(filepath.ListSeparator)
 	for _, c := range []struct {
 		name, kubeconfig, context, env string
 		want, wrong                    string
@@ -42,6 +43,9 @@ func TestConnect(t *testing.T) {
 		{"the given context", path, "c1", missing, "https://two", ""},
 		{"KUBECONFIG", "", "", path, "https://one", ""},
 		{"a context of KUBECONFIG", "", "c1", path, "https://two", ""},
+		{"a missing file of KUBECONFIG, and one that is there", "", "", missing + list + path, "https://one", ""},
+		{"a context of the second file of KUBECONFIG", "", "c2", path + list + other, "https://three", ""},
+		{"the given file is one", path + list + other, "", path, "", path + list + other},
 		{"no such file", missing, "", path, "", missing},
 		{"no such context", path, "c7", missing, "", `"c7" does not exist`},
 		{"nothing at all", "", "", missing, "", "give --kubeconfig"},
@@ -57,6 +61,24 @@ func TestConnect(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		case config.Host != c.want || config.QPS >= 0 || config.UserAgent != "idle-scaler/v1":
 			t.Errorf("%s: host %s, QPS %v, agent %s", c.name, config.Host, config.QPS, config.UserAgent)
+		}
+	}
+}
+
+// In a pod a file that is given counts, then KUBECONFIG, and only then the pod's own account.
+func TestConnectInAPod(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
+	path, other := kubeconfigOf(t, "https://one"), kubeconfigOf(t, "https://other")
+	for _, c := range []struct{ kubeconfig, env, want string }{
+		{path, other, "https://one"},
+		{"", other, "https://other"},
+		{"", "", "read the pod's ServiceAccount"}, // which is not there
+	} {
+		t.Setenv("KUBECONFIG", c.env)
+		config, err := Connect(c.kubeconfig, "", "v1", func(verb, code string) {})
+		if err == nil && config.Host != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("kubeconfig %q, KUBECONFIG %q: %v, %v", c.kubeconfig, c.env, config, err)
 		}
 	}
 }
