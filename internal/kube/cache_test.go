@@ -55,7 +55,7 @@ func deleting(d *appsv1.Deployment) *appsv1.Deployment {
 }
 
 // Of what the watch and the answers to our own requests say, the newer counts in whatever order it comes; and what was deleted is
-// not brought back by an answer that was under way.
+// not brought back by an answer that was under way. When the versions go back, as they do when etcd is restored, the list counts.
 func TestNewerCounts(t *testing.T) {
 	list := func(r *region, version string, ds ...*appsv1.Deployment) {
 		var objs []any
@@ -117,6 +117,21 @@ func TestNewerCounts(t *testing.T) {
 		}, "u@22"},
 		{"a list older than the answer about a new one", func(c *Cache, r *region) { list(r, "10"); c.put(at(22, "u", 0)); list(r, "20") }, "u@22"},
 		{"a list with one that is being deleted", func(c *Cache, r *region) { list(r, "10", deleting(at(9, "u", 0))) }, ""},
+		{"a restored list", func(c *Cache, r *region) { list(r, "100", at(90, "u", 0)); list(r, "50", at(45, "u", 0)) }, "u@45"},
+		{"a restored list after a bookmark", func(c *Cache, r *region) {
+			list(r, "10", at(9, "u", 0))
+			r.Update(at(12, "u", 0))
+			r.Bookmark("100")
+			list(r, "50", at(9, "u", 0))
+		}, "u@9"},
+		{"a restored list, and what comes after it", func(c *Cache, r *region) {
+			list(r, "100", at(90, "u", 0))
+			list(r, "50", at(45, "u", 0))
+			r.Update(at(51, "u", 0))
+			c.put(at(52, "u", 0))
+		}, "u@52"},
+		{"a restored list without it", func(c *Cache, r *region) { list(r, "100", at(90, "u", 0)); list(r, "50") }, ""},
+		{"a restored list with something else of that version", func(c *Cache, r *region) { list(r, "100", at(90, "u", 0)); list(r, "95", at(90, "v", 0)) }, "v@90"},
 		{"a bookmark, then the late answer", func(c *Cache, r *region) { list(r, "10"); r.Bookmark("15"); c.put(at(12, "u", 0)) }, ""},
 	} {
 		cache := newTestCache(t)

@@ -89,9 +89,13 @@ func (r *region) Delete(obj any) error {
 	return nil
 }
 
-// Replace takes in a list of all Deployments as of a version.
+// Replace takes in a list of all Deployments as of a version. When etcd was restored from a backup that version is older than what was seen, and the
+// list is all that counts: what is known beyond it never was, and its versions will be given to something else.
 func (r *region) Replace(list []any, version string) error {
 	c := r.cache
+	c.mu.RLock()
+	restored := older(version, r.seen)
+	c.mu.RUnlock()
 	listed := make(map[scaler.ID]bool, len(list))
 	var news []*deployment
 	for _, obj := range list {
@@ -103,13 +107,25 @@ func (r *region) Replace(list []any, version string) error {
 			continue
 		}
 		listed[scaler.ID{Namespace: d.Namespace, Name: d.Name}] = true
-		if former, same := c.former(d); !same {
+		former, same := c.former(d)
+		if restored {
+			former, same = nil, false
+		}
+		if !same {
 			news = append(news, decode(d, former))
 		}
 	}
 	var changed []scaler.ID
 	c.mu.Lock()
 	r.seen = "" // what is listed may be older than what was seen last, and is to be taken in all the same
+	for id := range c.servers {
+		if restored && c.region(id.Namespace) == r {
+			c.set(id, nil)
+			if !listed[id] {
+				changed = append(changed, id)
+			}
+		}
+	}
 	for _, d := range news {
 		if c.keep(d) {
 			changed = append(changed, d.server.ID)
