@@ -48,6 +48,7 @@ func (r request) failure(err error) error {
 		return fmt.Errorf("%w: %s", scaler.ErrUnknown, s.Message)
 	case s.Code == http.StatusForbidden && strings.Contains(s.Message, " cannot "+r.verb+" resource "):
 		return r.forbidden()
+	case s.Code == http.StatusUnauthorized: // while tokens or keys are changed: the next token may be taken
 	case s.Code == http.StatusRequestTimeout, s.Code == http.StatusTooManyRequests, s.Code == http.StatusGone:
 	case s.Code >= 400 && s.Code < 500: // admission says no with most of these
 		return fmt.Errorf("%w: %s: %s", scaler.ErrRefused, r, s.Message)

@@ -31,7 +31,7 @@ func TestFailure(t *testing.T) {
 			"the API server refuses to patch deployments.apps in team-a: add it to the Role of idle-scaler's ServiceAccount",
 		},
 		{"a webhook says no", apierrors.NewForbidden(deployments, "search", errors.New(`admission webhook "freeze" denied the request: change freeze`)), scaler.ErrRefused, "change freeze"},
-		{"no credentials", apierrors.NewUnauthorized("token expired"), scaler.ErrRefused, "token expired"},
+		{"a token that is not taken, yet or any more", apierrors.NewUnauthorized("token expired"), scaler.ErrUnsure, "token expired"},
 		{"invalid", apierrors.NewInvalid(schema.GroupKind{Group: "apps", Kind: "Deployment"}, "search", nil), scaler.ErrRefused, "invalid"},
 		{"bad request", apierrors.NewBadRequest("what?"), scaler.ErrRefused, "what?"},
 		{"too large", apierrors.NewRequestEntityTooLargeError("limit is 3145728"), scaler.ErrRefused, "limit is 3145728"},
