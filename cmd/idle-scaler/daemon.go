@@ -51,7 +51,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		return err
 	}
 
-	// Kubernetes: its Events have a client of their own, so that they delay nothing.
+	// Kubernetes.
 	config, err := kube.Connect(c.Kubeconfig, c.KubeContext, version, metrics.APIRequest)
 	if err != nil {
 		return err
@@ -60,16 +60,12 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	forEvents, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
 	cache, err := kube.NewCache(client, kube.Scope{Namespaces: c.Namespaces, Selector: c.Selector}, s.servers, logger)
 	if err != nil {
 		return err
 	}
 	services := kube.NewServices(cache)
-	recorder := kube.NewRecorder(forEvents, cache, logger)
+	recorder := kube.NewRecorder(cache, logger)
 
 	// The domain, between the two. The log fills the tracker and the pauses.
 	tracker, pauses := activity.NewTracker(c.Settle), scaler.NewPauses()

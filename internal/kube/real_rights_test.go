@@ -113,8 +113,8 @@ func TestRightsForReal(t *testing.T) {
 	w.run(services.Run)
 	eventually(t, "the list of Services", services.informers[w.namespace].HasSynced)
 	server, _ = w.cache.Get(server.ID)
-	recorder := NewRecorder(w.cache.client, w.cache, slog.New(slog.DiscardHandler))
-	if err := recorder.write(t.Context(), scaler.Event{ID: "1", Type: scaler.Ready, Server: server.ID, At: noon}); err != nil {
+	recorder := NewRecorder(w.cache, slog.New(slog.DiscardHandler))
+	if err := recorder.write(t.Context(), server, scaler.Event{ID: "1", Type: scaler.Ready, Server: server.ID, At: noon}); err != nil {
 		t.Errorf("event with all rights: %v", err)
 	}
 	if d := <-NewPods(w.cache).Diagnose(t.Context(), server); d.Reason != "NotReady" && d.Reason != "Pending" && d.Reason != "ContainerCreating" {

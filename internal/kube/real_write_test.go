@@ -244,7 +244,7 @@ func TestRecorderForReal(t *testing.T) {
 			},
 		},
 	})
-	recorder := NewRecorder(w.admin, w.cache, slog.New(slog.DiscardHandler))
+	recorder := NewRecorder(w.cache, slog.New(slog.DiscardHandler))
 	w.run(recorder.Run)
 	recorder.Record(scaler.Event{ID: "1", Type: scaler.Woken, Server: server.ID, At: time.Now(), To: 1, Cause: scaler.CauseActivity})
 	eventually(t, "the event", func() bool {

@@ -15,7 +15,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 
 	"idle-scaler/scaler"
 )
@@ -26,7 +25,6 @@ const eventsQueued = 1024
 // Recorder leaves a Kubernetes Event on the Deployment for what happened to a server, where kubectl describe shows it. It does its best
 // and no more. client-go's own recorder is not used: it drops what comes after 25 events about an object, but one each 5 minutes.
 type Recorder struct {
-	client   kubernetes.Interface
 	cache    *Cache
 	logger   *slog.Logger
 	instance string
@@ -34,10 +32,11 @@ type Recorder struct {
 	dropped  atomic.Int64
 }
 
-// NewRecorder returns a Recorder that writes once Run is called. Its client should be its own, so that events never delay a wake.
-func NewRecorder(client kubernetes.Interface, cache *Cache, logger *slog.Logger) *Recorder {
+// NewRecorder returns a Recorder that writes once Run is called. It writes one event at a time, so that they never hold up a wake: a single request is
+// in the way of no other.
+func NewRecorder(cache *Cache, logger *slog.Logger) *Recorder {
 	host, _ := os.Hostname() // only to be shown
-	return &Recorder{client: client, cache: cache, logger: logger, instance: cut(host+"-idle-scaler", 128), queue: make(chan scaler.Event, eventsQueued)}
+	return &Recorder{cache: cache, logger: logger, instance: cut(host+"-idle-scaler", 128), queue: make(chan scaler.Event, eventsQueued)}
 }
 
 // Record queues an event. It returns at once.
@@ -54,14 +53,20 @@ func (r *Recorder) Record(e scaler.Event) {
 
 // Run writes what was recorded until ctx is done.
 func (r *Recorder) Run(ctx context.Context) error {
-	var told string
+	var told string // of the failure that lasts
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case e := <-r.queue:
-			err := r.write(ctx, e)
-			if err != nil && ctx.Err() == nil && err.Error() != told { // not once for each event
+			server, ok := r.cache.Get(e.Server)
+			if !ok {
+				continue // nothing to leave it on
+			}
+			switch err := r.write(ctx, server, e); {
+			case err == nil:
+				told = ""
+			case ctx.Err() == nil && err.Error() != told: // not once for each event
 				told = err.Error()
 				r.logger.Warn("cannot write kubernetes events", "server", e.Server.String(), "err", err)
 			}
@@ -72,14 +77,10 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
-func (r *Recorder) write(ctx context.Context, e scaler.Event) error {
-	server, ok := r.cache.Get(e.Server)
-	if !ok {
-		return nil // nothing to leave it on
-	}
+func (r *Recorder) write(ctx context.Context, server *scaler.Server, e scaler.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	_, err := r.client.EventsV1().Events(e.Server.Namespace).Create(ctx, r.event(server, e), metav1.CreateOptions{FieldManager: fieldManager})
+	_, err := r.cache.client.EventsV1().Events(e.Server.Namespace).Create(ctx, r.event(server, e), metav1.CreateOptions{FieldManager: fieldManager})
 	if err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -9,6 +11,9 @@ import (
 
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"idle-scaler/scaler"
 )
@@ -17,7 +22,7 @@ import (
 func TestRecorder(t *testing.T) {
 	cache := newTestCache(t)
 	cache.put(at(9, "u1", 0))
-	recorder := NewRecorder(cache.client, cache, slog.New(slog.DiscardHandler))
+	recorder := NewRecorder(cache, slog.New(slog.DiscardHandler))
 	slept := scaler.Event{ID: "1", Type: scaler.Slept, Server: testID, At: noon, From: 2, Cause: scaler.CauseIdle, Text: "unused for 31m"}
 	failed := scaler.Event{ID: "2", Type: scaler.Failed, Server: testID, At: noon, From: 1, To: 1, Cause: scaler.CauseCommand, Text: "no image", Actor: "bob", Command: "c1", Reason: "lunch"}
 	for _, e := range []scaler.Event{
@@ -57,6 +62,37 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
+// A failure to write is told once, and once more when it comes back: who has repaired it would not hear of it otherwise.
+func TestFailureToRecordIsToldAgain(t *testing.T) {
+	cache := newTestCache(t)
+	cache.put(at(9, "u1", 0))
+	refused := errors.New("no room")
+	answers := []error{refused, refused, nil, refused, nil}
+	written := make(chan struct{}, len(answers))
+	cache.client.(*fake.Clientset).PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
+		err := answers[0]
+		answers = answers[1:]
+		written <- struct{}{}
+		return true, &eventsv1.Event{}, err
+	})
+	var log bytes.Buffer
+	recorder := NewRecorder(cache, slog.New(slog.NewTextHandler(&log, nil)))
+	for range cap(written) {
+		recorder.Record(scaler.Event{Type: scaler.Slept, Server: testID})
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- recorder.Run(ctx) }()
+	for range cap(written) {
+		<-written
+	}
+	stop()
+	<-ended
+	if n := strings.Count(log.String(), "cannot write kubernetes events"); n != 2 {
+		t.Errorf("told %d times:\n%s", n, &log)
+	}
+}
+
 // Reasons are written as Kubernetes writes them, whatever the type is: it may come from an annotation that anybody can change.
 func TestReasonOf(t *testing.T) {
 	for kind, want := range map[scaler.EventType]string{scaler.Slept: "Slept", scaler.SoonAsleep: "SleepingSoon", "": "", "-": "", "a--é-": "A"} {
@@ -68,7 +104,7 @@ func TestReasonOf(t *testing.T) {
 
 // Recording never waits: neither for the API server, nor when nothing runs.
 func TestRecordDoesNotBlock(t *testing.T) {
-	recorder := NewRecorder(nil, nil, slog.New(slog.DiscardHandler))
+	recorder := NewRecorder(nil, slog.New(slog.DiscardHandler))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
