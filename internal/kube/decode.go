@@ -23,6 +23,7 @@ type deployment struct {
 	server    *scaler.Server
 	selector  string            // of its pods
 	podLabels map[string]string // that its pods will have
+	revision  string            // of the pod template, as the Deployment controller counts them
 	written   map[string]string // settings; nil when there are none
 	badMark   error             // why the mark can't be read that we wrote
 
@@ -76,7 +77,7 @@ func decode(d *appsv1.Deployment, former *deployment) *deployment {
 		selector = labels.Nothing() // the API server lets no such Deployment in
 	}
 	return &deployment{
-		server: s, selector: selector.String(), podLabels: d.Spec.Template.Labels,
+		server: s, selector: selector.String(), podLabels: d.Spec.Template.Labels, revision: d.Annotations[revisionKey],
 		written: settingsOf(d.Annotations), badMark: badMark,
 	}
 }
@@ -200,7 +201,7 @@ func trim(obj any) (any, error) {
 	}
 	d.ManagedFields = writers
 	for name := range d.Annotations {
-		if !strings.HasPrefix(name, prefix) {
+		if !strings.HasPrefix(name, prefix) && name != revisionKey {
 			delete(d.Annotations, name)
 		}
 	}

@@ -119,7 +119,8 @@ func TestDiagnoseForReal(t *testing.T) {
 	}
 }
 
-// Pods of others with the same labels say nothing about a server, and a new version of the template is judged by its own pods.
+// Pods of others with the same labels say nothing about a server, and a new version of the template is judged by its own pods, also when it is an old
+// one that "kubectl rollout undo" has made the newest again.
 func TestDiagnoseOwnPodsForReal(t *testing.T) {
 	w := newWorld(t)
 	w.deploy("web", 1, "fail/crash:1")
@@ -151,9 +152,15 @@ func TestDiagnoseOwnPodsForReal(t *testing.T) {
 		t.Fatalf("%s was not told", reason)
 	}
 	next("CrashLoopBackOff")
-	image := []byte(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"fail/schedule:2"}]`)
-	if _, err := w.admin.AppsV1().Deployments(w.namespace).Patch(t.Context(), "web", "application/json-patch+json", image, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
+	roll := func(image string) {
+		t.Helper()
+		body := []byte(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"` + image + `"}]`)
+		if _, err := w.admin.AppsV1().Deployments(w.namespace).Patch(t.Context(), "web", "application/json-patch+json", body, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	roll("fail/schedule:2")
 	next("Unschedulable") // although the former version goes on crashing
+	roll("fail/crash:1")
+	next("CrashLoopBackOff")
 }
