@@ -85,8 +85,8 @@ chaos: clock cluster ## kill, freeze and cut off everything at random: make chao
 bench: build cluster ## benchmarks, with the numbers that design promises as ratios: make bench BENCH=Sweep
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m ./...
 
-image: ## container image IMAGE:VERSION, by docker
-	docker build --build-arg VERSION='$(VERSION)' -t '$(IMAGE):$(VERSION)' .
+image: ## container image IMAGE:VERSION, which is IMAGE:latest too, by docker
+	docker build --build-arg VERSION='$(VERSION)' -t '$(IMAGE):$(VERSION)' -t '$(IMAGE):latest' .
 
 clean: ## remove bin/ (Go's caches stay)
 	rm -rf bin
