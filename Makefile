@@ -58,7 +58,7 @@ unit: build cluster ## unit and integration tests
 e2e: build cluster ## the daemon as its users meet it
 	$(GO) test -race -shuffle=on -timeout 20m -parallel 6 ./test/e2e/... # they mostly wait
 
-test-cluster: cluster ## the tests of the control plane that the other tests trust
+test-cluster: cluster ## the tests of the control plane that the other tests trust, and of what kubectl makes of deploy
 	$(CLUSTER) $(GO) test -count=1 $(CLUSTER_FLAGS) ./...
 
 check: cluster ## format, vet, staticcheck, golangci-lint and tidy modules; changes nothing
