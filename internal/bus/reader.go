@@ -28,7 +28,6 @@ type reader struct {
 	feed    *feed
 	created time.Time     // of the stream that the feed reads
 	applied uint64        // everything up to this sequence of the stream was handled
-	taken   uint64        // how many messages the feed has handed on
 	wanted  uint64        // what await waits for, 0: nothing
 	reached chan struct{} // has something to receive once it is there
 }
@@ -59,7 +58,7 @@ func (r *reader) open(ctx context.Context) (*feed, error) {
 		return nil, err
 	}
 	r.mu.Lock()
-	r.feed, r.created, r.applied, r.taken = nil, stream.CachedInfo().Created, 0, 0
+	r.feed, r.created, r.applied = nil, stream.CachedInfo().Created, 0
 	r.mu.Unlock()
 	f, err := openFeed(ctx, r.nc, r.js, r.stream, jetstream.ConsumerConfig{
 		Description:       "idle-scaler reads its log",
@@ -85,7 +84,7 @@ func (r *reader) take(m *nats.Msg, p place) {
 	r.handle(m, p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.applied, r.taken = p.stream, p.consumer
+	r.applied = p.stream
 	if r.wanted > 0 && r.applied >= r.wanted {
 		r.wanted = 0
 		r.reached <- struct{}{}
@@ -130,21 +129,18 @@ func (r *reader) caughtUp(ctx context.Context, before uint64, info *jetstream.St
 	if r.await(soon, info.State.LastSeq) {
 		return nil
 	}
-	// The last message may have been removed, then it never comes: the consumer knows whether there is anything left.
-	taken := r.counted()
-	consumer, err := r.js.PushConsumer(ctx, r.stream, f.consumer)
+	// The last message may have been removed, then it never comes. Which is the last that is there only the leader of the stream knows: the
+	// consumer may be on a server that is behind, and has nothing more to hand out although there is.
+	position := r.position()
+	last, err := lastMessage(ctx, r.nc, r.stream, r.wants.Subjects[0])
 	if err != nil {
 		f.close(err)
 		return fmt.Errorf("%w: %w", errBehind, err)
 	}
-	state := consumer.CachedInfo()
-	if state.NumPending == 0 && r.passed(f, state.Delivered.Consumer, info.State.LastSeq) {
+	if r.await(ctx, min(last.Sequence, info.State.LastSeq)) && r.passed(f, info.State.LastSeq) {
 		return nil
 	}
-	if r.await(ctx, info.State.LastSeq) {
-		return nil
-	}
-	if r.counted() == taken {
+	if r.position() == position {
 		f.close(errSilent) // nothing came although there is something
 	}
 	return errBehind
@@ -190,17 +186,11 @@ func (r *reader) await(ctx context.Context, sequence uint64) bool {
 	return false
 }
 
-func (r *reader) counted() uint64 {
+// passed records that nothing is left up to a sequence. It reports whether that is still said of what is being read.
+func (r *reader) passed(f *feed, sequence uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.taken
-}
-
-// passed records that nothing is left up to a sequence, if the feed has handed on all that was delivered. It reports whether it has.
-func (r *reader) passed(f *feed, delivered, sequence uint64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.feed != f || r.taken != delivered {
+	if r.feed != f {
 		return false
 	}
 	r.applied = max(r.applied, sequence)
