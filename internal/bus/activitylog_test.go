@@ -336,7 +336,8 @@ func TestStreamIsMadeAgain(t *testing.T) {
 	l.sees(t)
 }
 
-// A log that is full refuses the pings of new servers, without a word to who sends them: its silence proves nothing.
+// A log that is full refuses the pings of new servers, without a word to who sends them: its silence proves nothing. It is full by number
+// or by bytes, whichever comes first.
 func TestFullLogIsNotUsable(t *testing.T) {
 	r := &reader{wants: jetstream.StreamConfig{MaxMsgs: 100_000, MaxMsgsPerSubject: 1}}
 	for count, usable := range map[uint64]bool{0: true, 98_999: true, 99_000: false, 100_000: false, 100_001: false} {
@@ -346,6 +347,24 @@ func TestFullLogIsNotUsable(t *testing.T) {
 		}
 		if info.Config.MaxMsgs = -1; r.usable(info) != nil {
 			t.Errorf("%d without a limit: not usable", count)
+		}
+	}
+	for _, row := range []struct {
+		bytes  uint64
+		most   int64
+		usable bool
+	}{
+		{1 << 40, -1, true},
+		{1 << 40, 0, true},
+		{989 << 20, 1000 << 20, true},
+		{990 << 20, 1000 << 20, false},
+		{900 << 10, 1 << 20, true}, // of a small one, no ping that makes sense is larger than what is left
+		{960 << 10, 1 << 20, false},
+	} {
+		info := &jetstream.StreamInfo{Config: r.wants, State: jetstream.StreamState{Bytes: row.bytes}}
+		info.Config.MaxBytes = row.most
+		if err := r.usable(info); (err == nil) != row.usable {
+			t.Errorf("%d bytes of %d: got %v", row.bytes, row.most, err)
 		}
 	}
 }

@@ -34,6 +34,14 @@ func compatible(found, want jetstream.StreamConfig) error {
 		return differs("allow_rollup_hdrs", true, false)
 	case found.AllowMsgTTL: // any publisher could make what he sends be forgotten too early
 		return differs("allow_msg_ttl", true, false)
+	case found.AllowAtomicPublish: // it answers the parts of a batch with nothing, on any reply subject: as a command that is an order to stop
+		return differs("allow_atomic", true, false)
+	case found.AllowBatchPublish: // it does what a publisher writes into his reply subject
+		return differs("allow_batched", true, false)
+	case found.AllowMsgSchedules: // any publisher could have what he sends stored later, and under another subject
+		return differs("allow_msg_schedules", true, false)
+	case found.AllowMsgCounter: // it refuses what is no number
+		return differs("allow_msg_counter", true, false)
 	case !slices.Equal(found.Subjects, want.Subjects):
 		return differs("subjects", found.Subjects, want.Subjects)
 	case found.Retention != want.Retention:

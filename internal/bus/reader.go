@@ -92,14 +92,23 @@ func (r *reader) take(m *nats.Msg, p place) {
 }
 
 // usable says whether silence in the stream means anything. Full is a little less than its limit: a NATS cluster counts what is
-// under way too, and then refuses also what would replace a message. A stream that keeps every message is no log of servers: what it
-// refuses its sender knows.
+// under way too, and then refuses also what would replace a message, and the limit in bytes is reached before the last byte. A stream that
+// keeps every message is no log of servers: what it refuses its sender knows.
 func (r *reader) usable(info *jetstream.StreamInfo) error {
 	if err := compatible(info.Config, r.wants); err != nil {
 		return err
 	}
-	if most := info.Config.MaxMsgs; info.Config.MaxMsgsPerSubject == 1 && most > 0 && info.State.Msgs >= uint64(most-most/100) {
-		return fmt.Errorf("it is full, so that messages of new servers are refused: raise its max_msgs, which is %d, or purge the subjects of servers that are gone", most)
+	if info.Config.MaxMsgsPerSubject != 1 {
+		return nil
+	}
+	full := func(limit string, most int64) error {
+		return fmt.Errorf("it is full, so that messages of new servers are refused: raise its %s, which is %d, or purge the subjects of servers that are gone", limit, most)
+	}
+	if most := info.Config.MaxMsgs; most > 0 && info.State.Msgs >= uint64(most-most/100) {
+		return full("max_msgs", most)
+	}
+	if most := info.Config.MaxBytes; most > 0 && int64(info.State.Bytes) >= most-max(most/100, maxPayload) {
+		return full("max_bytes", most)
 	}
 	return nil
 }

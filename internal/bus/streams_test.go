@@ -91,6 +91,14 @@ func TestStreamsThatAreRefused(t *testing.T) {
 			func(_, a *jetstream.StreamConfig) { a.AllowRollup = true },
 			[]string{"CORTEX_MCP_ACTIVITY", "allow_rollup_hdrs"},
 		},
+		"answering with nothing": {
+			func(c, _ *jetstream.StreamConfig) { c.AllowAtomicPublish = true },
+			[]string{"CORTEX_MCP_COMMANDS", "allow_atomic"},
+		},
+		"answering with nothing to a batch": {
+			func(c, _ *jetstream.StreamConfig) { c.AllowBatchPublish = true },
+			[]string{"CORTEX_MCP_COMMANDS", "allow_batched"},
+		},
 		"fed by another": {
 			func(_, a *jetstream.StreamConfig) {
 				a.Sources = []*jetstream.StreamSource{{Name: "ELSEWHERE"}}
@@ -117,6 +125,23 @@ func TestStreamsThatAreRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What lets any publisher do more than publish is refused, also where a NATS server takes it only for streams of events.
+func TestStreamsThatObeyPublishers(t *testing.T) {
+	want := StreamOptions{Owner: "here", Replicas: 1}.events()
+	check(t, compatible(want, want))
+	for name, change := range map[string]func(*jetstream.StreamConfig){
+		"allow_msg_ttl":       func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
+		"allow_msg_schedules": func(c *jetstream.StreamConfig) { c.AllowMsgSchedules = true },
+		"allow_msg_counter":   func(c *jetstream.StreamConfig) { c.AllowMsgCounter = true },
+	} {
+		found := want
+		change(&found)
+		if err := compatible(found, want); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 
