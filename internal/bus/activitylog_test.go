@@ -453,7 +453,7 @@ func TestLossDuringLook(t *testing.T) {
 	}
 }
 
-// A lease is in force until its end, may be renewed, shortened and ended; what makes no sense is counted and changes nothing.
+// A lease is in force until its end, may be renewed, shortened and ended; what makes no sense is counted.
 func TestLeases(t *testing.T) {
 	w := newWorldWithStreams(t)
 	nc := w.connect()
@@ -473,7 +473,7 @@ func TestLeases(t *testing.T) {
 		t.Errorf("got %+v", live)
 	}
 	for i, payload := range []string{"", "{}", `{"ttl":"25h"}`, `{"ttl":"-1s"}`, `{"ttl":5}`, "x"} {
-		check(t, nc.Publish(w.subjects.Lease(fmt.Sprint("bad", i), web), []byte(payload)))
+		check(t, nc.Publish(w.subjects.Lease(fmt.Sprint("bad", i), files), []byte(payload)))
 	}
 	check(t, nc.Publish("cortex.mcp.lease.gw.Team.web", []byte(`{"ttl":"5m"}`)))
 	check(t, nc.Publish("cortex.mcp.activity.team-a", nil))
@@ -496,6 +496,39 @@ func TestLeases(t *testing.T) {
 			t.Error("a lease that makes no sense is sent")
 		}
 	}
+}
+
+// A word about a lease that can't be read has replaced in the log what its holder said before, which may be in force for as long as a lease
+// can be: that is what everybody believes who reads it, before and after a restart, until the holder says something else.
+func TestUnreadableLease(t *testing.T) {
+	w := newWorldWithStreams(t)
+	nc := w.connect()
+	client, err := NewClient(nc, w.subjects)
+	check(t, err)
+	ctx := context.Background()
+	check(t, client.Lease(ctx, "gw", web, time.Hour))
+	first := listen(w, w.connect())
+	receive(t, "the lease", first.heard)
+	check(t, nc.Publish(w.subjects.Lease("gw", web), []byte(`{"ttl":5}`)))
+	check(t, nc.PublishRequest(w.subjects.Activity(web), w.subjects.Lease("gw", files), nil)) // the stream's acknowledgement goes there
+	eventually(t, "two that make no sense", func() bool { return first.Counts().Malformed == 2 })
+	told := time.Now()
+	first.stop()
+	w.server.Shutdown()
+	w.begin()
+	second := listen(w, w.connect())
+	second.sees(t)
+	for _, l := range []*listener{first, second} {
+		for _, id := range []scaler.ID{web, files} {
+			if until := l.tracker.Of(id).LeaseUntil; until.Before(told.Add(maxTTL-time.Minute)) || until.After(told.Add(maxTTL)) {
+				t.Errorf("%s is leased until %s, want for %s", id, until, maxTTL)
+			}
+		}
+	}
+	client, err = NewClient(w.connect(), w.subjects)
+	check(t, err)
+	check(t, client.Lease(ctx, "gw", web, 0))
+	eventually(t, "the end of the lease", func() bool { return !second.tracker.Of(web).Leased(time.Now()) })
 }
 
 // Those who ask at once share one look: a sweep of thousands of servers is a few requests.

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,7 +27,8 @@ func (l *ActivityLog) ping(m *nats.Msg, p place) {
 	l.config.OnActivity(id)
 }
 
-// lease takes a message of the lease stream.
+// lease takes a message of the lease stream. One that can't be read is counted, and taken for the longest lease there is: it has replaced in
+// the stream what its holder said before, which may still be in force, and nobody who starts later can know for how long.
 func (l *ActivityLog) lease(m *nats.Msg, p place) {
 	holder, id, err := l.config.Subjects.ParseLease(m.Subject)
 	if err != nil {
@@ -35,11 +37,12 @@ func (l *ActivityLog) lease(m *nats.Msg, p place) {
 	}
 	ttl, err := readTTL(m.Data)
 	if err != nil {
-		l.complain(m, err)
-		return
+		l.complain(m, fmt.Errorf("%w; until its holder says something else, the lease counts as one of %s", err, maxTTL))
+		ttl = maxTTL
+	} else {
+		l.leased.Add(1)
 	}
 	l.config.Tracker.Lease(id, holder, p.at, ttl)
-	l.leased.Add(1)
 	l.config.OnActivity(id)
 }
 
@@ -48,7 +51,7 @@ func (l *ActivityLog) complain(m *nats.Msg, err error) {
 	l.malformed.Add(1)
 	now, last := time.Now().UnixNano(), l.complaint.Load()
 	if now-last > int64(time.Minute) && l.complaint.CompareAndSwap(last, now) {
-		l.config.Logger.Warn("ignored a message that makes no sense", "subject", shorten(m.Subject), "err", err)
+		l.config.Logger.Warn("a message makes no sense", "subject", shorten(m.Subject), "err", err)
 	}
 }
 

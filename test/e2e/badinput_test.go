@@ -166,7 +166,8 @@ func TestBadCommands(t *testing.T) {
 	})
 }
 
-// Pings and leases that make no sense are counted, and nothing else comes of them.
+// Pings and leases that make no sense are counted, and nothing else comes of them; but a word about a lease that can't be read may have replaced
+// one that is in force, so it counts as the longest.
 func TestBadActivity(t *testing.T) {
 	b, same := badInputBench(t)
 	for _, m := range []struct{ subject, payload string }{ // of each subject the log keeps the last
@@ -188,8 +189,8 @@ func TestBadActivity(t *testing.T) {
 		if err != nil || s.LastActivity.IsZero() {
 			return fmt.Errorf("%+v %w", s, err)
 		}
-		if len(s.Leases) > 0 {
-			t.Errorf("there is a lease: %+v", s.Leases)
+		if len(s.Leases) != 4 { // the subject of another one makes no sense
+			return fmt.Errorf("there are %d leases: %+v", len(s.Leases), s.Leases)
 		}
 		return nil
 	})
