@@ -167,7 +167,11 @@ func explain(err error) error {
 // refuseForeign looks for streams of others that take what is sent to subject: each would answer every request with
 // the acknowledgement that it has stored it, before the daemon can.
 func refuseForeign(ctx context.Context, js jetstream.JetStream, subject string) error {
-	for _, name := range named(ctx, js, subject) {
+	names, err := named(ctx, js, subject)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
 		stream, err := js.Stream(ctx, name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound): // deleted since
@@ -182,17 +186,23 @@ func refuseForeign(ctx context.Context, js jetstream.JetStream, subject string) 
 }
 
 func overlapping(ctx context.Context, js jetstream.JetStream, subject string) error {
-	if names := named(ctx, js, subject); len(names) > 0 {
-		return fmt.Errorf("%s already goes to stream %s", subject, strings.Join(names, ", "))
+	names, err := named(ctx, js, subject)
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("%s already goes to stream %s", subject, strings.Join(names, ", "))
 	}
-	return nil
+	return err
 }
 
-func named(ctx context.Context, js jetstream.JetStream, subject string) (names []string) {
-	for name := range js.StreamNames(ctx, jetstream.WithStreamListSubject(subject)).Name() {
+// named returns the names of the streams that take what is sent to a subject.
+func named(ctx context.Context, js jetstream.JetStream, subject string) (names []string, err error) {
+	streams := js.StreamNames(ctx, jetstream.WithStreamListSubject(subject))
+	for name := range streams.Name() {
 		names = append(names, name)
 	}
-	return names
+	if err = streams.Err(); err != nil {
+		err = fmt.Errorf("look for streams that take what is sent to %s: %w", subject, err)
+	}
+	return names, err
 }
 
 // older reports whether a server's version is below another.

@@ -166,6 +166,31 @@ func TestForeignStreams(t *testing.T) {
 	}
 }
 
+// When it can't be known whether there are such streams, that is not taken for that there are none.
+func TestForeignStreamsThatCannotBeSeen(t *testing.T) {
+	may := &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.NAMES"}}}
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		Users: []*server.User{{Username: "daemon", Password: "secret", Permissions: may}},
+	})
+	check(t, err)
+	go s.Start()
+	defer s.Shutdown()
+	if !s.ReadyForConnections(patiently) {
+		t.Fatal("no server")
+	}
+	nc, err := Connect(Options{URLs: []string{s.ClientURL()}, User: "daemon", Password: "secret"}, quiet)
+	check(t, err)
+	defer nc.Close()
+	subjects, err := NewSubjects(DefaultPrefix)
+	check(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := EnsureStreams(ctx, nc, StreamOptions{subjects, "here", 1}, quiet); err == nil || !strings.Contains(err.Error(), "look for streams") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A server without JetStream can't do: the error says how to enable it.
 func TestNoJetStream(t *testing.T) {
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
