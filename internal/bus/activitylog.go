@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +47,8 @@ type ActivityLog struct {
 
 	pingHistory, leaseHistory, pauseHistory history // used only by the one look under way
 
+	unrecorded chan loss // losses that are to be written on their streams
+
 	pinged, leased, malformed atomic.Uint64
 	complaint                 atomic.Int64 // when a malformed message was last logged, in Unix nanoseconds
 
@@ -66,7 +67,7 @@ func NewActivityLog(nc *nats.Conn, config ActivityLogConfig) (*ActivityLog, erro
 	if err != nil {
 		return nil, err
 	}
-	l := &ActivityLog{config: config, nc: nc, js: js, ordered: make(map[scaler.ID]activity.Stamp)}
+	l := &ActivityLog{config: config, nc: nc, js: js, unrecorded: make(chan loss, 16), ordered: make(map[scaler.ID]activity.Stamp)}
 	read := func(wants jetstream.StreamConfig, deliver jetstream.DeliverPolicy, handle func(*nats.Msg, place)) *reader {
 		return &reader{
 			nc: nc, js: js, stream: wants.Name, wants: wants, deliver: deliver, heartbeat: config.Heartbeat,
@@ -91,6 +92,7 @@ func (l *ActivityLog) Run(ctx context.Context) error {
 	readers.Go(func() { l.pings.run(ctx) })
 	readers.Go(func() { l.leases.run(ctx) })
 	readers.Go(func() { l.pauses.run(ctx) })
+	readers.Go(func() { l.keepRecords(ctx) })
 	defer func() {
 		readers.Wait()
 		l.lose(errors.New("the activity log is not read any more"))
@@ -240,7 +242,11 @@ func (l *ActivityLog) read(ctx context.Context, r *reader, h *history) (*jetstre
 		seen = after
 	}
 	if lost := h.look(info, seen); lost != "" {
-		l.record(ctx, info, lost, h.born)
+		l.config.Logger.Warn("a log has lost messages: no server is put to sleep before it has been listened to for its idle-after", "stream", r.stream, "what", lost)
+		select {
+		case l.unrecorded <- loss{r.stream, info.Created, h.born}:
+		default: // so many that one more says nothing new
+		}
 	}
 	if err := r.usable(info); err != nil {
 		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
@@ -249,17 +255,4 @@ func (l *ActivityLog) read(ctx context.Context, r *reader, h *history) (*jetstre
 		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
 	}
 	return info, behind(before, after, info.TimeStamp), nil
-}
-
-// record writes on the stream that it has lost messages, for the daemons that start later.
-func (l *ActivityLog) record(ctx context.Context, info *jetstream.StreamInfo, lost string, born time.Time) {
-	config := info.Config
-	config.Metadata = maps.Clone(config.Metadata)
-	if config.Metadata == nil {
-		config.Metadata = make(map[string]string)
-	}
-	config.Metadata[completeKey] = born.UTC().Format(time.RFC3339Nano)
-	_, err := l.js.UpdateStream(ctx, config)
-	l.config.Logger.Warn("a log has lost messages: no server is put to sleep before it has been listened to for its idle-after",
-		"stream", config.Name, "what", lost, "recorded", err == nil, "err", err)
 }

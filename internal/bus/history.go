@@ -22,6 +22,15 @@ type history struct {
 // and after the next ping, could not know that the log is shorter than the stream is old.
 const completeKey = "idle-scaler/complete-since"
 
+// completeSince is the loss that is recorded on a stream; zero when there is none.
+func completeSince(info *jetstream.StreamInfo) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, info.Config.Metadata[completeKey])
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
 // look takes note of the stream as it is at now. It returns why the log has a new birth, if it has one that the stream itself does
 // not tell to those who look later.
 func (h *history) look(info *jetstream.StreamInfo, now time.Time) (lost string) {
@@ -42,7 +51,7 @@ func (h *history) look(info *jetstream.StreamInfo, now time.Time) (lost string) 
 	}
 	if record := info.Config.Metadata[completeKey]; record != h.record {
 		h.record = record
-		if t, err := time.Parse(time.RFC3339Nano, record); err == nil && t.After(h.born) {
+		if t := completeSince(info); t.After(h.born) {
 			h.born = t
 		}
 	}

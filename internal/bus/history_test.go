@@ -1,10 +1,16 @@
 package bus
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"idle-scaler/activity"
+	"idle-scaler/scaler"
 )
 
 // A log that has lost messages other than by age is born again: silence before that proves nothing.
@@ -61,6 +67,45 @@ func TestHistory(t *testing.T) {
 			t.Errorf("%s: born %s, lost %q; want born %s, lost %v", name, h.born, lost, row.born, row.lost)
 		}
 	}
+}
+
+// stubborn is a JetStream that changes no stream before it is told to.
+type stubborn struct {
+	jetstream.JetStream
+	asked   atomic.Int64
+	relents atomic.Bool
+}
+
+func (s *stubborn) UpdateStream(ctx context.Context, config jetstream.StreamConfig) (jetstream.Stream, error) {
+	if s.asked.Add(1); !s.relents.Load() {
+		return nil, errors.New("not now")
+	}
+	return s.JetStream.UpdateStream(ctx, config)
+}
+
+// A loss that can't be recorded is recorded when it can: nobody but the daemon that has noticed it knows.
+func TestLossIsRecordedLater(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	ping(t, js, w.subjects, web, files)
+	log, err := NewActivityLog(w.connect(), ActivityLogConfig{
+		Subjects: w.subjects, Tracker: activity.NewTracker(0), Pauses: scaler.NewPauses(), OnActivity: func(activity.ID) {},
+		Ensure: func(context.Context) error { return w.ensure() }, Interval: 50 * time.Millisecond, Patience: 300 * time.Millisecond, Heartbeat: 200 * time.Millisecond, Logger: quiet,
+	})
+	check(t, err)
+	refusing := &stubborn{JetStream: log.js}
+	log.js = refusing
+	run(t, log.Run)
+	eventually(t, "the replay", func() bool { return log.Counts().Replayed })
+	before := time.Now()
+	check(t, mustStream(t, js, w.subjects.activityStream()).Purge(context.Background(), jetstream.WithPurgeSubject(w.subjects.Activity(web))))
+	eventually(t, "three attempts to record it", func() bool { return refusing.asked.Load() >= 3 })
+	if since := completeSince(w.info(w.subjects.activityStream())); !since.IsZero() {
+		t.Errorf("it is recorded: %s", since)
+	}
+	check(t, log.Prove(context.Background())) // the attempts keep nobody from that
+	refusing.relents.Store(true)
+	eventually(t, "the record", func() bool { return !completeSince(w.info(w.subjects.activityStream())).Before(before) })
 }
 
 // A difference between two clocks counts only when the way there and back can't account for it.

@@ -140,17 +140,23 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		return err
 	}
 	if config.Metadata[ownerKey] != owner {
-		config.Metadata = maps.Clone(config.Metadata)
-		if config.Metadata == nil {
-			config.Metadata = make(map[string]string)
-		}
-		config.Metadata[ownerKey] = owner
+		config.Metadata = with(config.Metadata, ownerKey, owner)
 		if _, err := js.UpdateStream(ctx, config); err != nil {
 			return fmt.Errorf("it has no owner, and can't be given one: add the metadata %s=%s to it: %w", ownerKey, owner, err)
 		}
 		logger.Info("adopted a stream", "stream", want.Name)
 	}
 	return nil
+}
+
+// with returns metadata with one more entry.
+func with(metadata map[string]string, key, value string) map[string]string {
+	metadata = maps.Clone(metadata)
+	if metadata == nil {
+		metadata = make(map[string]string)
+	}
+	metadata[key] = value
+	return metadata
 }
 
 // explain adds what to do to the errors of a NATS server that can't hold streams.
