@@ -45,7 +45,9 @@ type ActivityLog struct {
 	pauses *reader
 	flight singleflight.Group
 
-	pingHistory, leaseHistory, pauseHistory history // used only by the one look under way
+	pingHistory, leaseHistory, pauseHistory history   // used only by the one look under way
+	leasesRead                              bool      // all that the stream of leases held was read once; as the histories
+	leasesKnown                             time.Time // no lease that had ended by then need be known, all later ones are
 
 	unrecorded chan loss // losses that are to be written on their streams
 
@@ -208,16 +210,20 @@ func (l *ActivityLog) state(ctx context.Context) (activity.Log, error) {
 	if err != nil {
 		return activity.Log{}, err
 	}
-	if _, _, err = l.read(ctx, l.leases, &l.leaseHistory); err != nil {
+	leases, _, err := l.read(ctx, l.leases, &l.leaseHistory)
+	if err != nil {
 		return activity.Log{}, err
+	}
+	if !l.leasesRead {
+		l.leasesRead, l.leasesKnown = true, forgottenUntil(leases)
 	}
 	if _, _, err = l.read(ctx, l.pauses, &l.pauseHistory); err != nil {
 		return activity.Log{}, err
 	}
 	born := l.pingHistory.born // the log is as complete as the least complete of the three
-	for _, h := range [...]*history{&l.leaseHistory, &l.pauseHistory} {
-		if h.born.After(born) {
-			born = h.born
+	for _, t := range [...]time.Time{l.leaseHistory.born, l.leasesKnown, l.pauseHistory.born} {
+		if t.After(born) {
+			born = t
 		}
 	}
 	return activity.Log{Born: born.Add(max(0, skew)), Empty: pings.State.LastSeq == 0, Behind: skew}, nil

@@ -109,7 +109,7 @@ func readDeadline(c *scaler.Command, header string, taken time.Time) error {
 	return nil
 }
 
-// maxTTL is the longest lease: the lease stream forgets after that.
+// maxTTL is the longest lease.
 const maxTTL = 24 * time.Hour
 
 // readTTL reads the payload of a lease.

@@ -31,6 +31,18 @@ func completeSince(info *jetstream.StreamInfo) time.Time {
 	return t
 }
 
+// forgottenUntil is until when a lease may have been in force that the stream has already forgotten; zero when there can be none.
+func forgottenUntil(leases *jetstream.StreamInfo) time.Time {
+	if leases.State.LastSeq == 0 || leases.Config.MaxAge <= 0 {
+		return time.Time{}
+	}
+	now := leases.TimeStamp
+	if now.IsZero() { // an old NATS server does not say
+		now = time.Now()
+	}
+	return now.Add(maxTTL - leases.Config.MaxAge)
+}
+
 // look takes note of the stream as it is at now. It returns why the log has a new birth, if it has one that the stream itself does
 // not tell to those who look later.
 func (h *history) look(info *jetstream.StreamInfo, now time.Time) (lost string) {

@@ -69,6 +69,42 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// What a daemon can't know when it starts is which leases the stream has forgotten: they may have been in force for as long as a lease can be
+// after they were said, and no server was certainly unused before that.
+func TestForgottenLeases(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2026, 1, 30, 0, 0, 0, 0, time.UTC)
+	for _, row := range []struct {
+		name string
+		age  time.Duration
+		last uint64
+		want time.Time
+	}{
+		{"as it is made", leasesKept, 9, now.Add(-7 * day)},
+		{"kept for no longer than one lasts", maxTTL, 9, now},
+		{"never one", maxTTL, 0, time.Time{}},
+		{"kept for ever", 0, 9, time.Time{}},
+	} {
+		info := &jetstream.StreamInfo{TimeStamp: now, Config: jetstream.StreamConfig{MaxAge: row.age}, State: jetstream.StreamState{LastSeq: row.last}}
+		if got := forgottenUntil(info); !got.Equal(row.want) {
+			t.Errorf("%s: got %s, want %s", row.name, got, row.want)
+		}
+	}
+	w := newWorldWithStreams(t)
+	ping(t, w.jetStream(), w.subjects, web)
+	log, err := NewActivityLog(w.connect(), ActivityLogConfig{
+		Subjects: w.subjects, Tracker: activity.NewTracker(0), Pauses: scaler.NewPauses(), OnActivity: func(activity.ID) {},
+		Ensure: func(context.Context) error { return w.ensure() }, Interval: 50 * time.Millisecond, Patience: 300 * time.Millisecond, Heartbeat: 200 * time.Millisecond, Logger: quiet,
+	})
+	check(t, err)
+	log.leasesRead, log.leasesKnown = true, time.Now()
+	run(t, log.Run)
+	eventually(t, "the replay", func() bool { return log.Counts().Replayed })
+	if born := log.config.Tracker.Sight(time.Now()).Born; !born.Equal(log.leasesKnown) {
+		t.Errorf("born %s, want %s", born, log.leasesKnown)
+	}
+}
+
 // stubborn is a JetStream that changes no stream before it is told to.
 type stubborn struct {
 	jetstream.JetStream

@@ -34,11 +34,18 @@ type StreamOptions struct {
 	Replicas int    // of each stream, on a NATS cluster; at least 1
 }
 
-// maxSubjects is how many servers, how many leases, and how many commands, a stream holds; maxOrders how many orders to pause and to resume.
+// How much a stream holds.
 const (
-	maxSubjects = 100_000
-	maxOrders   = 1_000_000
+	maxSubjects = 100_000   // servers, or commands
+	maxLeases   = 1_000_000 // holders, and servers of each
+	maxOrders   = 1_000_000 // orders to pause and to resume
 )
+
+// leasesKept is how long a lease is kept: a week longer than it may last, so that a daemon that starts knows of all that have ended within a
+// week. To know it for as long as the longest idle-after, as of pings, holders would have to be few; but many are sessions, with a new ID each,
+// and when the stream is full it refuses leases, and nothing sleeps. As it is, it takes as many new ones in a day as if it kept them for only
+// a day, up to 100,000.
+const leasesKept = 7*24*time.Hour + maxTTL
 
 // all are the streams as they are made.
 func (o StreamOptions) all() []jetstream.StreamConfig {
@@ -66,7 +73,9 @@ func (o StreamOptions) activity() jetstream.StreamConfig {
 }
 
 func (o StreamOptions) leases() jetstream.StreamConfig {
-	return o.log(o.Subjects.leaseStream(), o.Subjects.lease, "idle-scaler: the last word of each holder of a lease", maxTTL)
+	c := o.log(o.Subjects.leaseStream(), o.Subjects.lease, "idle-scaler: the last word of each holder of a lease", leasesKept)
+	c.MaxMsgs = maxLeases
+	return c
 }
 
 // log is a stream that keeps the last message of each subject. When it is full a new subject is refused and a known one goes
@@ -136,8 +145,19 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		return fmt.Errorf("it belongs to cluster %q, and this daemon is that of cluster %q: give each cluster its own subject prefix or NATS account; "+
 			"if the cluster was renamed, change the stream's metadata %s", has, owner, ownerKey)
 	}
+	now := found.CachedInfo().TimeStamp // by the clock that stamps what it holds
+	if now.IsZero() {
+		now = time.Now()
+	}
+	widened := widen(&config, want, now)
 	if err := compatible(config, want); err != nil {
 		return err
+	}
+	if widened {
+		if _, err := js.UpdateStream(ctx, config); err != nil {
+			return fmt.Errorf("it keeps leases for %s only, and that can't be changed: set its max_age to %s and its max_msgs to %d: %w", maxTTL, want.MaxAge, want.MaxMsgs, err)
+		}
+		logger.Info("a stream keeps leases for longer now: no server is put to sleep before it has been listened to for its idle-after", "stream", want.Name, "max_age", want.MaxAge)
 	}
 	if config.Metadata[ownerKey] != owner {
 		config.Metadata = with(config.Metadata, ownerKey, owner)
@@ -147,6 +167,19 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		logger.Info("adopted a stream", "stream", want.Name)
 	}
 	return nil
+}
+
+// widen changes the configuration of a stream of leases that the daemon has made when it still kept them only for as long as they could last.
+// What it has forgotten until now may have been in force a moment ago, so as a log it is born now. It reports whether it was such a stream.
+func widen(config *jetstream.StreamConfig, want jetstream.StreamConfig, now time.Time) bool {
+	if config.Metadata[ownerKey] != want.Metadata[ownerKey] || want.MaxAge != leasesKept || config.MaxAge != maxTTL {
+		return false
+	}
+	config.MaxAge, config.Metadata = want.MaxAge, with(config.Metadata, completeKey, now.UTC().Format(time.RFC3339Nano))
+	if config.MaxMsgs == maxSubjects {
+		config.MaxMsgs = want.MaxMsgs
+	}
+	return true
 }
 
 // with returns metadata with one more entry.

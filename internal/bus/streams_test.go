@@ -191,6 +191,42 @@ func TestForeignStreamsThatCannotBeSeen(t *testing.T) {
 	}
 }
 
+// Leases are kept for a week longer than they may last. A stream that the daemon has made when it was only as long is changed, once, and as a
+// log it is born then; one of others is not touched.
+func TestLeasesAreKeptForLonger(t *testing.T) {
+	w := newWorld(t)
+	js := w.jetStream()
+	ctx := context.Background()
+	config := w.options().leases()
+	config.MaxAge, config.Metadata = maxTTL, nil
+	_, err := js.CreateStream(ctx, config)
+	check(t, err)
+	if err := w.ensure(); err == nil || !strings.Contains(err.Error(), "max_age is 24h0m0s, wanted is 192h0m0s") {
+		t.Errorf("of nobody: got %v", err)
+	}
+	config.MaxMsgs, config.Metadata = maxSubjects, map[string]string{ownerKey: "here"}
+	_, err = js.UpdateStream(ctx, config)
+	check(t, err)
+	_, err = js.Publish(ctx, w.subjects.Lease("gw", web), []byte(`{"ttl":"1h"}`))
+	check(t, err)
+	before := time.Now()
+	check(t, w.ensure())
+	ping(t, js, w.subjects, web)
+	changed := w.info(config.Name)
+	if c := changed.Config; c.MaxAge != leasesKept || c.MaxMsgs != maxLeases || c.Metadata[ownerKey] != "here" || changed.State.Msgs != 1 || completeSince(changed).Before(before) {
+		t.Errorf("got %+v", changed)
+	}
+	l := listen(w, w.connect())
+	l.sees(t)
+	if born := l.tracker.Sight(time.Now()).Born; born.Before(before) || !l.tracker.Of(web).Leased(time.Now()) {
+		t.Errorf("born %s, want after %s; used %+v", born, before, l.tracker.Of(web))
+	}
+	check(t, w.ensure())
+	if again := w.info(config.Name); !completeSince(again).Equal(completeSince(changed)) {
+		t.Errorf("it is changed again: %+v", again.Config)
+	}
+}
+
 // A server without JetStream can't do: the error says how to enable it.
 func TestNoJetStream(t *testing.T) {
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
