@@ -184,13 +184,25 @@ func (s *session) take(m *nats.Msg, p place) {
 	switch {
 	case err != nil:
 		s.config.Commands.Reject(c, err, finish)
-	case reply != "" && c.Wait > 2*s.config.Probe: // who waits for less is gone before that is known
+	case reply == "" && c.Wait > 0: // which the domain checks all the same; but nobody waits who could get an answer, and its place is for others
+		c.Left = nobody
+		s.config.Commands.Submit(s.ctx, c, finish)
+	case c.Wait > 2*s.config.Probe: // who waits for less is gone before that is known
 		left, leave := s.audience.enter(reply)
 		c.Left = left
 		s.config.Commands.Submit(s.ctx, c, func(o scaler.Outcome) { leave(); finish(o) })
 	default:
 		s.config.Commands.Submit(s.ctx, c, finish)
 	}
+}
+
+// nobody is who waits for the answer to a command that was published.
+var nobody = closed()
+
+func closed() <-chan struct{} {
+	left := make(chan struct{})
+	close(left)
+	return left
 }
 
 // What is sent to acknowledge a message (ADR-15). A work queue removes it after either.

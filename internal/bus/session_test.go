@@ -100,6 +100,31 @@ func TestCommandIsHandedOn(t *testing.T) {
 	eventually(t, "the end of it", func() bool { return w.left() == 0 })
 }
 
+// The wait of a command that was published is not waited for, as nobody would get the answer: it says from the start that nobody is there. The
+// domain checks it all the same.
+func TestNobodyWaitsForAPublishedCommand(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	d, _ := lead(w, w.connect())
+	for _, row := range []struct {
+		header []string
+		waits  bool
+	}{{nil, false}, {[]string{replyHeader, "elsewhere"}, false}, {[]string{replyHeader, w.connect().NewInbox()}, true}} {
+		send(t, js, w.subjects.Command(scaler.Start, web), `{"wait":"4m"}`, row.header...)
+		got := receive(t, "the command", d.given)
+		waits := true
+		select {
+		case <-got.Left:
+			waits = false
+		default:
+		}
+		if waits != row.waits || got.Wait != 4*time.Minute {
+			t.Errorf("%v: somebody waits for %s is %v, want %v", row.header, got.Wait, waits, row.waits)
+		}
+		got.finish(scaler.Outcome{})
+	}
+}
+
 // What makes no sense is rejected, which tells it, with whatever could be read; then it is terminated, and the next comes.
 func TestPoison(t *testing.T) {
 	w := newWorldWithStreams(t)
