@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -44,7 +45,10 @@ type API struct {
 	js     jetstream.JetStream
 	past   *archive
 	slots  chan struct{}
-	slow   chan struct{} // for those that take long
+	reads  chan struct{} // the places of those that read events, which take long
+	wakes  chan struct{} // of those that wake all, which may
+	pauses chan struct{} // of those that pause and resume: the emergency switch must work whatever else is asked for
+	paused chan struct{} // of pauses that are stored and wait to be in force
 	table  []endpoint
 	errors map[string]*atomic.Int64 // answered, by endpoint
 
@@ -55,8 +59,10 @@ type API struct {
 	running sync.WaitGroup
 }
 
-// slowAtOnce is how many requests that take long may be under way beside the others.
-const slowAtOnce = 64
+const (
+	slowAtOnce   = 64   // how many requests of each kind that has places of its own may be under way beside the others
+	pausesAtOnce = 4096 // how many pauses may wait to be in force without holding such a place
+)
 
 // NewAPI returns an API that answers once Run is called.
 func NewAPI(nc *nats.Conn, config APIConfig) (*API, error) {
@@ -64,7 +70,11 @@ func NewAPI(nc *nats.Conn, config APIConfig) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{config: config, nc: nc, js: js, past: newArchive(nc, js, config.Subjects), slots: make(chan struct{}, config.AtOnce), slow: make(chan struct{}, slowAtOnce), errors: make(map[string]*atomic.Int64)}
+	a := &API{
+		config: config, nc: nc, js: js, past: newArchive(nc, js, config.Subjects), errors: make(map[string]*atomic.Int64),
+		slots: make(chan struct{}, config.AtOnce), reads: make(chan struct{}, slowAtOnce), wakes: make(chan struct{}, slowAtOnce),
+		pauses: make(chan struct{}, slowAtOnce), paused: make(chan struct{}, pausesAtOnce),
+	}
 	a.table = a.endpoints()
 	for _, e := range a.table {
 		a.errors[e.name] = new(atomic.Int64)
@@ -77,7 +87,7 @@ type endpoint struct {
 	name, subject string
 	describe      map[string]string // shown by "nats micro info"
 	handle        func(ctx context.Context, request micro.Request) error
-	slow          bool // it may take seconds: others must not wait for a place among those
+	places        chan struct{} // one entry for each that is under way: those that may take seconds have their own
 }
 
 func (a *API) endpoints() []endpoint {
@@ -86,32 +96,32 @@ func (a *API) endpoints() []endpoint {
 			string(verb), string(verb) + ".*.>",
 			map[string]string{"payload": payload},
 			func(ctx context.Context, r micro.Request) error { return a.write(ctx, r) },
-			false,
+			a.slots,
 		}
 	}
 	by := map[string]string{"payload": `{"actor":"...","reason":"..."}, all optional`}
 	wake := map[string]string{"payload": `{"id":"...","actor":"...","reason":"..."}, all optional: what the commands to start say`}
 	return []endpoint{
-		{"list", "list", map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list, false},
-		{"list-namespace", "list.*", map[string]string{"payload": "as that of list"}, a.list, false},
-		{"status", "status.*.>", map[string]string{"payload": "none"}, a.status, false},
-		{"explain", "explain.*.>", map[string]string{"payload": "none"}, a.explain, false},
-		{"history", "history.*.>", map[string]string{"payload": `{"since":"24h","limit":100}, all optional`}, a.history, true},
-		{"report", "report", map[string]string{"payload": `{"over":"24h","to":"2026-01-02T15:04:05Z","limit":100,"after":"..."}, all optional`}, a.report, true},
-		{"report-namespace", "report.*", map[string]string{"payload": "as that of report"}, a.report, true},
+		{"list", "list", map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list, a.slots},
+		{"list-namespace", "list.*", map[string]string{"payload": "as that of list"}, a.list, a.slots},
+		{"status", "status.*.>", map[string]string{"payload": "none"}, a.status, a.slots},
+		{"explain", "explain.*.>", map[string]string{"payload": "none"}, a.explain, a.slots},
+		{"history", "history.*.>", map[string]string{"payload": `{"since":"24h","limit":100}, all optional`}, a.history, a.reads},
+		{"report", "report", map[string]string{"payload": `{"over":"24h","to":"2026-01-02T15:04:05Z","limit":100,"after":"..."}, all optional`}, a.report, a.reads},
+		{"report-namespace", "report.*", map[string]string{"payload": "as that of report"}, a.report, a.reads},
 		write(scaler.Start, `{"wait":"60s","id":"...","actor":"...","reason":"..."}, all optional; "0s" answers when it is written`),
 		write(scaler.Stop, `{"force":false,"id":"...","actor":"...","reason":"..."}, all optional`),
 		write(scaler.Scale, `{"replicas":3,"wait":"0s","id":"...","actor":"...","reason":"..."}, all but replicas optional`),
 		write(scaler.Hold, `{"awake_until":"18:00"} or {"asleep_until":"2h"}, and "id", "actor", "reason", optional`),
 		write(scaler.Release, `{"id":"...","actor":"...","reason":"..."}, all optional`),
-		{"pause", "pause", by, a.pause, true},
-		{"pause-namespace", "pause.*", by, a.pause, true},
-		{"pause-server", "pause.*.>", by, a.pause, true},
-		{"resume", "resume", by, a.resume, true},
-		{"resume-namespace", "resume.*", by, a.resume, true},
-		{"resume-server", "resume.*.>", by, a.resume, true},
-		{"wake", "wake", wake, a.wake, true},
-		{"wake-namespace", "wake.*", wake, a.wake, true},
+		{"pause", "pause", by, a.pause, a.pauses},
+		{"pause-namespace", "pause.*", by, a.pause, a.pauses},
+		{"pause-server", "pause.*.>", by, a.pause, a.pauses},
+		{"resume", "resume", by, a.resume, a.pauses},
+		{"resume-namespace", "resume.*", by, a.resume, a.pauses},
+		{"resume-server", "resume.*.>", by, a.resume, a.pauses},
+		{"wake", "wake", wake, a.wake, a.wakes},
+		{"wake-namespace", "wake.*", wake, a.wake, a.wakes},
 	}
 }
 
@@ -123,7 +133,7 @@ func (a *API) Run(ctx context.Context) error {
 		Description: "turns MCP servers off while nobody uses them and on when somebody asks",
 		Metadata:    map[string]string{"cluster": a.config.Cluster},
 		StatsHandler: func(e *micro.Endpoint) any {
-			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(len(a.slots) + len(a.slow))}
+			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(len(a.slots) + len(a.reads) + len(a.wakes) + len(a.pauses) + len(a.paused))}
 		},
 	})
 	if err != nil {
@@ -162,31 +172,50 @@ func (a *API) Answers() bool { return a.answers.Load() }
 // serve answers one request. It is called within the subscription of the endpoint, which it must not block, and it must not
 // answer through micro either, which reads what became of a request as soon as serve returns.
 func (a *API) serve(e endpoint, r micro.Request) {
-	slots := a.slots
-	if e.slow {
-		slots = a.slow
-	}
 	select {
-	case slots <- struct{}{}:
+	case e.places <- struct{}{}:
 	default:
-		a.finish(e, r, fmt.Errorf("%w: %d such requests are under way: try again in a moment", errUnavailable, cap(slots)))
+		a.finish(e, r, fmt.Errorf("%w: %d such requests are under way: try again in a moment", errUnavailable, cap(e.places)))
 		return
 	}
 	work := func() {
-		defer func() { <-slots }()
+		defer func() { <-e.places }()
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
 		a.finish(e, r, a.guarded(ctx, e, r))
 	}
-	a.mu.Lock()
-	ended := a.ended
-	if !ended {
-		a.running.Go(work)
-	}
-	a.mu.Unlock()
-	if ended { // requests that had arrived when the service stopped are answered before the connection is closed
+	if !a.begin(work) { // requests that had arrived when the service stopped are answered before the connection is closed
 		work()
 	}
+}
+
+// begin does something beside all else, unless the service has stopped, which it reports.
+func (a *API) begin(work func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.ended {
+		a.running.Go(work)
+	}
+	return !a.ended
+}
+
+// later answers a request after d, without holding its place meanwhile unless there are too many of them.
+func (a *API) later(d time.Duration, r micro.Request, body any) {
+	wait := func() {
+		time.Sleep(d)
+		if err := a.answer(r, body, nil); err != nil {
+			a.config.Logger.Debug("cannot answer a request", "subject", shorten(r.Subject()), "err", err)
+		}
+	}
+	select {
+	case a.paused <- struct{}{}:
+		if a.begin(func() { defer func() { <-a.paused }(); wait() }) {
+			return
+		}
+		<-a.paused
+	default:
+	}
+	wait()
 }
 
 // guarded handles a request. A panic must not end the others.

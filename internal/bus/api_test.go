@@ -139,17 +139,20 @@ func TestPanicInARequest(t *testing.T) {
 	}
 }
 
-// What takes long has places of its own: however many ask for it, others are answered.
+// What takes long has places of its own: however many ask for it, others are answered, and the emergency switch works.
 func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
 	w := newWorldWithStreams(t)
 	api, _ := serveReplica(w, w.connect(), &replica{servers: []*scaler.Server{{ID: web}}})
+	for range pastReaders { // so that nobody else can read events
+		api.past.slots <- struct{}{}
+	}
 	nc := w.connect()
 	inbox := nc.NewInbox()
 	answers := make(chan *nats.Msg, 2*slowAtOnce)
 	_, err := nc.ChanSubscribe(inbox, answers)
 	check(t, err)
 	for range 2 * slowAtOnce {
-		check(t, nc.PublishRequest("cortex.mcp.api.pause.team-a", inbox, nil)) // takes seconds
+		check(t, nc.PublishRequest("cortex.mcp.api.history.team-a.web", inbox, nil))
 	}
 	refused := receive(t, "a refusal", answers)
 	if refused.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(refused.Header.Get(micro.ErrorHeader), "try again") {
@@ -158,8 +161,52 @@ func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
 	if n := len(api.slots); n > 0 {
 		t.Errorf("%d of them took places of others", n)
 	}
-	if got := ask(t, nc, "cortex.mcp.api.status.team-a.web", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
-		t.Errorf("got %v", got.Header)
+	for range slowAtOnce { // as if so many were waking all
+		api.wakes <- struct{}{}
+	}
+	for _, request := range []string{"status.team-a.web", "pause", "resume"} {
+		if got := ask(t, nc, "cortex.mcp.api."+request, ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Errorf("%s: got %v", request, got.Header)
+		}
+	}
+	for range slowAtOnce {
+		<-api.wakes
+	}
+	if got := ask(t, nc, "cortex.mcp.api.wake", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("wake: got %v", got.Header)
+	}
+	for range pastReaders {
+		<-api.past.slots
+	}
+}
+
+// A pause takes seconds to be in force, and holds no place meanwhile: those of one keep nobody else from pausing. All are answered, in time,
+// also when the service ends.
+func TestPausesKeepNobodyFromPausing(t *testing.T) {
+	w := newWorldWithStreams(t)
+	api, stop := serveReplica(w, w.connect(), &replica{servers: []*scaler.Server{{ID: web}}})
+	nc := w.connect()
+	inbox := nc.NewInbox()
+	answers := make(chan *nats.Msg, 2*slowAtOnce)
+	_, err := nc.ChanSubscribe(inbox, answers)
+	check(t, err)
+	began := time.Now()
+	const many = slowAtOnce + 10
+	for i := range many {
+		check(t, nc.PublishRequest("cortex.mcp.api.pause.team-a", inbox, nil))
+		eventually(t, fmt.Sprint(i+1, " pauses that wait"), func() bool { return len(api.paused) == i+1 && len(api.pauses) == 0 })
+	}
+	if waited := time.Since(began); waited > pauseTakes {
+		t.Skipf("this machine is too slow: %d pauses took %s", many, waited)
+	}
+	stop()
+	if waited := time.Since(began); waited < pauseTakes {
+		t.Errorf("the last is answered after %s", waited)
+	}
+	for range many {
+		if got := receive(t, "an answer", answers); got.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Errorf("got %v", got.Header)
+		}
 	}
 }
 

@@ -153,7 +153,7 @@ func FuzzCommand(f *testing.F) {
 			}
 		}
 		_, _ = readTTL(payload)
-		if pause, err := readPause(web, payload); err == nil && pause.Scope != "" && pause.Since.IsZero() && !strings.Contains(string(payload), "0001-01-01") {
+		if order, err := readOrderToPause(payload); err == nil && order.Since.IsZero() && !strings.Contains(string(payload), "0001-01-01") {
 			t.Errorf("%q: paused since never", payload)
 		}
 	})

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
 	"idle-scaler/policy"
@@ -33,8 +32,9 @@ type PauseOrder struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
-// pauseTakes is after how long no sleep is under way any more that was decided without the pause: the proof that everything is known may be
-// old already when it is asked for, what is decided by it may be carried out for as long, and written for as long again.
+// pauseTakes is after how long nobody decides any more to put anything to sleep who does not know of the pause: the proof that everything is
+// known may be old already when it is asked for, and what is decided by it begins to be written within as long again. A write that was begun
+// before is not waited for: it may be under way for as long as Kubernetes and its webhooks take.
 const pauseTakes = 3 * proofLasts
 
 // pause answers requests to pause.
@@ -43,8 +43,8 @@ func (a *API) pause(ctx context.Context, r micro.Request) error { return a.setPa
 // resume answers requests to resume.
 func (a *API) resume(ctx context.Context, r micro.Request) error { return a.setPaused(ctx, r, false) }
 
-// setPaused stores an order to pause or to resume. A pause is answered when no daemon decides to put anything to sleep any more that
-// does not know of it: a proof that it knows everything is valid for a while.
+// setPaused stores an order to pause or to resume, unless it is in force already: many requests must not fill the stream. A pause is answered
+// when no daemon decides to put anything to sleep any more that does not know of it: a proof that it knows everything is valid for a while.
 func (a *API) setPaused(ctx context.Context, r micro.Request, paused bool) error {
 	verb, rest := a.config.Subjects.split(r.Subject())
 	scope, err := parseScope(rest)
@@ -58,9 +58,31 @@ func (a *API) setPaused(ctx context.Context, r micro.Request, paused bool) error
 	if err := checkTexts(verb, []freeText{{"actor", &order.Actor, maxActor}, {"reason", &order.Reason, maxReason}}); err != nil {
 		return err
 	}
-	if err := a.checkPaused(ctx, scope, paused); err != nil {
+	last, unread := lastMessage(ctx, a.nc, a.config.Subjects.pauseStream(), a.config.Subjects.Pause(scope))
+	if err := a.checkPaused(ctx, scope, paused, unread == nil && last.Sequence == 0); err != nil {
 		return err
 	}
+	if before, err := readOrderToPause(last.Data); err == nil && before.says(order) {
+		if paused {
+			order.Since = before.Since // and it may have been stored only now
+		}
+	} else if err := a.store(ctx, verb, scope, order); err != nil {
+		return err
+	}
+	about := scopeWords(scope)
+	if scope.Name != "" {
+		about = "the server " + scope.String()
+	}
+	answer := PauseAnswer{Scope: about, Paused: paused, Since: order.Since, Servers: a.count(scope)}
+	if !paused {
+		return a.answer(r, answer, nil)
+	}
+	a.later(pauseTakes, r, answer)
+	return nil
+}
+
+// store puts an order on the stream of pauses.
+func (a *API) store(ctx context.Context, verb string, scope scaler.ID, order PauseOrder) error {
 	payload, err := json.Marshal(order)
 	if err != nil {
 		return fmt.Errorf("encode the order to %s: %w", verb, err)
@@ -72,14 +94,7 @@ func (a *API) setPaused(ctx context.Context, r micro.Request, paused bool) error
 		return fmt.Errorf("%w: the stream of pauses takes no orders now, nothing was done: try again, or if it is full, raise max_msgs of %s: %w",
 			errUnavailable, a.config.Subjects.pauseStream(), err)
 	}
-	if paused {
-		time.Sleep(pauseTakes)
-	}
-	about := scopeWords(scope)
-	if scope.Name != "" {
-		about = "the server " + scope.String()
-	}
-	return a.answer(r, PauseAnswer{Scope: about, Paused: paused, Since: order.Since, Servers: a.count(scope)}, nil)
+	return nil
 }
 
 // count returns how many servers a scope holds. The order holds for those that come later, too, and when none are known yet.
@@ -94,23 +109,17 @@ func (a *API) count(scope scaler.ID) int {
 	return n
 }
 
-// checkPaused says why a server can't be paused or resumed: there is none. One that was paused and is gone can be resumed.
-func (a *API) checkPaused(ctx context.Context, scope scaler.ID, paused bool) error {
+// checkPaused says why a server can't be paused or resumed: there is none. One that was paused and is gone can be resumed; never says that
+// there was no order about it. When that is not known because the stream is away, it is told what comes of it by the stream.
+func (a *API) checkPaused(ctx context.Context, scope scaler.ID, paused, never bool) error {
 	if scope.Name == "" {
 		return nil
 	}
 	_, unknown := a.config.Servers.Status(ctx, scope)
-	if paused || !errors.Is(unknown, scaler.ErrUnknown) && !errors.Is(unknown, scaler.ErrUnmanaged) {
-		return unknown
+	if !paused && !never && (errors.Is(unknown, scaler.ErrUnknown) || errors.Is(unknown, scaler.ErrUnmanaged)) {
+		return nil
 	}
-	stream, err := a.js.Stream(ctx, a.config.Subjects.pauseStream())
-	if err == nil {
-		_, err = stream.GetLastMsgForSubject(ctx, a.config.Subjects.Pause(scope))
-	}
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return unknown
-	}
-	return nil // if there is something, or the stream is away, it is told what comes of it by the stream
+	return unknown
 }
 
 // parseScope reads what of a request says whom it is about: nothing, NS or NS.NAME.
@@ -146,23 +155,30 @@ func scopeWords(scope scaler.ID) string {
 	return "this server"
 }
 
-// readPause reads an order to pause or to resume: the latter is a pause without scope.
-func readPause(scope scaler.ID, payload []byte) (policy.Pause, error) {
-	var paused bool
+// readOrderToPause reads a message of the stream of pauses.
+func readOrderToPause(payload []byte) (o PauseOrder, err error) {
 	var since string
-	var pause policy.Pause
-	has, err := decode(payload, map[string]any{"paused": &paused, "since": &since, "actor": &pause.Actor, "reason": &pause.Reason})
+	has, err := decode(payload, map[string]any{"paused": &o.Paused, "since": &since, "actor": &o.Actor, "reason": &o.Reason})
 	if err != nil {
-		return policy.Pause{}, err
+		return PauseOrder{}, err
 	}
-	if pause.Since, err = time.Parse(time.RFC3339Nano, since); err != nil || !has["paused"] {
-		return policy.Pause{}, invalid("the order to pause or resume says not both paused and since: pause and resume by request")
+	if o.Since, err = time.Parse(time.RFC3339Nano, since); err != nil || !has["paused"] {
+		return PauseOrder{}, invalid("the order to pause or resume says not both paused and since: pause and resume by request")
 	}
-	if !paused {
-		return policy.Pause{}, nil
+	return o, nil
+}
+
+// says reports whether an order makes no difference after this one: the same, or another one to resume what is not paused.
+func (o PauseOrder) says(next PauseOrder) bool {
+	return o.Paused == next.Paused && (!o.Paused || o.Actor == next.Actor && o.Reason == next.Reason)
+}
+
+// about is what the order means to a server in its scope: to resume is a pause without scope.
+func (o PauseOrder) about(scope scaler.ID) policy.Pause {
+	if !o.Paused {
+		return policy.Pause{}
 	}
-	pause.Scope = scopeWords(scope)
-	return pause, nil
+	return policy.Pause{Scope: scopeWords(scope), Since: o.Since, Actor: o.Actor, Reason: o.Reason}
 }
 
 // order takes a message of the stream of pauses. What makes no sense is no order, and has replaced none. An older order than the
@@ -173,7 +189,7 @@ func (l *ActivityLog) order(m *nats.Msg, p place) {
 		l.complain(m, err)
 		return
 	}
-	pause, err := readPause(scope, m.Data)
+	order, err := readOrderToPause(m.Data)
 	if err != nil {
 		l.complain(m, err)
 		return
@@ -184,5 +200,5 @@ func (l *ActivityLog) order(m *nats.Msg, p place) {
 		return
 	}
 	l.ordered[scope] = p.stamp()
-	l.config.Pauses.Set(scope, pause)
+	l.config.Pauses.Set(scope, order.about(scope))
 }

@@ -78,6 +78,47 @@ func TestPauses(t *testing.T) {
 	}
 }
 
+// What is in force already is not stored again, so that many requests don't fill the stream. Another word of who pauses, or why, is; and so is
+// the first one to resume, which may be needed by daemons that remember a pause that the stream has lost.
+func TestRepeatedPausesAreNotStored(t *testing.T) {
+	w := newWorldWithStreams(t)
+	c, ctx := pauser(w), context.Background()
+	l := listen(w, w.connect())
+	eventually(t, "the replay", func() bool { return l.Counts().Replayed })
+	var since time.Time
+	for i, row := range []struct {
+		change func(context.Context, scaler.ID, Sender) (PauseAnswer, error)
+		by     string
+		stored uint64
+	}{
+		{c.Resume, "ann", 1},
+		{c.Resume, "bob", 1},
+		{c.Pause, "ann", 2},
+		{c.Pause, "ann", 2},
+		{c.Pause, "bob", 3},
+		{c.Resume, "ann", 4},
+		{c.Resume, "ann", 4},
+	} {
+		a, err := row.change(ctx, web, Sender{Actor: row.by})
+		check(t, err)
+		if a.Paused != (i >= 2 && i <= 4) || i == 3 && !a.Since.Equal(since) {
+			t.Errorf("%d: got %+v", i, a)
+		}
+		if since = a.Since; w.info(w.subjects.pauseStream()).State.LastSeq != row.stored {
+			t.Errorf("%d: %d are stored, want %d", i, w.info(w.subjects.pauseStream()).State.LastSeq, row.stored)
+		}
+		check(t, l.Prove(ctx))
+		eventually(t, "what was asked for", func() bool { return (l.paused(web) != "") == a.Paused })
+	}
+	check(t, w.connect().PublishRequest(w.subjects.Activity(web), w.subjects.Pause(web), nil))
+	eventually(t, "what is no order", func() bool { return w.info(w.subjects.pauseStream()).State.LastSeq == 5 })
+	_, err := c.Pause(ctx, web, Sender{})
+	check(t, err)
+	if check(t, l.Prove(ctx)); l.paused(web) == "" {
+		t.Error("what is no order was taken for a pause")
+	}
+}
+
 // Nothing is proven while an order is in the stream that was not read: who decides after a pause was stored knows of it.
 func TestProveKnowsPauses(t *testing.T) {
 	w := newWorldWithStreams(t)
