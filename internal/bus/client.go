@@ -151,7 +151,7 @@ func (c *Client) Lease(ctx context.Context, holder string, id scaler.ID, ttl tim
 }
 
 // Watch hands on what happens from now on to the servers of a namespace, or of all when it is empty, until ctx is done
-// or handle returns an error.
+// or handle returns an error. What somebody else has sent there, among it acknowledgements of JetStream, is no event.
 func (c *Client) Watch(ctx context.Context, namespace string, handle func(scaler.Event) error) error {
 	subject := c.subjects.event + ">"
 	if namespace != "" {
@@ -171,8 +171,8 @@ func (c *Client) Watch(ctx context.Context, namespace string, handle func(scaler
 			return fmt.Errorf("watch events: %w", err)
 		}
 		e, err := DecodeEvent(m.Data)
-		if err != nil {
-			return err
+		if err != nil || c.subjects.Event(e.Type, e.Server) != m.Subject {
+			continue
 		}
 		if err := handle(e); err != nil {
 			return err

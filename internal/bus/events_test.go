@@ -59,6 +59,33 @@ func TestEventIsPublishedOnce(t *testing.T) {
 	}
 }
 
+// What is no event, or is that of another server, ends no watch: anybody can let JetStream acknowledge something on the subject of an event.
+func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
+	w := newWorldWithStreams(t)
+	events, err := NewEvents(w.connect(), w.subjects, "here")
+	check(t, err)
+	client, err := NewClient(w.connect(), w.subjects)
+	check(t, err)
+	got := make(chan scaler.Event, 10)
+	run(t, func(ctx context.Context) error {
+		return client.Watch(ctx, "team-b", func(e scaler.Event) error { got <- e; return nil })
+	})
+	eventually(t, "the watch", func() bool { return client.nc.NumSubscriptions() > 0 && client.nc.Flush() == nil })
+	nc, subject := w.connect(), w.subjects.Event(scaler.Slept, files)
+	check(t, nc.PublishRequest(w.subjects.Activity(web), subject, nil))
+	eventually(t, "the acknowledgement", func() bool { return w.info(w.subjects.eventStream()).State.Msgs == 1 })
+	forged, err := encodeEvent(scaler.Event{ID: "x", Type: scaler.Woken, Server: web}, "/elsewhere")
+	check(t, err)
+	for _, payload := range [][]byte{nil, []byte("x"), forged} {
+		check(t, nc.Publish(subject, payload))
+	}
+	check(t, nc.Flush())
+	check(t, events.Publish(context.Background(), slept))
+	if e := receive(t, "the event", got); e != slept {
+		t.Errorf("got %+v, want %+v", e, slept)
+	}
+}
+
 // A new leader learns which events the stream has, and only the last of each server and type is needed for that.
 func TestKnownEvents(t *testing.T) {
 	w := newWorldWithStreams(t)
