@@ -194,7 +194,9 @@ func TestPausesKeepNobodyFromPausing(t *testing.T) {
 	const many = slowAtOnce + 10
 	for i := range many {
 		check(t, nc.PublishRequest("cortex.mcp.api.pause.team-a", inbox, nil))
-		eventually(t, fmt.Sprint(i+1, " pauses that wait"), func() bool { return len(api.paused) == i+1 && len(api.pauses) == 0 })
+		eventually(t, fmt.Sprint(i+1, " pauses that wait"), func() bool {
+			return len(api.paused) == i+1 && len(api.pauses) == 0 || time.Since(began) > pauseTakes
+		})
 	}
 	if waited := time.Since(began); waited > pauseTakes {
 		t.Skipf("this machine is too slow: %d pauses took %s", many, waited)
