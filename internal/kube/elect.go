@@ -146,9 +146,14 @@ func (l *lease) report(ctx context.Context, verb string, err error) {
 	}
 }
 
+// releaseWithin is how long it may take to give the Lease up, which a slow API server is waited for: otherwise the next leader has to wait
+// until it has run out. With the 10 seconds before it in which work may end (scaler.Config.DrainFor), and the 5 after it for each of health and
+// NATS, it stays below the 30 that Kubernetes gives a pod.
+const releaseWithin = 5 * time.Second
+
 // release gives the Lease up if it is still held by this process.
 func (e *Election) release(lock resourcelock.Interface) {
-	ctx, cancel := context.WithTimeout(context.Background(), e.RetryPeriod)
+	ctx, cancel := context.WithTimeout(context.Background(), releaseWithin)
 	defer cancel()
 	record, _, err := lock.Get(ctx)
 	if err != nil || record.HolderIdentity != lock.Identity() {

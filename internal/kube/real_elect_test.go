@@ -101,6 +101,19 @@ func (w *world) renewed() time.Time {
 	return lease.Spec.RenewTime.Time
 }
 
+// holder returns who has the Lease.
+func (w *world) holder() string {
+	w.t.Helper()
+	lease, err := w.admin.CoordinationV1().Leases(w.namespace).Get(w.t.Context(), "idle-scaler", metav1.GetOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
 // Who loses the lease hears so: he does not lead from that moment, his term ends, and Elect says why. What somebody else holds is not given up.
 func TestLeaseLostForReal(t *testing.T) {
 	w := newWorld(t)
@@ -149,29 +162,46 @@ func TestLeaseNotRenewedForReal(t *testing.T) {
 			return next.RoundTrip(r)
 		})
 	})
-	holder := func() string {
-		lease, err := w.admin.CoordinationV1().Leases(w.namespace).Get(t.Context(), "idle-scaler", metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if lease.Spec.HolderIdentity == nil {
-			return ""
-		}
-		return *lease.Spec.HolderIdentity
-	}
 	e := w.election()
 	e.RenewDeadline = 500 * time.Millisecond
 	terms, ended := w.candidate(t.Context(), e)
 	mine := receive(t, "the leader", terms)
 	away.Store(true)
 	receive(t, "the end of the term", mine.ctx.Done())
-	if mine.leads() || !strings.HasPrefix(holder(), host) {
-		t.Errorf("while its work goes on: leads %v, holder %q", mine.leads(), holder())
+	if mine.leads() || !strings.HasPrefix(w.holder(), host) {
+		t.Errorf("while its work goes on: leads %v, holder %q", mine.leads(), w.holder())
 	}
 	close(mine.end)
 	mustBe(t, "the lease is lost", receive(t, "the end", ended), ErrLeaseLost)
-	if holder() != "" {
-		t.Errorf("after its work the holder is %q", holder())
+	if w.holder() != "" {
+		t.Errorf("after its work the holder is %q", w.holder())
+	}
+}
+
+// A leader that ends gives the Lease up although the API server takes longer to answer than the leader pauses between two renewals.
+func TestLeaseIsGivenUpSlowlyForReal(t *testing.T) {
+	w := newWorld(t)
+	e := w.election()
+	var slow atomic.Bool
+	w.config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if slow.Load() {
+				time.Sleep(5 * e.RetryPeriod)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	terms, ended := w.candidate(ctx, e)
+	mine := receive(t, "the leader", terms)
+	slow.Store(true)
+	stop()
+	close(mine.end)
+	if err := receive(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+	if w.holder() != "" {
+		t.Errorf("after its end the holder is %q", w.holder())
 	}
 }
 
