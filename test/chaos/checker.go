@@ -194,6 +194,7 @@ func (c *checker) count() {
 			add("lives of daemons with a right clock", 1)
 		}
 	}
+	add("times the machine stood still", len(c.Stalls))
 	add("Deployments made again", len(c.Remakes))
 	for _, versions := range c.Versions {
 		add("versions of Deployments", len(versions))

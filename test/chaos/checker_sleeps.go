@@ -178,10 +178,14 @@ func (c *checker) wakes(p *past, slept transition, after []transition) {
 	}
 }
 
-// disturbances are the times in which nothing is expected to be fast, in order and apart: the faults, and whatever made a leader lose its
-// lease. Without a fault that is a machine that stood still, and another leads only when that lease has run out.
+// disturbances are the times in which nothing is expected to be fast, in order of their begins: the faults, those in which the machine stood
+// still, and whatever made a leader lose its lease. Without a fault that is such a machine, too, and another leads only when that lease has
+// run out.
 func (r *Record) disturbances() []interval {
 	var all []interval
+	for _, s := range r.Stalls {
+		all = append(all, interval{s.From, s.To})
+	}
 	for _, e := range r.Exits {
 		if e.lostLease() {
 			all = append(all, interval{e.At.Add(-leaseDuration), e.At.Add(recovery)})

@@ -434,6 +434,20 @@ func TestChecker(t *testing.T) {
 			w.write(32, 32, 0, "idle", nil)
 			w.Faults = []*Fault{{"SIGKILL", "daemon-0", at(19), at(21)}}
 		}, nil},
+		{"late wake, because the machine stood still", Pinged, func(w *world) {
+			w.write(12, 12.1, 0, "idle", nil)
+			w.ping(20)
+			w.write(24, 24, 2, "activity", nil)
+			w.write(32, 32, 0, "idle", nil)
+			w.Stalls = []Stall{{at(20.5), at(22)}}
+		}, nil},
+		{"late wake, long after the machine stood still", Pinged, func(w *world) {
+			w.write(12, 12.1, 0, "idle", nil)
+			w.ping(20)
+			w.write(24, 24, 2, "activity", nil)
+			w.write(32, 32, 0, "idle", nil)
+			w.Stalls = []Stall{{at(17), at(19)}}
+		}, []string{"wake lost"}},
 		{"late wake, because the leader lost its lease", Pinged, func(w *world) {
 			w.write(12, 12.1, 0, "idle", nil)
 			w.ping(20)

@@ -17,6 +17,7 @@ type Record struct {
 	Versions map[string][]*Version // by server, in order
 	Told     []*Told               // in the order of the event stream
 	Faults   []*Fault
+	Stalls   []Stall
 	Remakes  []*Remake
 	Lives    []*Life // in the order of their beginnings
 	Exits    []Exit
@@ -112,6 +113,9 @@ type Fault struct {
 	From, To     time.Time
 }
 
+// Stall is a time in which the machine stood still: the harness could do nothing, and hardly anybody else.
+type Stall struct{ From, To time.Time }
+
 // Remake is the replacement of a Deployment by another one of the same name.
 type Remake struct {
 	Server   string
@@ -158,6 +162,8 @@ func (r *recorder) order(o *Order) { r.mu.Lock(); defer r.mu.Unlock(); r.Orders 
 func (r *recorder) use(u *Use) { r.mu.Lock(); defer r.mu.Unlock(); r.Uses = append(r.Uses, u) }
 
 func (r *recorder) exit(e Exit) { r.mu.Lock(); defer r.mu.Unlock(); r.Exits = append(r.Exits, e) }
+
+func (r *recorder) stalled(s Stall) { r.mu.Lock(); defer r.mu.Unlock(); r.Stalls = append(r.Stalls, s) }
 
 func (r *recorder) sample(s Sample) {
 	r.mu.Lock()

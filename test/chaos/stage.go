@@ -118,6 +118,7 @@ func (s *stage) begin(ctx context.Context) error {
 		return err
 	}
 	s.background.Go(func() { s.history.run(ctx) })
+	s.background.Go(func() { s.noteStalls(ctx) })
 	clocks := rand.New(rand.NewPCG(s.Seed, 3))
 	for i := range replicas {
 		d, err := newDaemon(i, s.Daemon, s.Dir, s.record, s.broker.address(), api.Host, s.control.kubeconfig)
@@ -167,6 +168,23 @@ func (s *stage) middle(ctx context.Context) error {
 		return fmt.Errorf("a fault could not be mended: %w", err)
 	default:
 		return nil
+	}
+}
+
+// How long the harness naps between two looks at its own watch, and how much longer a nap has to last for the machine to have stood still.
+const (
+	nap       = 100 * time.Millisecond
+	overslept = 500 * time.Millisecond
+)
+
+// noteStalls records when the machine stands still.
+func (s *stage) noteStalls(ctx context.Context) {
+	for ctx.Err() == nil {
+		from := time.Now()
+		pause(ctx, nap)
+		if to := time.Now(); to.Sub(from) > nap+overslept {
+			s.record.stalled(Stall{from, to})
+		}
 	}
 }
 

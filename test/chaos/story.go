@@ -30,6 +30,10 @@ func (r *Record) Story(server string) string {
 		add(f.From, "      FAULT  %s %s", f.Kind, f.Target)
 		add(f.To, "      mended %s %s", f.Kind, f.Target)
 	}
+	for _, s := range r.Stalls {
+		add(s.From, "      STALL  the machine stands still")
+		add(s.To, "      moved again")
+	}
 	for _, l := range r.Lives {
 		add(l.From, "      START  %s, clock ahead by %s", l.Daemon, l.Ahead)
 	}
