@@ -10,20 +10,20 @@ import (
 	"idle-scaler/scaler"
 )
 
-// window returns a keep-warm of today that begins in a moment and lasts, in a zone that is not ours; and when it begins.
-func window(in, lasts time.Duration) (keepWarm string, begins time.Time) {
+// daily returns the second in which an instant lies as that of each day, in a zone that is not ours; and its begin.
+func daily(at time.Time) (fields string, begins time.Time) {
 	zone, _ := time.LoadLocation("Australia/Lord_Howe")
-	begins = time.Now().Add(in).Truncate(time.Second).In(zone)
-	return fmt.Sprintf("%d %d %d * * * for %s", begins.Second(), begins.Minute(), begins.Hour(), lasts), begins
+	begins = at.Truncate(time.Second).In(zone)
+	return fmt.Sprintf("%d %d %d * * *", begins.Second(), begins.Minute(), begins.Hour()), begins
 }
 
-// keepWarm annotates a server.
-func (b *bench) keepWarm(name, keepWarm string) {
+// set writes a setting on a server.
+func (b *bench) set(name, key, value string) {
 	b.t.Helper()
-	b.patch(name, "kubectl-annotate", fmt.Sprintf(`{"metadata":{"annotations":{"idle-scaler/keep-warm":%q}}}`, keepWarm))
+	b.patch(name, "kubectl-annotate", fmt.Sprintf(`{"metadata":{"annotations":{"idle-scaler/%s":%q}}}`, key, value))
 }
 
-func inLordHowe(keepWarm string) string { return "CRON_TZ=Australia/Lord_Howe " + keepWarm }
+func inLordHowe(fields string) string { return "CRON_TZ=Australia/Lord_Howe " + fields }
 
 // A keep-warm window wakes what the daemon has put to sleep at its start and keeps it awake without use until its end, though sweeps are
 // rare; it does not wake what somebody has stopped. After its end silence counts again.
@@ -32,13 +32,17 @@ func TestAKeepWarmWindow(t *testing.T) {
 	b.deploy("warm", replicas(2), annotation("time-zone", "Australia/Lord_Howe"))
 	b.deploy("stopped")
 	events := b.events()
-	b.run("--idle-after", "2s", "--schedule", "*/4 * * * * *", "--settle", "0s", "--min-awake", "0s")
+	b.run("--idle-after", "2s", "--schedule", "*/10 * * * * *", "--settle", "0s", "--min-awake", "0s")
 	b.order("stop", "stopped", "")
 	b.ping("warm")
 	events.next(scaler.Slept, "warm")
-	keepWarm, begins := window(6*time.Second, 8*time.Second)
-	b.keepWarm("warm", keepWarm)
-	b.keepWarm("stopped", inLordHowe(keepWarm))
+	events = b.events()
+	const lasts = 8 * time.Second
+	// Not before 9 s from now, and a second after a sweep: the next one would wake it when the window is over.
+	fields, begins := daily(time.Now().Add(8 * time.Second).Truncate(10 * time.Second).Add(11 * time.Second))
+	keepWarm := fields + " for " + lasts.String()
+	b.set("warm", "keep-warm", keepWarm)
+	b.set("stopped", "keep-warm", inLordHowe(keepWarm))
 	eventually(t, "the window is known", func() error {
 		s, err := b.status("warm")
 		if err == nil && s.Settings.KeepWarm == "" {
@@ -50,13 +54,12 @@ func TestAKeepWarmWindow(t *testing.T) {
 		t.Errorf("decided %+v, the window begins at %s", s.Decision, begins)
 	}
 	woken := events.next(scaler.Woken, "warm")
-	if late := woken.At.Sub(begins); late < 0 || late > time.Second || woken.Cause != scaler.CauseKeepWarm || woken.To != 2 {
+	if late := woken.At.Sub(begins); late < 0 || late > lasts || woken.Cause != scaler.CauseKeepWarm || woken.To != 2 {
 		t.Errorf("woken %s after the start of the window: %+v", late, woken)
 	}
 	b.awaitReason("warm", policy.KeepWarm)
-	after := b.events()
-	slept := after.next(scaler.Slept, "warm")
-	if end := begins.Add(8 * time.Second); slept.At.Before(end) || slept.Cause != scaler.CauseIdle {
+	slept := events.next(scaler.Slept, "warm")
+	if end := begins.Add(lasts); slept.At.Before(end) || slept.Cause != scaler.CauseIdle {
 		t.Errorf("slept at %s, the window ends at %s: %+v", slept.At, end, slept)
 	}
 	if err := b.staysAt("stopped", 0)(); err != nil {
@@ -72,8 +75,8 @@ func TestAWindowThatBeganWhileTheDaemonWasDown(t *testing.T) {
 	b.ping("warm")
 	b.awaitReplicas("warm", 0)
 	b.kill()
-	keepWarm, _ := window(-time.Minute, time.Hour)
-	b.keepWarm("warm", inLordHowe(keepWarm))
+	fields, _ := daily(time.Now().Add(-time.Minute))
+	b.set("warm", "keep-warm", inLordHowe(fields+" for 1h"))
 	b.run(idle...)
 	b.awaitReplicas("warm", 1)
 	b.awaitReason("warm", policy.KeepWarm)
@@ -83,20 +86,28 @@ func TestAWindowThatBeganWhileTheDaemonWasDown(t *testing.T) {
 // At its sleep-at a server sleeps though it was used a moment ago and its idle-after is never; a live lease keeps it awake, a ping wakes it.
 func TestSleepAt(t *testing.T) {
 	b := newBench(t)
-	at, due := window(8*time.Second, time.Second)
-	at = inLordHowe(strings.TrimSuffix(at, " for 1s"))
-	for _, name := range []string{"tired", "leased"} {
-		b.deploy(name, annotation("idle-after", "never"), annotation("sleep-at", at))
+	names := []string{"tired", "leased"}
+	for _, name := range names {
+		b.deploy(name, annotation("idle-after", "never"))
 	}
 	events := b.events()
 	b.run(idle...)
+	b.ping("tired")
 	b.lease("leased", time.Hour)
-	for time.Until(due) > time.Second {
+	for _, name := range names {
+		b.awaitReplicas(name, 1)
+	}
+	b.awaitReason("leased", policy.Leased)
+	fields, due := daily(time.Now().Add(10 * time.Second))
+	for _, name := range names {
+		b.set(name, "sleep-at", inLordHowe(fields))
+	}
+	for time.Until(due) > 4*time.Second { // a ping that came after it would move it to tomorrow
 		b.ping("tired")
 		time.Sleep(500 * time.Millisecond) // a server in use
 	}
 	e := events.next(scaler.Slept, "tired")
-	if late := e.At.Sub(due); late < 0 || late > 5*time.Second || e.Cause != scaler.CauseSchedule {
+	if late := e.At.Sub(due); late < 0 || e.Cause != scaler.CauseSchedule {
 		t.Errorf("slept %s after sleep-at: %+v", late, e)
 	}
 	if got := b.mark("tired", "asleep-because"); got != "schedule" {
