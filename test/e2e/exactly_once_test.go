@@ -266,6 +266,16 @@ func (b *bench) written(name, id string, f func()) func(patch string) {
 	}
 }
 
+// asleep returns f for the first patch after which a server has no replicas, likewise.
+func (b *bench) asleep(name string, f func()) func(patch string) {
+	var first sync.Once
+	return func(string) {
+		if b.staysAt(name, 0)() == nil {
+			first.Do(f)
+		}
+	}
+}
+
 // successor starts a daemon after the first of two commands was applied, and the second was not.
 func (b *bench) successor(t *testing.T, h *history) {
 	t.Helper()
