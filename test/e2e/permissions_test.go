@@ -87,6 +87,19 @@ func deployRBAC(t *testing.T, namespace string) *rest.Config {
 	}
 	config := rest.AnonymousClientConfig(admin)
 	config.BearerToken = token.Status.Token
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the API server knows of the rights", func() error {
+		if _, err := client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
+			return err
+		}
+		if _, err := client.CoordinationV1().Leases(namespace).Get(ctx, "idle-scaler", metav1.GetOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		return nil
+	})
 	return config
 }
 
@@ -127,7 +140,7 @@ func TestTheRightsInKubernetesSuffice(t *testing.T) {
 	events.next(scaler.Slept, "alpha")
 	b.awaitReplicas("alpha", 0)
 	b.ping("alpha")
-	b.awaitReplicas("alpha", 2)
+	events.next(scaler.Ready, "alpha")
 	var failure *bus.CodeError // list ReplicaSets, watch pods
 	if a, err := b.Start(t.Context(), b.id("broken"), patience, bus.Sender{}); !errors.As(err, &failure) || failure.Code != 503 || !strings.Contains(failure.Text, "ImagePull") {
 		t.Errorf("answered %+v, %v", a, err)
