@@ -307,14 +307,20 @@ func (e *events) next(kind scaler.EventType, name string) scaler.Event {
 // eventually waits until check says nil, which it has to within patience.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	within(t, patience, what, check)
+}
+
+// within is eventually for what may take longer, or not as long.
+func within(t *testing.T, most time.Duration, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(most)
 	for {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %s in vain until %s: %v", patience, what, err)
+			t.Fatalf("waited %s in vain until %s: %v", most, what, err)
 		}
 		time.Sleep(20 * time.Millisecond) // between two looks; nothing depends on it
 	}

@@ -12,11 +12,12 @@ import (
 	"idle-scaler/scaler"
 )
 
-// chain makes a group of three: web comes after api, api after db.
-func (b *bench) chain() []string {
+// chain makes a group of three: web comes after api, api after db. Those before others take a while to get ready.
+func (b *bench) chain(delay time.Duration) []string {
 	b.t.Helper()
-	b.deploy("db", annotation("group", "shop"), podAnnotation("start-delay", "1s"))
-	b.deploy("api", annotation("group", "shop"), annotation("after", "db"), podAnnotation("start-delay", "1s"))
+	slow := podAnnotation("start-delay", delay.String())
+	b.deploy("db", annotation("group", "shop"), slow)
+	b.deploy("api", annotation("group", "shop"), annotation("after", "db"), slow)
 	b.deploy("web", annotation("group", "shop"), annotation("after", "api, db"))
 	return []string{"db", "api", "web"}
 }
@@ -37,7 +38,8 @@ func (e *events) order(kind scaler.EventType) (names []string) {
 // order, each once those before it are ready: by a ping to any of them.
 func TestAGroupSleepsAndWakesInOrder(t *testing.T) {
 	b := newBench(t)
-	names := b.chain()
+	const delay = time.Second
+	names := b.chain(delay)
 	b.run(idle...)
 	b.awaitReplicas("web", 1)
 	b.deploy("alone")
@@ -72,9 +74,9 @@ func TestAGroupSleepsAndWakesInOrder(t *testing.T) {
 		t.Errorf("woken in the order %v", got)
 	}
 	for i, name := range names[1:] {
-		before, woken := awake.next(scaler.Ready, names[i]), awake.next(scaler.Woken, name)
-		if woken.At.Before(before.At.Add(-100 * time.Millisecond)) { // the one is what we saw, the other what we did
-			t.Errorf("%s was woken at %s, %s was ready at %s", name, woken.At, names[i], before.At)
+		before, woken := awake.next(scaler.Woken, names[i]), awake.next(scaler.Woken, name)
+		if woken.At.Before(before.At.Add(delay)) {
+			t.Errorf("%s was woken at %s, and %s, which was not ready before %s later, at %s", name, woken.At, names[i], delay, before.At)
 		}
 	}
 }
@@ -82,8 +84,8 @@ func TestAGroupSleepsAndWakesInOrder(t *testing.T) {
 // A start of one that comes after others is one command with one answer: it waits until those are ready. It lasts over a restart.
 func TestAStartWaitsForThoseBefore(t *testing.T) {
 	b := newBench(t)
-	names := b.chain()
-	b.run(append(idle, "--idle-after", "3s")...)
+	names := b.chain(4 * time.Second)
+	b.run(idle...)
 	b.awaitReplicas("web", 1)
 	b.ping("web")
 	for _, name := range names {
