@@ -39,9 +39,9 @@ func TestAHoldLastsUntilItEnds(t *testing.T) {
 	events := b.events()
 	b.run(idle...)
 	b.awaitReplicas("asleep", 2)
-	b.says(0, "hold", "--awake-until", "15s", "--actor", "ann", "--reason", "a demo", b.namespace+"/awake")
-	b.order("hold", "asleep", `{"asleep_until":"12s","actor":"bob"}`)
-	until := time.Now().Add(12 * time.Second)
+	b.says(0, "hold", "--awake-until", "30s", "--actor", "ann", "--reason", "a demo", b.namespace+"/awake")
+	until := time.Now().Add(25 * time.Second)
+	b.order("hold", "asleep", `{"asleep_until":"25s","actor":"bob"}`)
 	b.awaitReplicas("asleep", 0)
 	if e := events.next(scaler.Slept, "asleep"); e.Actor != "bob" || e.Cause != scaler.CauseCommand || !strings.Contains(e.Text, "held asleep until") {
 		t.Errorf("told %+v", e)

@@ -38,13 +38,14 @@ func TestPauses(t *testing.T) {
 			}
 			b.kill()
 			b.run(idle...)
+			events := b.events()
 			b.ping("sleeper")
-			b.awaitReplicas("sleeper", 1)
+			events.next(scaler.Woken, "sleeper")
 			consistently(t, 5*time.Second, "paused, and asleep", b.staysAt("alpha", 1))
 			b.order("stop", "sleeper", "")
 			b.awaitReplicas("sleeper", 0)
 
-			events := b.events()
+			events = b.events()
 			var answer bus.PauseAnswer
 			b.ask("resume"+subject, `{"actor":"ann"}`, "", &answer)
 			if answer.Paused || answer.Scope == "" {
@@ -71,32 +72,38 @@ func TestWakeAllAndDisable(t *testing.T) {
 	for _, name := range []string{"stopped", "held", "foreign"} {
 		b.deploy(name)
 	}
-	b.run(idle...)
+	b.run(append(idle, "--idle-after", "6s")...) // "wake --wait" has to see them awake
 	b.order("stop", "stopped", `{"actor":"ann"}`)
 	b.order("hold", "held", `{"asleep_until":"1h","actor":"bob"}`)
 	b.awaitReplicas("foreign", 1)
 	b.patch("foreign", "cleo", `{"spec":{"replicas":0}}`)
 	b.ping("somebody-else")
+	events := b.events()
+	areWoken := func() {
+		t.Helper()
+		for i := range 5 {
+			if e := events.next(scaler.Woken, fmt.Sprintf("idle-%d", i)); e.To != 2 {
+				t.Errorf("told %+v", e)
+			}
+		}
+	}
 	for i := range 5 {
 		b.awaitReplicas(fmt.Sprintf("idle-%d", i), 0)
 	}
 	if text := b.says(0, "wake", "--all", "-n", b.namespace, "--wait", "30s"); !containsAll(text, "5 servers", "stopped", "held") {
 		t.Errorf("it says %q", text)
 	}
-	for i := range 5 {
-		b.awaitReplicas(fmt.Sprintf("idle-%d", i), 2)
-	}
+	areWoken()
 	for i := range 5 {
 		b.awaitReplicas(fmt.Sprintf("idle-%d", i), 0) // not paused: they sleep again
 	}
+	events = b.events()
 	var woken bus.WakeAnswer
 	b.ask("wake."+b.namespace, `{"actor":"ann"}`, "", &woken)
 	if woken.Started != 5 || len(woken.Servers) != 5 || len(woken.Left) < 2 {
 		t.Errorf("answered %+v", woken)
 	}
-	for i := range 5 {
-		b.awaitReplicas(fmt.Sprintf("idle-%d", i), 2)
-	}
+	areWoken()
 	for i := range 5 {
 		b.awaitReplicas(fmt.Sprintf("idle-%d", i), 0)
 	}

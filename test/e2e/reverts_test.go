@@ -56,10 +56,11 @@ func TestARivalIsNamedAndLeftAlone(t *testing.T) {
 			b := newBench(t)
 			b.deploy("alpha", replicas(2))
 			b.run(idle...)
+			events := b.events()
 			b.ping("alpha")
 			for range policy.MaxReverts {
-				events := b.events()
 				events.next(scaler.Slept, "alpha")
+				events = b.events()
 				raise(b)
 				if e := events.next(scaler.Woken, "alpha"); e.Cause != scaler.CauseExternal || e.Actor != manager {
 					t.Errorf("told %+v", e)
@@ -71,15 +72,19 @@ func TestARivalIsNamedAndLeftAlone(t *testing.T) {
 				t.Errorf("its reverts are %+v: %s", s.Reverts, s.Decision.Text)
 			}
 			told := 0
-			past, err := b.History(t.Context(), b.id("alpha"), time.Hour, 100)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range past.Events {
-				if e.Type == string(scaler.Contended) {
-					told++
+			eventually(t, "it is told that it is contended", func() error {
+				past, err := b.History(t.Context(), b.id("alpha"), time.Hour, 100)
+				told = 0
+				for _, e := range past.Events {
+					if e.Type == string(scaler.Contended) {
+						told++
+					}
 				}
-			}
+				if err == nil && told == 0 {
+					err = fmt.Errorf("told are %+v", past.Events)
+				}
+				return err
+			})
 			if told != 1 {
 				t.Errorf("told %d times that it is contended", told)
 			}
@@ -88,7 +93,7 @@ func TestARivalIsNamedAndLeftAlone(t *testing.T) {
 			consistently(t, 5*time.Second, "contended, and asleep", b.staysAt("alpha", 2))
 			b.awaitReason("alpha", policy.Contended)
 
-			events := b.events()
+			events = b.events()
 			if manager == "helm" { // any other way would do as well
 				b.patch("alpha", "kubectl-annotate", `{"metadata":{"annotations":{"idle-scaler/max-replicas":"5"}}}`)
 			} else {
@@ -104,10 +109,11 @@ func TestARaiseWithDemandIsNoRevert(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", annotation("wake-on-activity", "true"))
 	b.run(idle...)
+	events := b.events()
 	b.ping("alpha")
 	for range 3 {
-		events := b.events()
 		events.next(scaler.Slept, "alpha")
+		events = b.events()
 		b.ping("alpha")
 		b.apply("alpha", "argocd-controller", 1)
 		events.next(scaler.Woken, "alpha")
@@ -123,16 +129,18 @@ func TestAnHPAIsNoRival(t *testing.T) {
 	b.deploy("alpha")
 	b.run(idle...)
 	b.awaitReplicas("alpha", 1)
+	b.autoscale("alpha", 4) // before the first ping it does not sleep
+	events := b.events()
+	b.ping("alpha")
 	for range 3 {
-		events := b.events()
-		b.ping("alpha")
-		b.awaitReplicas("alpha", *b.deployment("alpha").Spec.Replicas)
-		b.autoscale("alpha", 4)
 		events.next(scaler.Slept, "alpha")
 		b.autoscale("alpha", 4)
 		consistently(t, 1500*time.Millisecond, "raised", b.staysAt("alpha", 0))
+		events = b.events()
 		b.ping("alpha")
-		b.awaitReplicas("alpha", 4)
+		if e := events.next(scaler.Woken, "alpha"); e.To != 4 {
+			t.Errorf("told %+v", e)
+		}
 	}
 	if s, err := b.status("alpha"); err != nil || s.Reverts != nil {
 		t.Errorf("%+v, %v", s.Reverts, err)

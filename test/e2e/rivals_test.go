@@ -139,7 +139,7 @@ func TestASleepGivesUpWhereAStartGoesOn(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha")
 	r := newRelay(t)
-	b.run(append(alone, "--kubeconfig", r.kubeconfig)...)
+	b.run(append(alone, "--kubeconfig", r.kubeconfig, "--schedule", "@every 2s")...)
 	b.awaitReplicas("alpha", 1)
 	var mu sync.Mutex
 	var tried []time.Time
@@ -164,7 +164,7 @@ func TestASleepGivesUpWhereAStartGoesOn(t *testing.T) {
 		t.Errorf("tried %d times, of which 2 were disturbed", len(tried))
 	}
 	for i := range tried[1:] {
-		if pause := tried[i+1].Sub(tried[i]); pause < 500*time.Millisecond { // sweeps are a second apart
+		if pause := tried[i+1].Sub(tried[i]); pause < 500*time.Millisecond { // between two sweeps is more than a second
 			t.Errorf("tried again after %s, in the same sweep", pause)
 		}
 	}
@@ -187,7 +187,8 @@ func TestASleepGivesUpWhereAStartGoesOn(t *testing.T) {
 func TestAWakeByAHumanIsTakenNoteOf(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(3))
-	b.run(idle...)
+	const idleAfter = 6 * time.Second // enough to see it awake
+	b.run(append(idle, "--idle-after", idleAfter.String())...)
 	b.ping("alpha")
 	b.awaitReplicas("alpha", 0)
 	events := b.events()
@@ -202,7 +203,7 @@ func TestAWakeByAHumanIsTakenNoteOf(t *testing.T) {
 			t.Errorf("the mark %s is still there: %s", key, mark)
 		}
 	}
-	if e := events.next(scaler.Slept, "alpha"); e.From != 2 || e.At.Before(woken.Add(3*time.Second)) {
+	if e := events.next(scaler.Slept, "alpha"); e.From != 2 || e.At.Before(woken.Add(idleAfter)) {
 		t.Errorf("told %+v, scaled up at %s", e, woken)
 	}
 }
@@ -280,12 +281,12 @@ func TestARolloutUndoStrandsNoSleeper(t *testing.T) {
 		t.Run(former, func(t *testing.T) {
 			b := newBench(t)
 			b.deploy("alpha", replicas(2), image("example.com/v1"))
-			b.run(idle...)
+			b.run(append(idle, "--idle-after", "6s")...) // enough to see it awake
 			b.awaitReplicas("alpha", 2)
 			live(b, b.events())
 			b.patch("alpha", "kubectl-set", `{"spec":{"template":{"spec":{"containers":[{"name":"mcp","image":"example.com/v2"}]}}}}`)
-			b.release("alpha", 2)
 			slept := b.events()
+			b.release("alpha", 2)
 			slept.next(scaler.Slept, "alpha")
 			b.awaitReplicas("alpha", 0)
 			b.undo("alpha")
@@ -348,7 +349,7 @@ func TestARolloutUndoEndsNoUse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.deploy("alpha", replicas(2), image("example.com/v1"))
-			b.run(idle...)
+			b.run(append(idle, "--idle-after", "6s")...) // likewise
 			b.awaitReplicas("alpha", 2)
 			live(b)
 			b.awaitReason("alpha", policy.Leased)
@@ -412,9 +413,11 @@ func TestAnApplyWithoutReplicasStealsNothing(t *testing.T) {
 			if got := b.mark("alpha", "replicas"); got != restore || got == "" {
 				t.Errorf("it remembers %q replicas, and %q before", got, restore)
 			}
+			events := b.events()
 			b.ping("alpha")
-			want, _ := strconv.Atoi(restore)
-			b.awaitReplicas("alpha", int32(want))
+			if e := events.next(scaler.Woken, "alpha"); strconv.Itoa(e.To) != restore {
+				t.Errorf("told %+v", e)
+			}
 		})
 	}
 }
@@ -448,7 +451,9 @@ func TestADeploymentMadeAgainBeginsAnew(t *testing.T) {
 		t.Errorf("told %+v, made at %s", e, made)
 	}
 	b.ping("alpha")
-	b.awaitReplicas("alpha", 2)
+	if e := events.next(scaler.Woken, "alpha"); e.To != 2 {
+		t.Errorf("told %+v", e)
+	}
 
 	remove()
 	saved.ResourceVersion, saved.UID, saved.ManagedFields = "", "", nil

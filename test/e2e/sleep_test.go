@@ -16,14 +16,15 @@ func TestSilenceSleepsAndAPingWakes(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(3))
 	events := b.events()
-	b.run(idle...)
+	const idleAfter = 6 * time.Second
+	b.run(append(idle, "--idle-after", idleAfter.String())...)
 	b.awaitReplicas("alpha", 3)
-	for range 5 {
+	for range 8 {
 		b.ping("alpha")
 		consistently(t, time.Second, "used, and asleep", b.staysAt("alpha", 3))
 	}
 	b.awaitReplicas("alpha", 0)
-	if e := events.next(scaler.Slept, "alpha"); e.From != 3 || e.To != 0 || e.Cause != scaler.CauseIdle || e.Idle < 3*time.Second {
+	if e := events.next(scaler.Slept, "alpha"); e.From != 3 || e.To != 0 || e.Cause != scaler.CauseIdle || e.Idle < idleAfter {
 		t.Errorf("told %+v", e)
 	}
 	if got := b.mark("alpha", "replicas"); got != "3" {
