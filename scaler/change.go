@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// maxDecisionAge is how old a decision may be when it is sent. The world that it was made for is gone after that.
-const maxDecisionAge = time.Second
+// MaxDecisionAge is how old a decision may be when it is sent, and the proof of silence when it is decided. The world that they were made
+// for is gone after that.
+const MaxDecisionAge = time.Second
 
 // Change is what is to be written on one server. The zero Change writes nothing: the server is as it should be.
 type Change struct {
@@ -25,7 +26,7 @@ type Change struct {
 func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 	e := c.Event
 	e.ID, e.Server = eventID(server), server.ID
-	if age := t.s.now().Sub(e.At); age > maxDecisionAge {
+	if age := t.s.now().Sub(e.At); age > MaxDecisionAge {
 		return nil, e, fmt.Errorf("%w: the decision is %s old", ErrConflict, age)
 	}
 	for _, mark := range [...]*time.Time{&c.Mark.Asleep, &c.Mark.Awake} {

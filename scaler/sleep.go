@@ -40,7 +40,7 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 		return Event{}, nil
 	}
 	now := s.now()
-	if age := now.Sub(proven); age > maxDecisionAge { // there was no slot, or this process stood still
+	if age := now.Sub(proven); age > MaxDecisionAge { // there was no slot, or this process stood still
 		return Event{}, fmt.Errorf("%w: the proof of silence is %s old", ErrConflict, age)
 	}
 	facts := s.facts(server, now)

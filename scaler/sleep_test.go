@@ -150,7 +150,7 @@ func TestOldProofIsNotUsed(t *testing.T) {
 func TestOldDecisionIsNotSent(t *testing.T) {
 	lead(t, func(w *world) {
 		decided := Event{Type: Slept, At: time.Now()}
-		time.Sleep(maxDecisionAge + 1)
+		time.Sleep(MaxDecisionAge + 1)
 		_, _, err := w.leading().change(w.alpha(), Change{Event: decided})
 		if !errors.Is(err, ErrConflict) {
 			t.Errorf("error %v", err)

@@ -33,9 +33,9 @@ type PauseOrder struct {
 }
 
 // pauseTakes is after how long nobody decides any more to put anything to sleep who does not know of the pause: the proof that everything is
-// known may be old already when it is asked for, and what is decided by it begins to be written within as long again. A write that was begun
+// known may be old already when it is asked for, what is decided by it is decided soon after, and begins to be written soon after that. A write that was begun
 // before is not waited for: it may be under way for as long as Kubernetes and its webhooks take.
-const pauseTakes = 3 * proofLasts
+const pauseTakes = proofLasts + 2*scaler.MaxDecisionAge
 
 // pause answers requests to pause.
 func (a *API) pause(ctx context.Context, r micro.Request) error { return a.setPaused(ctx, r, true) }
