@@ -200,6 +200,13 @@ func TestChecker(t *testing.T) {
 			w.apply(w.order(2, "stop", 0)).Gap = true
 			w.Versions["a"] = slices.Delete(w.Versions["a"], 1, 2)
 		}, nil},
+		{"somebody else writes replicas while the history is blind, after the daemon did", Rivaled, func(w *world) {
+			w.apply(w.order(2, "scale", 3))
+			w.rival(3, 1)
+			w.last().Gap = true
+			w.Versions["a"] = slices.Delete(w.Versions["a"], 1, 2)
+			w.write(20, 20.1, 0, "idle", nil)
+		}, nil},
 		{"a lease that its holder ended", Leased, func(w *world) {
 			w.lease(1, 60)
 			w.lease(3, 0)
@@ -326,6 +333,13 @@ func TestChecker(t *testing.T) {
 		}, []string{"unknown command"}},
 		{"a stop that starts", Ordered, func(w *world) {
 			w.write(1, 1, 3, "command", w.order(1, "stop", 0))
+			w.write(12, 12, 0, "idle", nil)
+		}, []string{"wrong effect"}},
+		{"other replicas than it tells, written while the history was blind", Ordered, func(w *world) {
+			w.apply(w.order(1, "scale", 3))
+			w.next(1, func(v *Version) { v.Replicas = 1 })
+			w.Versions["a"] = slices.Delete(w.Versions["a"], 1, 2)
+			w.last().Gap = true
 			w.write(12, 12, 0, "idle", nil)
 		}, []string{"wrong effect"}},
 		{"a stop that a ping undoes", Ordered, func(w *world) {

@@ -22,11 +22,12 @@ func (b *bench) chain(delay time.Duration) []string {
 	return []string{"db", "api", "web"}
 }
 
-// order returns the names in the order in which events of a type were seen for the first time.
+// order returns the names in the order in which what events of a type tell has happened for the first time.
 func (e *events) order(kind scaler.EventType) (names []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, event := range e.seen {
+	inTime := slices.SortedStableFunc(slices.Values(e.seen), func(a, b scaler.Event) int { return a.At.Compare(b.At) }) // each is told by itself
+	for _, event := range inTime {
 		if name := event.Server.Name; event.Type == kind && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
