@@ -89,7 +89,10 @@ func (t *term) apply(id ID, appears time.Time, plan func(*Server) (Change, error
 		if absent {
 			wait = appears.Sub(t.s.now())
 		}
-		if !t.s.pause(ctx, id, wait, absent) && t.asked.Err() == nil && t.ctx.Err() == nil {
+		if !t.s.pause(ctx, id, wait, absent) {
+			if t.asked.Err() != nil || t.ctx.Err() != nil {
+				return nil, Event{}, errNotLeader
+			}
 			return nil, Event{}, fmt.Errorf("%w (tried for %s)", err, t.s.config.RetryFor)
 		}
 		read = t.s.fresh

@@ -52,6 +52,31 @@ func TestClocksOfLeadersDiffer(t *testing.T) {
 	}
 }
 
+// How long a wake took is told right also by a leader whose clock is wrong, and that has not woken the server itself.
+func TestHowLongAWakeTook(t *testing.T) {
+	for _, behind := range []time.Duration{-5 * time.Minute, 0, 5 * time.Minute} { // the clock of NATS, against the leader's
+		lead(t, func(w *world) {
+			w.end()
+			w.hearWith(behind)
+			w.cluster.slow = true
+			w.change("alpha", func(s *Server) { s.Mark.Awake, s.Ready = time.Now().Add(-behind), 0 })
+			w.begin(func() bool { return true })
+			time.Sleep(3 * time.Second)
+			w.getReady("alpha")
+			if e := w.last(Ready); e.Took != 3*time.Second {
+				t.Errorf("NATS %s behind: told %+v", behind, e)
+			}
+			w.change("alpha", func(s *Server) { s.Ready, s.UnreadySince = 0, time.Now().Add(-behind) })
+			w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: 2, Wait: time.Minute, Server: alpha, Stamp: w.stamp(), Behind: behind}, func(Outcome) {})
+			time.Sleep(2 * time.Second)
+			w.getReady("alpha")
+			if e := w.last(Ready); e.Took != 2*time.Second {
+				t.Errorf("NATS %s behind: told of who is waited for %+v", behind, e)
+			}
+		}, running(2))
+	}
+}
+
 // A Deployment that was made, or got ready, a moment ago is new also to a daemon whose clock is ahead.
 func TestNewDeploymentOfAClockAhead(t *testing.T) {
 	for name, change := range map[string]func(s *Server, at time.Time){

@@ -22,7 +22,7 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 			leave = func() { <-t.absent }
 		default:
 			err := fmt.Errorf("%w: there is no Deployment %s, and %d commands wait already for some that are not there: send it again when there is", ErrUnknown, c.Server, maxAbsent)
-			t.run(ID{Namespace: c.Server.Namespace, Name: "absent/" + c.Server.Name}, func() { finish(t.reject(c, err)) }) // no server has this name
+			t.run(ID{Namespace: c.Server.Namespace, Name: "absent/" + c.Server.Name}, func() { t.reject(c, err, finish) }) // no server has this name
 			return
 		}
 	}
@@ -30,7 +30,7 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 		defer leave()
 		if t.s.guard(c.Server, func() { t.perform(ctx, c, finish) }) {
 			// Not left to come again: newer commands would overtake it meanwhile, and it would panic again.
-			finish(t.reject(c, errPanic))
+			t.reject(c, errPanic, finish)
 		}
 	})
 }
@@ -60,7 +60,7 @@ func (t *term) perform(ctx context.Context, c Command, finish func(Outcome)) {
 		finish(Outcome{Err: err})
 	case err != nil && ctx.Err() != nil: // a newer session has it, and would find it rejected here and apply it there
 	case err != nil:
-		finish(t.reject(c, err))
+		t.reject(c, err, finish)
 	case c.Wait == 0 || server.Replicas == 0 && !server.waits():
 		finish(Outcome{Server: server, Event: event})
 	case !t.mayWait(c.Server.Namespace):
@@ -99,7 +99,7 @@ func (t *term) waited(namespace string) {
 // Reject tells that a command of the stream makes no sense.
 func (s *Scaler) Reject(c Command, err error, finish func(Outcome)) {
 	if t := s.leading(); t != nil {
-		t.run(c.Server, func() { finish(t.reject(c, err)) })
+		t.run(c.Server, func() { t.reject(c, err, finish) })
 	}
 }
 
@@ -165,8 +165,9 @@ func (t *term) applied(c Command) bool {
 	return c.Stamp.Equal(done) || c.Stamp.OlderThan(done)
 }
 
-// reject tells that a command was not applied.
-func (t *term) reject(c Command, err error) Outcome {
+// reject tells that a command was not applied, and finishes it. When the term ends before that could be told, the command comes again
+// to the next leader: otherwise nobody would ever learn of it.
+func (t *term) reject(c Command, err error, finish func(Outcome)) {
 	e := c.event(t.s.now())
 	e.ID = rejectionID(c)
 	e.Type, e.Server, e.Text = Rejected, c.Server, err.Error()
@@ -177,13 +178,16 @@ func (t *term) reject(c Command, err error) Outcome {
 		e.From, e.To = server.Replicas, server.Replicas
 	}
 	t.tell(e)
+	if t.ctx.Err() != nil {
+		return
+	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if len(t.rejected) >= maxRejected { // of servers that never were: nothing else ends that
 		clear(t.rejected)
 	}
 	t.rejected[c.Server] = e.ID
-	return Outcome{Err: err, Event: e}
+	t.mu.Unlock()
+	finish(Outcome{Err: err, Event: e})
 }
 
 func rejectionID(c Command) string {

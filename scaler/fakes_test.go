@@ -13,11 +13,19 @@ import (
 // fakePods diagnose what they are told, and count the kills.
 type fakePods struct {
 	diagnoses chan Diagnosis
-	killed    []ID
+	killing   func() // what happens while pods are killed
+
+	mu     sync.Mutex
+	killed []ID
 }
 
 func (p *fakePods) Diagnose(context.Context, *Server) <-chan Diagnosis { return p.diagnoses }
 func (p *fakePods) Kill(_ context.Context, s *Server) error {
+	if p.killing != nil {
+		p.killing()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.killed = append(p.killed, s.ID)
 	return nil
 }

@@ -304,8 +304,8 @@ func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 			now := time.Now()
 			mark := func(s *Server) { s.Mark.Hold = inForce }
 			slept := w.leading().planSleep(with(running(2), mark)(), policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark.Hold
-			woken := planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
-			if slept.Holds(now) != (after == 0) || after > 0 && slept != (policy.Hold{}) || woken.Holds(now) != (after == 0) {
+			woken := w.leading().planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
+			if slept != woken || slept.Holds(now) != (after == 0) || after > 0 && slept != (policy.Hold{}) {
 				t.Errorf("after %s: asleep with %+v, woken with %+v", after, slept, woken)
 			}
 		})

@@ -159,8 +159,8 @@ func (t *term) resume(l *look, server *Server, known map[string]bool, shadows ma
 		facts := l.facts(server)
 		t.resumeShadow(server, &facts, shadow, l.now)
 	}
-	if server.Replicas > 0 && server.Ready == 0 && l.now.Before(s.tracker.Local(server.Mark.Awake).Add(s.config.Rules.StartDeadline)) {
-		t.follow(server, s.tracker.Local(server.Mark.Awake))
+	if server.Replicas > 0 && server.Ready == 0 && l.now.Before(s.tracker.Unstamp(server.Mark.Awake).Add(s.config.Rules.StartDeadline)) {
+		t.follow(server, s.tracker.Unstamp(server.Mark.Awake)) // which says how long it took: Local errs to later
 	}
 	t.consider(l, server)
 }

@@ -53,20 +53,27 @@ func TestNothingWaitsForNATS(t *testing.T) {
 	}
 }
 
-// What is tried for minutes on one server holds up no sweep.
+// What is tried for minutes on one server holds up no sweep, which would put that server to sleep, or wake it.
 func TestSweepWaitsForNoCommand(t *testing.T) {
-	lead(t, func(w *world) {
-		w.cluster.onWrite = func(s *Server) error {
-			if s.ID == alpha {
-				return fmt.Errorf("%w: no answer", ErrUnsure)
-			}
-			return nil
-		}
-		w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: 3, Server: alpha, Stamp: w.stamp()}, func(Outcome) {})
-		synctest.Wait()
-		within(t, time.Second, "the sweep", func() { w.sweep() })
-		w.expect("beta", 0)
-	}, running(2), named("beta", running(2)))
+	for name, server := range map[string]func() *Server{"to sleep": running(2), "to wake": asleep(policy.BecauseIdle)} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.cluster.onWrite = func(s *Server) error {
+					if s.ID == alpha {
+						return fmt.Errorf("%w: no answer", ErrUnsure)
+					}
+					return nil
+				}
+				w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: 3, Server: alpha, Stamp: w.stamp()}, func(Outcome) {})
+				synctest.Wait()
+				if w.alpha().Replicas == 0 {
+					w.tracker.Ping(alpha, w.stamp())
+				}
+				within(t, time.Second, "the sweep", func() { w.sweep() })
+				w.expect("beta", 0)
+			}, server, named("beta", running(2)))
+		})
+	}
 }
 
 // A wake that the API server refuses is not tried again at each of a thousand pings; but it is tried again.
@@ -198,6 +205,67 @@ func TestForcedStopSparesThePodsOfALaterStart(t *testing.T) {
 			t.Errorf("outcome %+v, %d kills", o, len(w.pods.killed))
 		}
 	}, with(running(2), func(s *Server) { s.Total = 2 }))
+}
+
+// A rejection that can't be told before the term ends is told by the next leader, to whom the command comes again: it is not finished before.
+func TestRejectionIsToldByTheNextLeader(t *testing.T) {
+	lead(t, func(w *world) {
+		w.bus.setAway(ErrUnsure)
+		c := Command{Verb: Scale, Replicas: 99, Server: alpha, Stamp: w.stamp()}
+		w.Submit(w.t.Context(), c, func(o Outcome) { t.Errorf("finished before it was told: %+v", o) })
+		synctest.Wait()
+		w.end()
+		w.bus.setAway(nil)
+		w.begin(func() bool { return true })
+		if o := w.do(c); o == nil || !errors.Is(o.Err, ErrOutOfRange) {
+			t.Errorf("outcome %+v", o)
+		}
+		w.expectTold(Rejected)
+	}, running(2))
+}
+
+// When a command is left to the next leader, so are those after it: they must not overtake it.
+func TestEndLeavesTheCommandsBehindTheOneThatWaits(t *testing.T) {
+	for range 20 { // what is too late is a matter of luck
+		lead(t, func(w *world) {
+			w.cluster.onWrite = func(*Server) error {
+				w.cluster.onWrite = nil
+				return fmt.Errorf("%w: no answer", ErrUnsure)
+			}
+			for _, replicas := range []int{3, 4} {
+				w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: replicas, Server: alpha, Stamp: w.stamp()}, func(o Outcome) { t.Errorf("finished: %+v", o) })
+			}
+			synctest.Wait()
+			w.end()
+			w.expectReplicas(2)
+			w.begin(func() bool { return true })
+		}, running(2))
+	}
+}
+
+// Forced stops take no more of the API server at once than everything else may.
+func TestKillsAreBounded(t *testing.T) {
+	var many []func() *Server
+	for i := range 3 * DefaultConfig().MaxInFlight {
+		many = append(many, named(fmt.Sprintf("server-%d", i), running(2)))
+	}
+	lead(t, func(w *world) {
+		w.pods.killing = func() { time.Sleep(time.Second) }
+		began := time.Now()
+		left := len(many)
+		outcomes := make(chan Outcome, left)
+		for i := range many {
+			w.Submit(w.t.Context(), Command{Verb: Stop, Force: true, Server: many[i]().ID, Stamp: w.stamp()}, func(o Outcome) { outcomes <- o })
+		}
+		for ; left > 0; left-- {
+			if o := <-outcomes; o.Err != nil {
+				t.Errorf("outcome %+v", o)
+			}
+		}
+		if took := time.Since(began); took != 3*time.Second || len(w.pods.killed) != len(many) {
+			t.Errorf("%d kills of a second each took %s", len(w.pods.killed), took)
+		}
+	}, many...)
 }
 
 // What was told to be rejected is not applied after that, though its acknowledgement got lost: not by this leader nor by the next. And

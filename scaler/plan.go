@@ -53,8 +53,8 @@ func (t *term) planOrder(server *Server, c Command, e Event) (Change, error) {
 
 // planStart wakes the server, or scales it; those that it comes after are waited for.
 func (t *term) planStart(server *Server, replicas int, e Event) Change {
-	change := planWake(server, replicas, e)
-	if change.Mark.Hold = t.s.held(server, e.At); change.Mark.Hold.Asleep {
+	change := t.planWake(server, replicas, e)
+	if change.Mark.Hold.Asleep {
 		change.Mark.Hold = policy.Hold{}
 	}
 	waiting := t.waitingFor(server)
@@ -108,9 +108,8 @@ func (t *term) planSleep(server *Server, because policy.Because, seen activity.S
 	return Change{Replicas: 0, Mark: mark, Event: e}
 }
 
-// planWake gives the server replicas, some or others than it has, and says that it is wanted now. A hold stays until the next order or sleep,
-// also one that is over, which says nothing.
-func planWake(server *Server, replicas int, e Event) Change {
+// planWake gives the server replicas, some or others than it has, and says that it is wanted now.
+func (t *term) planWake(server *Server, replicas int, e Event) Change {
 	e.From, e.To = server.Replicas, replicas
 	switch {
 	case server.Replicas == 0:
@@ -120,5 +119,5 @@ func planWake(server *Server, replicas int, e Event) Change {
 	default:
 		e.Type = Scaled
 	}
-	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done, Hold: server.Mark.Hold}, Event: e}
+	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done, Hold: t.s.held(server, e.At)}, Event: e}
 }

@@ -10,7 +10,7 @@ import (
 // planWokenByOthers takes note that somebody else gave replicas to a server that the daemon had put to zero. Without any demand
 // that is a revert: after policy.MaxReverts of them in a row the server is left alone.
 func (t *term) planWokenByOthers(server *Server, now time.Time) Change {
-	c := planWake(server, server.Replicas, Event{At: now, Cause: CauseExternal, Actor: server.Writer, Text: "somebody else set its replicas while it was asleep"})
+	c := t.planWake(server, server.Replicas, Event{At: now, Cause: CauseExternal, Actor: server.Writer, Text: "somebody else set its replicas while it was asleep"})
 	c.Event.Type, c.Event.From = Woken, 0
 	facts := t.s.facts(server, now)
 	facts.Replicas, facts.Ours = 0, true

@@ -162,7 +162,7 @@ func (t *term) planTend(server *Server) (Change, error) {
 	case policy.Held:
 		e.Actor, e.Reason = hold.Actor, hold.Reason
 	}
-	return planWake(server, server.restored(), e), nil
+	return t.planWake(server, server.restored(), e), nil
 }
 
 var wakeCauses = map[policy.Reason]Cause{

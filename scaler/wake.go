@@ -49,7 +49,7 @@ func (t *term) following(server *Server) *wake {
 	if w != nil {
 		return w
 	}
-	return t.follow(server, t.s.startingAt(server))
+	return t.follow(server, t.s.tracker.Unstamp(startingAt(server)))
 }
 
 // startingAt is when the server began what may be a start, by our clock.

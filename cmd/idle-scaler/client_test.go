@@ -364,8 +364,10 @@ func TestProgress(t *testing.T) {
 	shown, out := io.Pipe()
 	defer shown.Close()
 	c.showProgress(t.Context(), out, []string{"team-a/web", "team-b/web", "team-a/files"})
-	for c.nc.NumSubscriptions() < 2 {
-		time.Sleep(time.Millisecond)
+	for deadline := time.Now().Add(10 * time.Second); c.nc.NumSubscriptions() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d namespaces are watched", c.nc.NumSubscriptions())
+		}
 	}
 	tell := func(subject, server string) {
 		t.Helper()

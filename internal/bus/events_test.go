@@ -15,19 +15,26 @@ var slept = scaler.Event{
 	Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m", Idle: 30 * time.Minute, Took: 1500 * time.Millisecond,
 }
 
+// watch returns a channel of the events of a namespace from now on.
+func (w *world) watch(namespace string) <-chan scaler.Event {
+	w.t.Helper()
+	client, err := NewClient(w.connect(), w.subjects)
+	check(w.t, err)
+	got := make(chan scaler.Event, 10)
+	run(w.t, func(ctx context.Context) error {
+		return client.Watch(ctx, namespace, func(e scaler.Event) error { got <- e; return nil })
+	})
+	eventually(w.t, "the watch", func() bool { return client.nc.NumSubscriptions() > 0 && client.nc.Flush() == nil })
+	return got
+}
+
 // An event is a CloudEvent that says everything the domain has said, and is kept once however often it is published.
 func TestEventIsPublishedOnce(t *testing.T) {
 	w := newWorldWithStreams(t)
 	ctx := context.Background()
 	events, err := NewEvents(w.connect(), w.subjects, "here")
 	check(t, err)
-	client, err := NewClient(w.connect(), w.subjects)
-	check(t, err)
-	got := make(chan scaler.Event, 10)
-	run(t, func(ctx context.Context) error {
-		return client.Watch(ctx, "team-b", func(e scaler.Event) error { got <- e; return nil })
-	})
-	eventually(t, "the watch", func() bool { return client.nc.NumSubscriptions() > 0 && client.nc.Flush() == nil })
+	got := w.watch("team-b")
 	for range 3 {
 		check(t, events.Publish(ctx, slept))
 	}
@@ -64,13 +71,7 @@ func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
 	w := newWorldWithStreams(t)
 	events, err := NewEvents(w.connect(), w.subjects, "here")
 	check(t, err)
-	client, err := NewClient(w.connect(), w.subjects)
-	check(t, err)
-	got := make(chan scaler.Event, 10)
-	run(t, func(ctx context.Context) error {
-		return client.Watch(ctx, "team-b", func(e scaler.Event) error { got <- e; return nil })
-	})
-	eventually(t, "the watch", func() bool { return client.nc.NumSubscriptions() > 0 && client.nc.Flush() == nil })
+	got := w.watch("team-b")
 	nc, subject := w.connect(), w.subjects.Event(scaler.Slept, files)
 	check(t, nc.PublishRequest(w.subjects.Activity(web), subject, nil))
 	eventually(t, "the acknowledgement", func() bool { return w.info(w.subjects.eventStream()).State.Msgs == 1 })

@@ -33,8 +33,8 @@ type PauseOrder struct {
 }
 
 // pauseTakes is after how long nobody decides any more to put anything to sleep who does not know of the pause: the proof that everything is
-// known may be old already when it is asked for, what is decided by it is decided soon after, and begins to be written soon after that. A write that was begun
-// before is not waited for: it may be under way for as long as Kubernetes and its webhooks take.
+// known may be old already when it is asked for, what is decided by it is decided soon after, and begins to be written soon after that. A write
+// that was begun before is not waited for: it may be under way for as long as Kubernetes and its webhooks take.
 const pauseTakes = proofLasts + 2*scaler.MaxDecisionAge
 
 // pause answers requests to pause.
