@@ -530,12 +530,17 @@ func TestChecker(t *testing.T) {
 			w.Exits = []Exit{{"daemon-0", at(1), 1, "idle-scaler: the lease of leadership was lost: it ..."}}
 		}, nil},
 		{"a panic", Paused, func(w *world) { w.Samples = []Sample{{Daemon: "daemon-0", Panics: 1}} }, []string{"panic"}},
-		{"growth", Paused, func(w *world) {
+		{"connections and a lead taken after its first seconds", Paused, func(w *world) {
 			w.Samples = []Sample{
-				{PID: 1, At: at(1), Age: time.Second, Goroutines: 50, Memory: 100 << 20},
-				{PID: 1, At: at(5), Age: 5 * time.Second, Goroutines: 60, Memory: 100 << 20},
-				{PID: 1, At: at(99), Age: 99 * time.Second, Goroutines: 160, Memory: 400 << 20},
+				{PID: 1, At: at(75), Goroutines: 40, Memory: 60 << 20},
+				{PID: 1, At: at(99), Goroutines: 92, Memory: 110 << 20},
 			}
+		}, nil},
+		{"more goroutines than a daemon at rest has", Paused, func(w *world) {
+			w.Samples = []Sample{{PID: 1, At: at(99), Goroutines: 160, Memory: 100 << 20}}
+		}, []string{"growth"}},
+		{"more memory than a daemon at rest has", Paused, func(w *world) {
+			w.Samples = []Sample{{PID: 1, At: at(99), Goroutines: 92, Memory: 400 << 20}}
 		}, []string{"growth"}},
 	}
 	for _, test := range tests {

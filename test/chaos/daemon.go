@@ -203,7 +203,7 @@ func (d *daemon) scrape(ctx context.Context) (Sample, error) {
 		return Sample{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	s := Sample{Daemon: d.name, PID: p.Process.Pid, At: time.Now(), Age: time.Since(p.began)}
+	s := Sample{Daemon: d.name, PID: p.Process.Pid, At: time.Now()}
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
 		name, text, _ := strings.Cut(lines.Text(), " ")

@@ -19,7 +19,6 @@ import (
 // process is one running program. It dies with the harness.
 type process struct {
 	*exec.Cmd
-	began  time.Time
 	log    string // the file of what it says
 	ended  chan struct{}
 	killed atomic.Bool // by us
@@ -35,7 +34,7 @@ func startProcess(log string, awaitLine time.Duration, env []string, program str
 		return nil, "", err
 	}
 	defer func() { _ = file.Close() }()
-	p := &process{Cmd: exec.Command(program, args...), began: time.Now(), log: log, ended: make(chan struct{})}
+	p := &process{Cmd: exec.Command(program, args...), log: log, ended: make(chan struct{})}
 	p.Stderr = file
 	p.Env = append(append(os.Environ(), "GORACE=halt_on_error=1", "GOTRACEBACK=all"), env...)
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

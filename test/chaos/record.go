@@ -144,7 +144,6 @@ type Sample struct {
 	Daemon     string
 	PID        int
 	At         time.Time
-	Age        time.Duration // of the process
 	Goroutines int
 	Memory     int // resident bytes
 	Panics     int
