@@ -17,7 +17,7 @@ var explainCases = []struct {
 	{running(unreadable), `left as it is: its settings can't be read: idle-after "soon": not a duration`, "unreadable"},
 	{running(disordered), "stays awake: after goes in a circle: a after b after a: take one of them out", "unreadable"},
 	{running(paused), "stays awake: its setting paused says so", "paused"},
-	{running(pausedBy("namespace team-a")), `stays awake: there is a pause of namespace team-a by "ann" since 11:15 UTC ("incident 7"); resume ends it`, "paused"},
+	{running(pausedBy("the namespace team-a")), `stays awake: there is a pause of the namespace team-a by "ann" since 11:15 UTC ("incident 7"); resume ends it`, "paused"},
 	{running(held(false, "18:00:00"), inRome), `stays awake until 20:00 Europe/Rome (in 6h): held awake by "ann" ("demo")`, "hold until 20:00 Europe/Rome"},
 	{running(reverted(2, "argocd-controller")), `stays awake: Argo CD (field manager "argocd-controller") has woken it 2 times in a row since 2026-07-01T10:00:00Z, each time after it was put to sleep and without anybody asking for it; in its Application, set ignoreDifferences with managedFieldsManagers: [idle-scaler] (or jsonPointers: [/spec/replicas]) for this Deployment AND the sync option RespectIgnoreDifferences=true; or take spec.replicas out of the manifest in Git. A command or a changed setting lets it sleep again`, "contended"},
 	{running(autoscaled), "stays awake: a ScaledObject of KEDA scales it; KEDA scales to zero by itself: delete the ScaledObject, or set the annotation idle-scaler/idle-after: never", "autoscaled"},

@@ -449,6 +449,9 @@ func TestStartSaysWhyNot(t *testing.T) {
 		{"it is stopped", func(w *world) {
 			w.Submit(w.t.Context(), Command{Verb: Stop, Server: alpha, Actor: "bob", Stamp: w.stamp()}, func(Outcome) {})
 		}, ErrSuperseded, `a command of "bob"`, time.Second, []EventType{Woken, Slept}},
+		{"it is stopped, nobody says by whom", func(w *world) {
+			w.Submit(w.t.Context(), Command{Verb: Stop, Server: alpha, Stamp: w.stamp()}, func(Outcome) {})
+		}, ErrSuperseded, `by a command while`, time.Second, []EventType{Woken, Slept}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {

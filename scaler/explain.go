@@ -59,7 +59,7 @@ func (t telling) headline() string {
 	case policy.BecauseCommand:
 		return is("stopped%s, by a command%s", since, sender(slept))
 	case policy.BecauseAfter:
-		return is("at zero replicas, and about to wake: a command%s has started it", sender(slept))
+		return is("at zero replicas, and about to wake: a command has started it")
 	case policy.BecauseHold:
 		return is("held asleep%s", since)
 	case policy.BecauseIdle, policy.BecauseSchedule:
@@ -73,8 +73,7 @@ func (t telling) headline() string {
 
 // toldInHeadline reports whether the last change is the one that put the server to zero.
 func (t telling) toldInHeadline() bool {
-	last := t.mark.Last // whose time is by another clock than that of the mark
-	return t.Server.Replicas == 0 && !t.mark.Asleep.IsZero() && (last.Type == Slept || last.At.Equal(t.mark.Asleep))
+	return t.Server.Replicas == 0 && !t.mark.Asleep.IsZero() && t.mark.Last.Type == Slept
 }
 
 func (t telling) why() string {
@@ -196,8 +195,8 @@ func (t telling) clockStarted(start time.Time) string {
 	return "when it was made"
 }
 
-// mostHolders is how many holders of leases are named.
-const mostHolders = 5
+// mostListed is how many holders of leases, mates of a group or dependencies are named.
+const mostListed = 5
 
 // Explain says in words why a server is treated as it is, and what comes next.
 func (v View) Explain(now time.Time) string {
@@ -210,11 +209,11 @@ func (v View) Explain(now time.Time) string {
 
 // listed names some of what may be many.
 func listed[T any](all []T, name func(T) string) string {
-	names := make([]string, 0, mostHolders+1)
-	for _, one := range all[:min(len(all), mostHolders)] {
+	names := make([]string, 0, mostListed+1)
+	for _, one := range all[:min(len(all), mostListed)] {
 		names = append(names, name(one))
 	}
-	if more := len(all) - mostHolders; more > 0 {
+	if more := len(all) - mostListed; more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	if len(names) == 1 {

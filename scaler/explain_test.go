@@ -243,16 +243,25 @@ Settings: group: solo (annotation), keep-warm: 0 22 * * * for 1h (annotation), w
 team-a/alpha is held asleep since 11:00 UTC (1h ago).
 It stays at zero until 18:00 UTC (in 6h): held asleep by "ann" ("maintenance"). A release, a start or a hold awake ends that.
 It was last used at 11:40 UTC (20m ago).`},
+		{"stopped while it was asleep", func(v *View) {
+			v.sleeping(policy.BecauseCommand, Event{Type: Unchanged, Cause: CauseCommand, Actor: "ann"})
+			v.Server.Mark.Asleep = today("10:59:59") // by the clock of the log
+		}, `
+team-a/alpha is stopped since 10:59:59 UTC (1h ago), by a command.
+A start or scale command, or a hold awake, wakes it.
+It was last used at 11:40 UTC (20m ago).
+Its last change was at 11:00 UTC (1h ago): left at 0 replicas, by a command of "ann".`},
 		{"started, waiting", func(v *View) {
 			v.write(policy.FromServer, "group", "shop", "after", "db")
 			v.sleeping(policy.BecauseAfter, Event{Type: Unchanged, Cause: CauseCommand, Actor: "ann"})
 			v.Mates = []*Server{{ID: ID{Namespace: "team-a", Name: "db"}, Replicas: 1}}
 			v.Facts.Group.Waiting = []string{"db"}
 		}, `
-team-a/alpha is at zero replicas, and about to wake: a command of "ann" has started it.
+team-a/alpha is at zero replicas, and about to wake: a command has started it.
 It wakes as soon as db is ready.
 It was last used at 11:40 UTC (20m ago).
 It is in the group shop with db (awake), and wakes after db.
+Its last change was at 11:00 UTC (1h ago): left at 0 replicas, by a command of "ann".
 Settings: after: db (annotation), group: shop (annotation).`},
 		{"released", func(v *View) {
 			v.Server.Mark.Awake = today("11:00:00")

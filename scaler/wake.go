@@ -250,7 +250,7 @@ func (s *Scaler) watch(ctx context.Context, id ID, wanted func(*Server) bool) (*
 // writer says who set the replicas.
 func (s *Server) writer() string {
 	if because := s.Mark.Because; s.Replicas == 0 && (because == policy.BecauseCommand || because == policy.BecauseHold) { // also of a zero that was somebody's before
-		return fmt.Sprintf("a command of %q", s.Mark.Last.Actor)
+		return "a command" + sender(s.Mark.Last)
 	}
 	if s.Writer == "" {
 		return "somebody (Kubernetes does not say who; so it is after kubectl scale)"

@@ -84,9 +84,9 @@ func (s *stage) clear() {
 }
 
 // start runs a program of the project in the background until the stage is cleared. It is not in our process group, or Ctrl-C would
-// end it before the others are done with it. What it says goes to a log file.
-func (s *stage) start(stdout io.Writer, name string, args ...string) error {
-	log, err := os.Create(filepath.Join(s.dir, name+".log"))
+// end it before the others are done with it. What it says goes to a log file of that name.
+func (s *stage) start(stdout io.Writer, logName, name string, args ...string) error {
+	log, err := os.Create(filepath.Join(s.dir, logName+".log"))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (s *stage) startCluster() (kubeconfig string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.start(write, "cluster", "--dir", filepath.Join(s.dir, "cluster"), "--pod-start-delay", "300ms"); err != nil {
+	if err := s.start(write, "cluster", "cluster", "--dir", filepath.Join(s.dir, "cluster"), "--pod-start-delay", "300ms"); err != nil {
 		return "", err
 	}
 	_ = write.Close() // the program has its own; the line ends with it
@@ -136,7 +136,7 @@ func (s *stage) startDaemon(kubeconfig string) error {
 		return err
 	}
 	s.nats = "nats://127.0.0.1:" + port
-	err = s.start(nil, "idle-scaler", "run", "--kubeconfig", kubeconfig, "--nats", "embedded", "--embedded-port", port,
+	err = s.start(nil, "daemon", "idle-scaler", "run", "--kubeconfig", kubeconfig, "--nats", "embedded", "--embedded-port", port,
 		"--embedded-dir", filepath.Join(s.dir, "nats"), "--leader-elect=false", "--listen", "127.0.0.1:0",
 		"--idle-after", "15s", "--schedule", "@every 1s", "--settle", "2s", "--min-awake", "5s")
 	if err != nil {
@@ -218,7 +218,7 @@ What happens is told here. Ctrl-C ends the demo and removes all of it.
 
 // startWatch lets "idle-scaler watch" tell on our terminal what happens.
 func (s *stage) startWatch() error {
-	return s.start(os.Stdout, "idle-scaler", "watch", "--nats", s.nats)
+	return s.start(os.Stdout, "watch", "idle-scaler", "watch", "--nats", s.nats)
 }
 
 // show runs a client command as a person would.
