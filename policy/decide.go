@@ -103,7 +103,7 @@ func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 	if f.Hold.Holds(now) && !f.Hold.Asleep {
 		return keep(Held, f.Hold.Until)
 	}
-	if f.contended() {
+	if f.Reverts.Contended(f.Settings.Digest) {
 		return keep(Contended, time.Time{})
 	}
 	if f.Rival != "" {

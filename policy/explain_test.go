@@ -145,7 +145,7 @@ func TestAdvice(t *testing.T) {
 		"kustomize-controller":          {"Flux", "in Git"},
 		"kubectl-edit":                  {"somebody with kubectl", "idle-scaler hold --awake-until"},
 		"web-operator":                  {`"web-operator"`, "make it leave spec.replicas of this Deployment alone"},
-		"":                              {"somebody (Kubernetes does not say who", "make it leave spec.replicas"},
+		"":                              {"somebody whom Kubernetes does not name", "make it leave spec.replicas"},
 	} {
 		text := Reverts{Count: 2, Writer: manager, Since: noon}.Explain()
 		for _, part := range append(says[:], "2 times in a row since 2026-07-01T12:00:00Z", Advice(manager)) {

@@ -66,11 +66,6 @@ type Reverts struct {
 // MaxReverts is after how many reverts a server is not put to sleep any more.
 const MaxReverts = 2
 
-// contended reports whether somebody else keeps the server awake.
-func (f *Facts) contended() bool {
-	return f.Reverts.Count >= MaxReverts && f.Reverts.Digest == f.Settings.Digest
-}
-
 // Group is what the other servers of a server's group make of it.
 type Group struct {
 	Bad     string   // why the order of the group can't be kept; empty when it can

@@ -88,7 +88,7 @@ func TestHeldAsleepOnlyByALiveHold(t *testing.T) {
 		if f.Replicas == 0 {
 			return
 		}
-		others := f.Bad != nil || f.Group.Bad != "" || f.Settings.Paused || f.Paused.Scope != "" || f.contended() || f.Rival != ""
+		others := f.Bad != nil || f.Group.Bad != "" || f.Settings.Paused || f.Paused.Scope != "" || f.Reverts.Contended(f.Settings.Digest) || f.Rival != ""
 		if live && !others && (d.Action != Sleep || d.Reason != HeldAsleep || !d.Next.Equal(f.Hold.Until)) {
 			t.Errorf("%s, because %s, until %v, although it is held asleep", d.Action, d.Reason, d.Next)
 		}

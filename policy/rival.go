@@ -36,21 +36,27 @@ func Advice(manager string) string {
 	return "make it leave spec.replicas of this Deployment alone, or set the annotation idle-scaler/idle-after: never"
 }
 
-// rivalName says who writes with a field manager.
-func rivalName(manager string) string {
+// Writer says who writes with a field manager.
+func Writer(manager string) string {
 	if manager == "" {
-		return "somebody (Kubernetes does not say who; so it is after kubectl scale)"
+		return "somebody whom Kubernetes does not name"
 	}
 	for _, rival := range rivals {
 		if strings.HasPrefix(manager, rival.manager) {
 			return fmt.Sprintf("%s (field manager %q)", rival.name, manager)
 		}
 	}
-	return fmt.Sprintf("%q", manager)
+	return fmt.Sprintf("somebody else (field manager %q)", manager)
 }
+
+// Counts reports whether the reverts count still: nobody has changed a setting since the first, when the settings had this digest.
+func (r Reverts) Counts(digest string) bool { return r.Count > 0 && r.Digest == digest }
+
+// Contended reports whether somebody else keeps the server awake, whose settings have this digest.
+func (r Reverts) Contended(digest string) bool { return r.Count >= MaxReverts && r.Digest == digest }
 
 // Explain says who keeps waking the server, since when, and what to change.
 func (r Reverts) Explain() string {
 	return fmt.Sprintf("%s has woken it %d times in a row since %s, each time after it was put to sleep and without anybody asking for it; %s. A command or a changed setting lets it sleep again",
-		rivalName(r.Writer), r.Count, r.Since.UTC().Format(time.RFC3339), Advice(r.Writer))
+		Writer(r.Writer), r.Count, r.Since.UTC().Format(time.RFC3339), Advice(r.Writer))
 }

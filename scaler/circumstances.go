@@ -88,11 +88,11 @@ func (t telling) rival() string {
 	switch {
 	case t.f.Rival != "" && reason != policy.Autoscaled:
 		return fmt.Sprintf("It is scaled by %s too: %s.", t.f.Rival, policy.Advice(t.f.Rival))
-	case r.Count == 0, reason == policy.Contended, r.Digest != t.f.Settings.Digest:
+	case reason == policy.Contended, !r.Counts(t.f.Settings.Digest):
 		return ""
 	}
-	return fmt.Sprintf("Somebody else (%s) woke it at %s, after it was put to sleep and without anybody asking for it. After %d times in a row it is not put to sleep any more. What to do: %s.",
-		manager(r.Writer), t.f.Ago(r.Since, t.now), policy.MaxReverts, policy.Advice(r.Writer))
+	return fmt.Sprintf("It was woken at %s by %s, after it was put to sleep and without anybody asking for it. After %d times in a row it is not put to sleep any more. What to do: %s.",
+		t.f.Ago(r.Since, t.now), policy.Writer(r.Writer), policy.MaxReverts, policy.Advice(r.Writer))
 }
 
 func (t telling) lastChange() string {
@@ -134,7 +134,7 @@ func because(e Event) string {
 	case CauseCommand:
 		return ", by a command" + sender(e)
 	case CauseExternal:
-		return fmt.Sprintf(", by somebody else (%s)", manager(e.Actor))
+		return ", by " + policy.Writer(e.Actor)
 	}
 	return ""
 }
@@ -145,14 +145,6 @@ func sender(e Event) (text string) {
 		text = fmt.Sprintf(" of %q", e.Actor)
 	}
 	return text + policy.ByWhom("", e.Reason)
-}
-
-// manager says who writes on a Deployment.
-func manager(field string) string {
-	if field == "" {
-		return "Kubernetes does not say who"
-	}
-	return fmt.Sprintf("field manager %q", field)
 }
 
 // settings names those that are written somewhere, and where.

@@ -45,7 +45,7 @@ func (t telling) headline() string {
 		return fmt.Sprintf("%s has failed: %s.", s.ID, t.Why)
 	}
 	if !s.Ours && !s.waits() {
-		return is("at zero replicas, set by somebody else (%s)", manager(s.Writer))
+		return is("at zero replicas, set by %s", zeroer(s.Writer))
 	}
 	since := ""
 	if !t.mark.Asleep.IsZero() {

@@ -126,7 +126,7 @@ There is a pause of all servers by "bob", since 11:30 UTC (30m ago): once it is 
 			v.sleeping("", Event{})
 			v.Server.Ours, v.Server.Writer, v.Server.Mark = false, "kubectl", Mark{}
 		}, `
-team-a/alpha is at zero replicas, set by somebody else (field manager "kubectl").
+team-a/alpha is at zero replicas, set by somebody with kubectl (field manager "kubectl").
 A start command wakes it.
 It was last used at 11:40 UTC (20m ago).`},
 		{"held", func(v *View) {
@@ -168,8 +168,8 @@ It was last used at 11:40 UTC (20m ago). Its idle clock runs since then.`},
 team-a/alpha is running with 2 replicas.
 It stays awake until 12:10 UTC (in 10m): unused for 20m of its idle-after of 30m. A ping or a lease starts that time anew.
 It was last used at 11:40 UTC (20m ago). Its idle clock runs since then.
-Somebody else (field manager "kubectl") woke it at 10:00 UTC (2h ago), after it was put to sleep and without anybody asking for it. After 2 times in a row it is not put to sleep any more. What to do: who wants it awake says so to idle-scaler: idle-scaler hold --awake-until 2h NAME, or the annotation idle-scaler/paused: true.
-Its last change was at 11:50 UTC (10m ago): woken from 0 to 2 replicas, by somebody else (field manager "kubectl").`},
+It was woken at 10:00 UTC (2h ago) by somebody with kubectl (field manager "kubectl"), after it was put to sleep and without anybody asking for it. After 2 times in a row it is not put to sleep any more. What to do: who wants it awake says so to idle-scaler: idle-scaler hold --awake-until 2h NAME, or the annotation idle-scaler/paused: true.
+Its last change was at 11:50 UTC (10m ago): woken from 0 to 2 replicas, by somebody with kubectl (field manager "kubectl").`},
 		{"bad", func(v *View) { v.write(policy.FromServer, "idle-after", "soon") }, `
 team-a/alpha is running with 2 replicas.
 It is left as it is: its settings can't be read: idle-after "soon": not a duration: write it like "30m", "1h30m" or "never". Correct that, and the other rules count again.

@@ -12,6 +12,9 @@ import (
 // of this process may be wrong, and the next leader's wrong in another way.
 func (c Command) until(server *Server, given time.Time) (time.Time, error) {
 	until, err := policy.ParseUntil(c.Until, given, server.Settings.TimeZone)
+	if _, isClock := time.Parse("15:04", c.Until); isClock == nil && server.Bad != nil {
+		err = fmt.Errorf("its time-zone is not known, because its settings can't be read (%w): write a duration or an instant, or correct them", server.Bad)
+	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%w: hold until %q: %w", ErrInvalid, c.Until, err)
 	}

@@ -272,6 +272,21 @@ func TestRejectedHolds(t *testing.T) {
 	}
 }
 
+// What a clock shows where the server is can't be known while its settings can't be read: nothing is guessed.
+func TestHoldsWithoutAZone(t *testing.T) {
+	for until, want := range map[string]error{"18:00": ErrInvalid, "2h": nil, "2000-01-01T18:00:00Z": nil} {
+		lead(t, func(w *world) {
+			c := Command{Verb: Hold, Server: alpha, Until: until}
+			if _, err := w.Check(w.t.Context(), c); !errors.Is(err, want) || want != nil && !strings.Contains(err.Error(), "time-zone") {
+				t.Errorf("until %q: checked %v", until, err)
+			}
+			if o := w.do(c); o == nil || !errors.Is(o.Err, want) {
+				t.Errorf("until %q: outcome %+v", until, o)
+			}
+		}, set(running(2), "time-zone", "Rome"))
+	}
+}
+
 // Somebody else who decides about the replicas would undo it: what asks for zero is refused at once, with who it is and what to do, and
 // told. What asks for more is not.
 func TestOrdersBesideKEDA(t *testing.T) {

@@ -2,23 +2,27 @@ package scaler
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"idle-scaler/policy"
 )
 
-// planWokenByOthers takes note that somebody else gave replicas to a server that the daemon had put to zero. Without any demand
+// planWokenByOthers takes note that somebody else gave replicas to a server that the daemon had put to zero. If nobody has asked for it,
 // that is a revert: after policy.MaxReverts of them in a row the server is left alone.
 func (t *term) planWokenByOthers(server *Server, now time.Time) Change {
 	c := t.planWake(server, server.Replicas, Event{At: now, Cause: CauseExternal, Actor: server.Writer, Text: "somebody else set its replicas while it was asleep"})
 	c.Event.Type, c.Event.From = Woken, 0
-	facts := t.s.facts(server, now)
-	facts.Replicas, facts.Ours = 0, true
-	if d := t.s.config.Rules.Decide(&facts, now); d.Action == policy.Wake || d.Reason == policy.Ordered {
-		return c // it was about to be woken anyway
+	facts := t.s.factsOfSleeper(server, now)
+	switch d := t.s.config.Rules.Decide(&facts, now); {
+	case d.Action == policy.Wake, d.Reason == policy.Ordered:
+		return c // it was about to be woken anyway, at once or after others
+	case d.Reason == policy.Blind:
+		c.Mark.Reverts = server.Mark.Reverts
+		return c // whether anybody has asked for it is not known
 	}
 	reverts := server.Mark.Reverts
-	if reverts.Count == 0 || reverts.Digest != server.Settings.Digest {
+	if !reverts.Counts(server.Settings.Digest) {
 		reverts = policy.Reverts{Since: now, Digest: server.Settings.Digest}
 	}
 	reverts.Count++
@@ -30,11 +34,28 @@ func (t *term) planWokenByOthers(server *Server, now time.Time) Change {
 	return c
 }
 
+// factsOfSleeper are the facts about a server that somebody else has woken as if it slept still, and as if a ping woke it whatever its
+// settings say: who wakes it because it is used is no rival.
+func (s *Scaler) factsOfSleeper(server *Server, now time.Time) policy.Facts {
+	sleeper := *server
+	sleeper.Replicas, sleeper.Ours = 0, true
+	facts := s.factsAlone(&sleeper, now)
+	facts.Settings.WakeOnActivity = true
+	if name := server.Settings.Group; name != "" {
+		group := s.group(ID{Namespace: server.ID.Namespace, Name: name}, now)
+		group.wanted = slices.DeleteFunc(group.wanted, func(mate wanted) bool {
+			return mate.wokenByOthers() || mate.Mark.Reverts.Count > 0 // by the same rival, who would be excused by what it did itself
+		})
+		facts.Group = group.of(&sleeper)
+	}
+	return facts
+}
+
 // contended is the event that somebody else keeps waking the server, an empty one when nobody does. It has the same ID whoever
 // tells it, and when.
 func (t *term) contended(server *Server) Event {
 	r := server.Mark.Reverts
-	if r.Count < policy.MaxReverts || r.Digest != server.Settings.Digest || server.Replicas == 0 {
+	if !r.Contended(server.Settings.Digest) || server.Replicas == 0 {
 		return Event{}
 	}
 	return Event{

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"idle-scaler/activity"
 	"idle-scaler/policy"
 )
 
@@ -100,6 +101,27 @@ func TestNotContended(t *testing.T) {
 			w.sleepAgain()
 			w.revert()
 		},
+		"nobody could have asked for it": func(w *world) {
+			for range 3 {
+				w.sweep()
+				w.expectReplicas(0)
+				w.tracker.Deaf("NATS is away", time.Now())
+				w.revert()
+				w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now())
+				time.Sleep(idleAfter + 2*time.Minute) // settled
+			}
+		},
+		"it was asked for, which does not wake this one": func(w *world) {
+			w.change("alpha", func(s *Server) { s.Settings.WakeOnActivity = false })
+			w.sweep()
+			for range 3 {
+				time.Sleep(2 * time.Second)
+				w.tracker.Ping(alpha, w.stamp())
+				w.revert()
+				w.sleepAgain()
+			}
+			w.revert()
+		},
 		"a command": func(w *world) { twice(w); w.must(Command{Verb: Start}) },
 		"a hold":    func(w *world) { twice(w); w.must(holdAwake); w.must(Command{Verb: Release}) },
 		"a changed setting": func(w *world) {
@@ -124,6 +146,42 @@ func TestNotContended(t *testing.T) {
 			}, running(2))
 		})
 	}
+}
+
+// What nobody could have asked for while the log was not heard is no revert, and takes none back either.
+func TestRevertsBeforeBlindness(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		w.revert()
+		w.sleepAgain()
+		w.tracker.Deaf("NATS is away", time.Now())
+		w.revert()
+		if r := w.alpha().Mark.Reverts; r.Count != 1 {
+			t.Errorf("reverts %+v", r)
+		}
+	}, running(2))
+}
+
+// Who raises a whole group at once is a rival of all of it: its servers are no demand for each other.
+func TestRevertsOfAGroup(t *testing.T) {
+	lead(t, func(w *world) {
+		for range policy.MaxReverts {
+			time.Sleep(idleAfter)
+			w.sweep()
+			w.expect("a", 0)
+			w.expect("b", 0)
+			w.end()
+			for _, name := range []string{"a", "b"} { // before a leader sees either
+				w.change(name, func(s *Server) { s.Replicas, s.Writer, s.Ours = 2, "argocd-controller", false })
+			}
+			w.nextLeader()
+		}
+		for _, name := range []string{"a", "b"} {
+			if r := w.server(name).Mark.Reverts; r.Count != policy.MaxReverts {
+				t.Errorf("%s: reverts %+v", name, r)
+			}
+		}
+	}, set(named("a", running(2)), "group", "g"), set(named("b", running(2)), "group", "g"))
 }
 
 // Who is stopped by an order and raised by another all the same counts as reverted: the order was no demand.

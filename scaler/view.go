@@ -123,7 +123,8 @@ func (s *Scaler) status(server *Server, now time.Time) (Status, string) {
 	if server.Refused != nil && server.Total == 0 {
 		return StatusFailed, fmt.Sprintf("%s: %s", server.Refused.Reason, server.Refused.Message)
 	}
-	if server.Mark.Failed != "" {
+	// A wake fails within its deadline: whose last ready replica is lost after that was ready in between.
+	if over := server.Mark.Awake.Add(s.config.Rules.StartDeadline); server.Mark.Failed != "" && !server.UnreadySince.After(over) {
 		return StatusFailed, server.Mark.Failed
 	}
 	if start := s.startingAt(server); !now.Before(start.Add(s.config.Rules.StartDeadline)) {

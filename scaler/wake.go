@@ -252,11 +252,16 @@ func (s *Server) writer() string {
 	if because := s.Mark.Because; s.Replicas == 0 && (because == policy.BecauseCommand || because == policy.BecauseHold) { // also of a zero that was somebody's before
 		return "a command" + sender(s.Mark.Last)
 	}
-	if s.Writer == "" {
-		return "somebody (Kubernetes does not say who; so it is after kubectl scale)"
+	if s.Ours {
+		return "idle-scaler"
 	}
-	if !s.Ours {
-		return fmt.Sprintf("%q", s.Writer)
+	return zeroer(s.Writer)
+}
+
+// zeroer says whose field manager made a server zero. A Scale with zero replicas is like one without any: Kubernetes notes no owner.
+func zeroer(manager string) string {
+	if manager == "" {
+		return "somebody whom Kubernetes does not name (so it is after kubectl scale)"
 	}
-	return "idle-scaler"
+	return policy.Writer(manager)
 }

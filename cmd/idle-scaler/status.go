@@ -84,14 +84,11 @@ func printStatus(out io.Writer, s bus.ServerStatus, now time.Time) {
 		line("rival", "%s", s.Rival)
 	}
 	if r := s.Reverts; r != nil {
-		so, writer := "", r.Writer
+		so := ""
 		if r.Contended {
 			so = ", so it is not put to sleep any more"
 		}
-		if writer == "" {
-			writer = "somebody whom Kubernetes does not name"
-		}
-		line("reverts", "%s woke it again %s, first %s%s: %s", writer, count(r.Count, "time", "times"), ago(r.Since, now), so, r.Advice)
+		line("reverts", "%s woke it again %s, first %s%s: %s", policy.Writer(r.Writer), count(r.Count, "time", "times"), ago(r.Since, now), so, r.Advice)
 	}
 	if last := s.Marks.Last; last != nil {
 		line("last change", "%s %s by %s%s (%d → %d)", last.Type, ago(last.At, now), last.Cause, of(last.Actor), last.From, last.To)

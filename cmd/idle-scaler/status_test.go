@@ -80,7 +80,7 @@ team-a/web: running, 2 of 2 ready
   paused       all servers, 1h0m ago, by bob
   group        shop, with cache, db
   rival        a ScaledObject of KEDA
-  reverts      argocd-controller woke it again 2 times, first 1h0m ago, so it is not put to sleep any more: set ignoreDifferences
+  reverts      Argo CD (field manager "argocd-controller") woke it again 2 times, first 1h0m ago, so it is not put to sleep any more: set ignoreDifferences
   settings     idle-after 1h0m0s (namespace), keep-warm "0 9 * * MON-FRI for 9h" (annotation), sleep-at "0 22 * * *" (configuration), time-zone Europe/Rome (configuration), sleep-notice 30s (annotation), wake-replicas 1, max-replicas 10, wake-on-activity true, paused false, dry-run true (configuration), group shop (annotation), after db and cache (annotation)
 `},
 		{"alone in its group, held asleep, woken once by nobody knows whom", bus.ServerStatus{
