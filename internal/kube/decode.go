@@ -53,6 +53,10 @@ func decode(d *appsv1.Deployment, former *deployment) *deployment {
 	if d.Spec.Replicas != nil {
 		s.Replicas = int(*d.Spec.Replicas)
 	}
+	ourReplicas, ourMarks := mergedOf(d, s.Replicas)
+	if ourReplicas {
+		s.Writer = fieldManager
+	}
 	s.Ours = s.Writer == fieldManager
 	for _, c := range d.Status.Conditions {
 		s.Conditions = append(s.Conditions, scaler.Condition{
@@ -66,7 +70,7 @@ func decode(d *appsv1.Deployment, former *deployment) *deployment {
 		s.Requests = requestsOf(&d.Spec.Template.Spec)
 	}
 	var badMark error
-	if ownsMarks(d.ManagedFields) {
+	if ourMarks || ownsMarks(d.ManagedFields) {
 		s.Mark, badMark = decodeMark(s.ID, d.Annotations)
 	} else { // what a former time or another cluster says; the number is as good as any
 		s.Mark.Restore, _ = parseRestore(d.Annotations[prefix+keyRestore])
@@ -166,6 +170,24 @@ func ownsMarks(entries []metav1.ManagedFieldsEntry) bool {
 	})
 }
 
+// merged is the field manager into which Kubernetes merges the oldest of more than ten that have updated an object
+// (k8s.io/apimachinery, managedfields, capmanagers.go).
+const merged = "ancient-changes"
+
+// mergedOf reports whether the replicas, of this number, and the marks are ours although our name is gone, as it is when ten others have
+// written since: forgotten as ours, a server would never wake again. The last transition is ours if it names this Deployment's UID, and
+// the replicas are if it led to as many.
+func mergedOf(d *appsv1.Deployment, count int) (replicas, marks bool) {
+	i := slices.IndexFunc(d.ManagedFields, func(entry metav1.ManagedFieldsEntry) bool { return entry.Manager == merged })
+	if i < 0 {
+		return false, false
+	}
+	replicas, marks = wrote(d.ManagedFields[i])
+	last, _, err := parseEvent(d.Annotations[prefix+keyLast], scaler.ID{})
+	marks = marks && err == nil && strings.HasPrefix(last.ID, string(d.UID)+"-")
+	return replicas && marks && last.To == count, marks
+}
+
 // wrote reports whether the entry's manager wrote spec.replicas, in the Deployment or by its scale, and the mark of the last transition.
 func wrote(entry metav1.ManagedFieldsEntry) (replicas, last bool) {
 	if entry.FieldsV1 == nil {
@@ -195,7 +217,7 @@ func trim(obj any) (any, error) {
 	}
 	var writers []metav1.ManagedFieldsEntry
 	for _, entry := range d.ManagedFields {
-		if replicas, last := wrote(entry); replicas || last && entry.Manager == fieldManager {
+		if replicas, last := wrote(entry); replicas || last && (entry.Manager == fieldManager || entry.Manager == merged) {
 			writers = append(writers, entry)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -137,6 +139,53 @@ func TestWritersForReal(t *testing.T) {
 		theirs := w.wait(name, "scaled", func(s *scaler.Server) bool { return s.Replicas == c.replicas && newer(s.Version, awake.Version) })
 		if theirs.Ours || theirs.Writer != c.writer || !theirs.Mark.Awake.Equal(noon) {
 			t.Errorf("%s: writer %q, ours %v, mark %+v", name, theirs.Writer, theirs.Ours, theirs.Mark)
+		}
+	}
+}
+
+// Kubernetes names ten writers, and merges the oldest into one: what we made zero long ago stays ours, with its marks, however many
+// have annotated it since, and whoever wrote the replicas meanwhile stays whoever that was.
+func TestManyWritersForReal(t *testing.T) {
+	w := newWorld(t)
+	deployments := w.admin.AppsV1().Deployments(w.namespace)
+	annotate := func(name string) {
+		for n := range 14 {
+			time.Sleep(time.Second / 4) // Kubernetes takes the oldest, by the second
+			_, err := deployments.Patch(t.Context(), name, types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"note-%d":"x"}}}`, n),
+				metav1.PatchOptions{FieldManager: fmt.Sprintf("editor-%02d", n)})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := deployments.Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(d.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == fieldManager }) {
+			t.Fatalf("%s: we are named still, so this proves nothing", name)
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		replicas int // that kubectl sets after us, if not -1
+		ours     bool
+	}{{"asleep", -1, true}, {"awake", 3, false}} {
+		w.deploy(c.name, 2, "web:1")
+		mark := scaler.Mark{Restore: 2, Because: policy.BecauseIdle, Asleep: noon, Hold: policy.Hold{Since: noon, Until: noon.Add(time.Hour)}}
+		before := w.write(c.name, 0, mark)
+		if c.replicas >= 0 {
+			_, err := deployments.Patch(t.Context(), c.name, types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, c.replicas), metav1.PatchOptions{FieldManager: "kubectl"})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		annotate(c.name)
+		now, err := w.cluster.Fresh(t.Context(), before.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now.Ours != c.ours || !now.Mark.Asleep.Equal(noon) || now.Mark.Hold != before.Mark.Hold {
+			t.Errorf("%s: ours %v, writer %q, mark %+v", c.name, now.Ours, now.Writer, now.Mark)
 		}
 	}
 }
