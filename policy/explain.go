@@ -113,13 +113,13 @@ func (d Decision) explainAsleep(f *Facts, c clock) string {
 	case Started:
 		return "wakes: a command has started it"
 	case NotOurs:
-		return stays + "somebody else made it zero; a start command wakes it"
+		return stays + "somebody else made it zero; " + d.wakes(f, c)
 	case HeldAsleep:
 		return fmt.Sprintf("%sheld asleep%s%s", stays, by(f.Hold.Actor), because(f.Hold.Reason))
 	case Held:
 		return fmt.Sprintf("wakes: held awake%s%s%s", by(f.Hold.Actor), c.until(d.Next), because(f.Hold.Reason))
 	case Stopped:
-		return fmt.Sprintf("%sa command stopped it%s; a start or scale command, or a hold awake, wakes it", stays, c.when("at", f.AsleepSince))
+		return fmt.Sprintf("%sa command stopped it%s; %s", stays, c.when("at", f.AsleepSince), d.wakes(f, c))
 	case Leased:
 		return "wakes: a lease on it is live" + c.until(d.Next)
 	case Activity:
@@ -133,6 +133,22 @@ func (d Decision) explainAsleep(f *Facts, c clock) string {
 	case Ordered:
 		return fmt.Sprintf("wakes as soon as %s %s ready", strings.Join(f.Group.Waiting, ", "), is(f.Group.Waiting))
 	}
+	return fmt.Sprintf("sleeps%s%s; %s", c.when("since", f.AsleepSince), causes[f.Because], d.wakes(f, c))
+}
+
+// Wakes says what would wake a server that stays at zero because it sleeps, was stopped, or is somebody else's; nothing for others.
+func (d Decision) Wakes(f *Facts, now time.Time) string { return d.wakes(f, clockOf(f, now)) }
+
+func (d Decision) wakes(f *Facts, c clock) string {
+	switch d.Reason {
+	case NotOurs:
+		return "a start command wakes it"
+	case Stopped:
+		return "a start or scale command, or a hold awake, wakes it"
+	case Asleep:
+	default:
+		return ""
+	}
 	wakes := "a ping, a lease or a start command wakes it"
 	if !f.Settings.WakeOnActivity {
 		wakes = "a start command wakes it, and no ping: its setting wake-on-activity says so"
@@ -140,7 +156,7 @@ func (d Decision) explainAsleep(f *Facts, c clock) string {
 	if !d.Next.IsZero() {
 		wakes += ", and so does keep-warm at " + c.in(d.Next)
 	}
-	return fmt.Sprintf("sleeps%s%s; %s", c.when("since", f.AsleepSince), causes[f.Because], wakes)
+	return wakes
 }
 
 // causes say why a server was put to sleep.

@@ -77,13 +77,10 @@ func (t telling) toldInHeadline() bool {
 }
 
 func (t telling) why() string {
-	sentence := t.Decision.Explain(t.f, t.now)
-	switch t.Decision.Reason {
-	case policy.Asleep, policy.Stopped, policy.NotOurs: // since when and why is in the headline: only what wakes it is left
-		if _, wakes, ok := strings.Cut(sentence, "; "); ok {
-			return strings.ToUpper(wakes[:1]) + wakes[1:] + "."
-		}
+	if wakes := t.Decision.Wakes(t.f, t.now); wakes != "" { // since when it is at zero, and why, is in the headline
+		return strings.ToUpper(wakes[:1]) + wakes[1:] + "."
 	}
+	sentence := t.Decision.Explain(t.f, t.now)
 	if strings.HasPrefix(sentence, "left ") {
 		sentence = "is " + sentence
 	}
