@@ -1,0 +1,30 @@
+package scaler
+
+import (
+	"testing"
+	"time"
+
+	"idle-scaler/policy"
+)
+
+// What a wake failed of is said until a replica is ready. When that is lost long after, another reason counts.
+func TestFailureIsOfTheWake(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.ping()
+		w.pods.diagnoses <- Diagnosis{Reason: "ImagePullBackOff", Text: "no such image", Fatal: true}
+		time.Sleep(time.Minute)
+		expect := func(want Status) {
+			t.Helper()
+			if v := w.View(w.alpha()); v.Status != want {
+				t.Errorf("%s: %s", v.Status, v.Why)
+			}
+		}
+		expect(StatusFailed)
+		time.Sleep(time.Hour) // somebody mends the image
+		w.getReady("alpha")
+		expect(StatusRunning)
+		w.change("alpha", func(s *Server) { s.Ready, s.UnreadySince = 0, time.Now() }) // its node is drained
+		expect(StatusPending)
+	}, asleep(policy.BecauseIdle))
+}
