@@ -30,11 +30,12 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		urls, c.LeaderElect = server.URL(), false // no other replica could reach it
 		logger.Info("embedded NATS is ready", "url", urls)
 	}
-	pings, err := c.connect(urls, "idle-scaler activity", true, logger)
+	drops := new(bus.Drops)
+	pings, err := c.connectCounting(urls, "idle-scaler activity", true, drops, logger)
 	if err != nil {
 		return err
 	}
-	commands, err := c.connect(urls, "idle-scaler commands", true, logger)
+	commands, err := c.connectCounting(urls, "idle-scaler commands", true, drops, logger)
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	observe(metrics, core, log)
+	observe(metrics, core, log, recorder, drops)
 
 	listener, err := listen(c.Listen, logger)
 	if err != nil {

@@ -65,6 +65,12 @@ clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u
 				t.Errorf("/readyz: %d %s, want %q", code, body, missing)
 			}
 		}
+		code, body = get(at + "/metrics")
+		for _, line := range []string{`idle_scaler_drops_total{what="kubernetes-event"} 0`, `idle_scaler_drops_total{what="nats-message"} 0`} {
+			if code != http.StatusOK || !strings.Contains(body, line+"\n") {
+				t.Errorf("/metrics: %d, no line %s", code, line)
+			}
+		}
 	case err := <-ended:
 		t.Fatalf("the daemon ended: %v", err)
 	case <-time.After(20 * time.Second):

@@ -53,11 +53,13 @@ func checks(cache *kube.Cache, nc *nats.Conn, log *bus.ActivityLog, api *bus.API
 }
 
 // observe registers what is read when metrics are scraped.
-func observe(m *ops.Metrics, core *scaler.Scaler, log *bus.ActivityLog) {
+func observe(m *ops.Metrics, core *scaler.Scaler, log *bus.ActivityLog, recorder *kube.Recorder, drops *bus.Drops) {
 	m.Servers(core.Count)
 	m.Counter("idle_scaler_pings_total", "Pings read from the activity log.", func() float64 { return float64(log.Counts().Pings) })
 	m.Counter("idle_scaler_leases_total", "Messages about leases read.", func() float64 { return float64(log.Counts().Leases) })
 	m.Counter("idle_scaler_malformed_total", "Messages about activity, leases and pauses that make no sense; a lease that can't be read counts as one of 24h.", func() float64 { return float64(log.Counts().Malformed) })
+	m.Drops("kubernetes-event", recorder.Dropped)
+	m.Drops("nats-message", drops.Count)
 	m.Gauge("idle_scaler_clock_behind_seconds", "How far the clock of NATS is behind that of this process.", func() float64 { return log.Counts().Skew.Seconds() })
 	m.Gauge("idle_scaler_blind", "1 while the activity log can't be heard, so that nothing is put to sleep.", func() float64 {
 		if log.Counts().Blind != "" {

@@ -30,6 +30,7 @@ type Options struct {
 	Name        string // shown in the server's list of connections
 	InboxPrefix string // for accounts whose permissions tell inboxes apart; begins with _INBOX
 	Retry       bool   // return at once and connect as soon as NATS can be reached, instead of failing
+	Drops       *Drops // counts the messages that are dropped; nil when nobody asks
 }
 
 // Connect opens a connection that reconnects for ever, also after its credentials were refused: they may have been changed meanwhile.
@@ -57,7 +58,12 @@ func Connect(o Options, logger *slog.Logger) (*nats.Conn, error) {
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { logger.Debug("cannot connect to NATS yet", "err", err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { logAsync(logger, sub, err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			logAsync(logger, sub, err)
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				o.Drops.note(sub)
+			}
+		}),
 	}
 	with := func(set bool, option func() nats.Option) {
 		if set {

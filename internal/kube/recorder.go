@@ -29,7 +29,7 @@ type Recorder struct {
 	logger   *slog.Logger
 	instance string
 	queue    chan scaler.Event
-	dropped  atomic.Int64
+	dropped  atomic.Uint64
 }
 
 // NewRecorder returns a Recorder that writes once Run is called. It writes one event at a time, so that they never hold up a wake: a single request is
@@ -51,9 +51,13 @@ func (r *Recorder) Record(e scaler.Event) {
 	}
 }
 
+// Dropped returns how many events were dropped so far.
+func (r *Recorder) Dropped() uint64 { return r.dropped.Load() }
+
 // Run writes what was recorded until ctx is done.
 func (r *Recorder) Run(ctx context.Context) error {
-	var told string // of the failure that lasts
+	var told string        // of the failure that lasts
+	var toldDropped uint64 // of those that were dropped
 	for {
 		select {
 		case <-ctx.Done():
@@ -70,8 +74,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 				told = err.Error()
 				r.logger.Warn("cannot write kubernetes events", "server", e.Server.String(), "err", err)
 			}
-			if n := r.dropped.Swap(0); n > 0 {
-				r.logger.Warn("kubernetes events were dropped: there were too many at once", "dropped", n)
+			if n := r.Dropped(); n > toldDropped {
+				r.logger.Warn("kubernetes events were dropped: there were too many at once", "dropped", n-toldDropped)
+				toldDropped = n
 			}
 		}
 	}

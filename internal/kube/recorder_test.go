@@ -117,7 +117,41 @@ func TestRecordDoesNotBlock(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("blocked")
 	}
-	if n := recorder.dropped.Load(); n != eventsQueued {
+	if n := recorder.Dropped(); n != eventsQueued {
 		t.Errorf("%d dropped", n)
+	}
+}
+
+// What was dropped is logged once, and counted for good.
+func TestDroppedEventsAreToldOnceAndCounted(t *testing.T) {
+	cache := newTestCache(t)
+	cache.put(at(9, "u1", 0))
+	written := make(chan struct{}, 2*eventsQueued)
+	cache.client.(*fake.Clientset).PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
+		written <- struct{}{}
+		return true, &eventsv1.Event{}, nil
+	})
+	var log bytes.Buffer
+	recorder := NewRecorder(cache, slog.New(slog.NewTextHandler(&log, nil)))
+	if n := recorder.Dropped(); n != 0 {
+		t.Errorf("%d dropped before anything was recorded", n)
+	}
+	const many = 3
+	for range eventsQueued + many {
+		recorder.Record(scaler.Event{Type: scaler.Slept, Server: testID})
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- recorder.Run(ctx) }()
+	for range eventsQueued {
+		<-written
+	}
+	if n := recorder.Dropped(); n != many {
+		t.Errorf("%d dropped, want %d", n, many)
+	}
+	stop()
+	<-ended
+	if text := log.String(); strings.Count(text, "events were dropped") != 1 || !strings.Contains(text, "dropped=3") {
+		t.Errorf("told:\n%s", text)
 	}
 }

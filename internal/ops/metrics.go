@@ -125,6 +125,14 @@ func (m *Metrics) Counter(name, help string, value func() float64) {
 	m.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
 }
 
+// Drops registers how much of something was dropped, kept elsewhere, that is read at each scrape. What names it: "nats-message".
+func (m *Metrics) Drops(what string, count func() uint64) {
+	m.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "idle_scaler_drops_total", Help: "What was dropped because it came faster than it could be handled. The log says more.",
+		ConstLabels: prometheus.Labels{"what": what},
+	}, func() float64 { return float64(count()) }))
+}
+
 // Servers registers the count of servers by status, which count yields at each scrape.
 func (m *Metrics) Servers(count func() map[scaler.Status]int) {
 	m.Registry.MustRegister(&servers{count, prometheus.NewDesc("idle_scaler_servers", "Servers by status.", []string{"status"}, nil)})

@@ -64,6 +64,8 @@ func TestMetrics(t *testing.T) {
 	m.MisSlept(true)
 	m.APIRequest("PATCH", "200")
 	m.Servers(func() map[scaler.Status]int { return map[scaler.Status]int{scaler.StatusStopped: 4} })
+	m.Drops("kubernetes-event", func() uint64 { return 0 })
+	m.Drops("nats-message", func() uint64 { return 7 })
 	_, body := get(t, Handler(m, nil, false), "/metrics")
 	for _, line := range []string{
 		`idle_scaler_events_total{cause="idle",type="slept"} 1`,
@@ -75,6 +77,8 @@ func TestMetrics(t *testing.T) {
 		`idle_scaler_mis_sleeps_total{dry_run="true"} 1`,
 		`idle_scaler_api_requests_total{code="200",verb="PATCH"} 1`,
 		`idle_scaler_servers{status="stopped"} 4`,
+		`idle_scaler_drops_total{what="kubernetes-event"} 0`,
+		`idle_scaler_drops_total{what="nats-message"} 7`,
 		`idle_scaler_build_info{version="v1"} 1`,
 	} {
 		if !strings.Contains(body, line+"\n") {
