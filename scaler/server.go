@@ -136,6 +136,9 @@ func (s *Scaler) sight(now time.Time) activity.Sight {
 	return sight
 }
 
+// Blind says why silence proves nothing now, so that no server is put to sleep; empty when it does. It is what the event Blinded tells of.
+func (s *Scaler) Blind() string { return s.sight(s.now()).Blind }
+
 // startingAt is when the server began what may be a start: the latest of its creation, its wake (by whomever) and the loss of its last ready replica.
 func startingAt(server *Server) time.Time {
 	start := server.Created

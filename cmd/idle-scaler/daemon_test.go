@@ -66,7 +66,7 @@ clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u
 			}
 		}
 		code, body = get(at + "/metrics")
-		for _, line := range []string{`idle_scaler_drops_total{what="kubernetes-event"} 0`, `idle_scaler_drops_total{what="nats-message"} 0`} {
+		for _, line := range []string{`idle_scaler_drops_total{what="kubernetes-event"} 0`, `idle_scaler_drops_total{what="nats-message"} 0`, `idle_scaler_blind 1`} {
 			if code != http.StatusOK || !strings.Contains(body, line+"\n") {
 				t.Errorf("/metrics: %d, no line %s", code, line)
 			}

@@ -61,8 +61,8 @@ func observe(m *ops.Metrics, core *scaler.Scaler, log *bus.ActivityLog, recorder
 	m.Drops("kubernetes-event", recorder.Dropped)
 	m.Drops("nats-message", drops.Count)
 	m.Gauge("idle_scaler_clock_behind_seconds", "How far the clock of NATS is behind that of this process.", func() float64 { return log.Counts().Skew.Seconds() })
-	m.Gauge("idle_scaler_blind", "1 while the activity log can't be heard, so that nothing is put to sleep.", func() float64 {
-		if log.Counts().Blind != "" {
+	m.Gauge("idle_scaler_blind", "1 while silence proves nothing, so that nothing is put to sleep. The event blinded says why.", func() float64 {
+		if core.Blind() != "" {
 			return 1
 		}
 		return 0

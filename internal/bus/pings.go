@@ -12,7 +12,6 @@ type Counts struct {
 	Pings, Leases, Malformed uint64
 	Skew                     time.Duration // how far the log's clock is behind ours
 	Replayed                 bool          // everything was read once
-	Blind                    string        // why the log can't be heard now, empty when it can
 }
 
 // ping takes a message of the activity stream.
@@ -61,6 +60,6 @@ func (l *ActivityLog) Counts() Counts {
 	defer l.mu.Unlock()
 	return Counts{
 		Pings: l.pinged.Load(), Leases: l.leased.Load(), Malformed: l.malformed.Load(),
-		Skew: l.skew, Replayed: l.replayed, Blind: l.blindness,
+		Skew: l.skew, Replayed: l.replayed,
 	}
 }
