@@ -95,7 +95,7 @@ func (a *API) endpoints() []endpoint {
 		return endpoint{
 			string(verb), string(verb) + ".*.>",
 			map[string]string{"payload": payload},
-			func(ctx context.Context, r micro.Request) error { return a.write(ctx, r) },
+			a.write,
 			a.slots,
 		}
 	}
@@ -255,6 +255,13 @@ func (a *API) status(ctx context.Context, r micro.Request) error {
 		return err
 	}
 	return a.answer(r, describe(view), nil)
+}
+
+// namespace is that of a request about many servers; empty when it is about all.
+func (a *API) namespace(r micro.Request) (string, error) {
+	_, rest := a.config.Subjects.split(r.Subject())
+	scope, err := parseScope(rest)
+	return scope.Namespace, err
 }
 
 // view looks at the server that a request without payload is about.

@@ -76,7 +76,7 @@ func (e *Events) Known(ctx context.Context) (map[string]bool, error) {
 	known := make(map[string]bool)
 	err := drain(ctx, e.nc, e.js, e.subjects.eventStream(), jetstream.ConsumerConfig{
 		Description:   "idle-scaler reads which events there are",
-		FilterSubject: e.subjects.event + ">",
+		FilterSubject: e.subjects.Events(scaler.ID{}),
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		HeadersOnly:   true,
 	}, func(m *nats.Msg) { known[m.Header.Get(nats.MsgIdHdr)] = true })

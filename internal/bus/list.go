@@ -11,9 +11,6 @@ import (
 	"idle-scaler/scaler"
 )
 
-// pageRoom is what of the largest payload of NATS is left free in a page: for the JSON around the servers.
-const pageRoom = 1 << 10
-
 // list answers with as many servers as fit into one message, and says where the next page begins.
 func (a *API) list(_ context.Context, r micro.Request) error {
 	filter, limit, err := a.filter(r)
@@ -24,18 +21,15 @@ func (a *API) list(_ context.Context, r micro.Request) error {
 	if err != nil {
 		return err
 	}
-	page := struct {
-		Servers []json.RawMessage `json:"servers"`
-		Next    string            `json:"next,omitempty"`
-	}{Servers: []json.RawMessage{}}
-	free := int(a.nc.MaxPayload()) - pageRoom
+	page := Page{Servers: []ServerSummary{}}
+	free := room(a.nc.MaxPayload() - pageRoom)
 	for i, server := range servers {
-		summary, err := json.Marshal(summarize(a.config.Servers.View(server)))
+		summary := summarize(a.config.Servers.View(server))
+		encoded, err := json.Marshal(summary) // to know how long it is
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", server.ID, err)
 		}
-		free -= len(summary) + len(",")
-		if i > 0 && (free < 0 || limit > 0 && i == limit) {
+		if fits := free.take(encoded); i > 0 && (!fits || limit > 0 && i == limit) {
 			page.Next = servers[i-1].ID.String()
 			break
 		}
@@ -47,13 +41,12 @@ func (a *API) list(_ context.Context, r micro.Request) error {
 // filter reads what a list is to hold, from its subject and payload.
 func (a *API) filter(r micro.Request) (scaler.Filter, int, error) {
 	var f scaler.Filter
-	if _, f.Namespace = a.config.Subjects.split(r.Subject()); f.Namespace != "" {
-		if err := checkNamespace(f.Namespace); err != nil {
-			return f, 0, err
-		}
-	}
 	var selector, after string
 	var limit int
+	var err error
+	if f.Namespace, err = a.namespace(r); err != nil {
+		return f, 0, err
+	}
 	has, err := decode(r.Data(), fields{"selector": &selector, "limit": &limit, "after": &after})
 	if err != nil {
 		return f, 0, err

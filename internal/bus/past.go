@@ -50,8 +50,7 @@ func (a *API) history(ctx context.Context, r micro.Request) error {
 		return err
 	}
 	last := newest{limit: min(limit, maxLimit)}
-	subject := a.config.Subjects.event + "*." + id.Namespace + "." + id.Name
-	if err := a.past.read(ctx, subject, time.Now().Add(-since), nil, last.add); err != nil {
+	if err := a.past.read(ctx, a.config.Subjects.Events(id), time.Now().Add(-since), nil, last.add); err != nil {
 		return err
 	}
 	last.cut()
@@ -64,17 +63,15 @@ func (a *API) history(ctx context.Context, r micro.Request) error {
 }
 
 func (a *API) answerHistory(r micro.Request, last *newest) error {
-	answer := struct {
-		Events    []json.RawMessage `json:"events"`
-		Truncated bool              `json:"truncated,omitempty"`
-	}{[]json.RawMessage{}, last.more}
-	free := int(a.nc.MaxPayload()) - pageRoom
+	answer := History{Events: []HistoryEntry{}, Truncated: last.more}
+	free := room(a.nc.MaxPayload() - pageRoom)
 	for _, e := range slices.Backward(last.events) {
-		entry, err := json.Marshal(HistoryEntry{e.At.UTC(), string(e.Type), NewEventData(e), e.ID})
+		entry := HistoryEntry{e.At.UTC(), string(e.Type), NewEventData(e), e.ID}
+		encoded, err := json.Marshal(entry) // to know how long it is
 		if err != nil {
 			return fmt.Errorf("encode event %s: %w", e.ID, err)
 		}
-		if free -= len(entry) + len(","); free < 0 {
+		if !free.take(encoded) {
 			answer.Truncated = true
 			break
 		}

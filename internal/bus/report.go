@@ -74,22 +74,17 @@ func (a *API) report(ctx context.Context, r micro.Request) error {
 	if err != nil {
 		return err
 	}
-	page := struct {
-		From    time.Time         `json:"from"`
-		To      time.Time         `json:"to"`
-		Servers []json.RawMessage `json:"servers"`
-		Total   ReportRow         `json:"total"`
-		Next    string            `json:"next,omitempty"`
-	}{report.From, report.To, []json.RawMessage{}, reportRow(report.Total), ""}
-	free := int(a.nc.MaxPayload()) - 2*pageRoom
+	page := Report{From: report.From, To: report.To, Servers: []ReportRow{}, Total: reportRow(report.Total)}
+	free := room(a.nc.MaxPayload() - 2*pageRoom) // for the total, too
 	last := ""
 	for _, server := range report.After(after) {
-		row, err := json.Marshal(reportRow(server))
+		row := reportRow(server)
+		encoded, err := json.Marshal(row) // to know how long it is
 		if err != nil {
 			return fmt.Errorf("encode the report of %s: %w", server.Server, err)
 		}
-		free -= len(row) + len(",")
-		if n := len(page.Servers); n > 0 && (free < 0 || limit > 0 && n == limit) {
+		fits := free.take(encoded)
+		if n := len(page.Servers); n > 0 && (!fits || limit > 0 && n == limit) {
 			page.Next = last
 			break
 		}
@@ -101,10 +96,8 @@ func (a *API) report(ctx context.Context, r micro.Request) error {
 
 // readReport reads what a report is to be, from its subject and payload.
 func (a *API) readReport(r micro.Request) (asked reportAsked, after scaler.ID, limit int, err error) {
-	if _, asked.namespace = a.config.Subjects.split(r.Subject()); asked.namespace != "" {
-		if err := checkNamespace(asked.namespace); err != nil {
-			return asked, after, 0, err
-		}
+	if asked.namespace, err = a.namespace(r); err != nil {
+		return asked, after, 0, err
 	}
 	over, to, afterText := 24*time.Hour, "", ""
 	has, err := decode(r.Data(), fields{"over": &over, "to": &to, "limit": &limit, "after": &afterText})
@@ -142,12 +135,8 @@ func (a *archive) report(ctx context.Context, asked reportAsked, servers []*scal
 	if again && last.asked == asked {
 		return last.report, nil
 	}
-	subject := a.subjects.event + ">"
-	if asked.namespace != "" {
-		subject = a.subjects.event + "*." + asked.namespace + ".>"
-	}
 	ledger := scaler.NewLedger()
-	if err := a.read(ctx, subject, asked.from, scaler.LedgerTypes, ledger.Add); err != nil {
+	if err := a.read(ctx, a.subjects.Events(scaler.ID{Namespace: asked.namespace}), asked.from, scaler.LedgerTypes, ledger.Add); err != nil {
 		return scaler.Report{}, err
 	}
 	last = kept{asked, ledger.Report(servers, asked.from, asked.to)}

@@ -98,7 +98,7 @@ func (o StreamOptions) pauses() jetstream.StreamConfig {
 
 func (o StreamOptions) events() jetstream.StreamConfig {
 	c := o.base(o.Subjects.eventStream(), o.Subjects.event, "idle-scaler: what happened")
-	c.MaxAge, c.Duplicates = 7*24*time.Hour, 10*time.Minute
+	c.MaxAge, c.Duplicates = eventsKept, 10*time.Minute
 	return c
 }
 

@@ -81,6 +81,17 @@ func (s Subjects) Event(kind scaler.EventType, id scaler.ID) string {
 	return s.event + string(kind) + "." + speakable(id.Namespace) + "." + speakable(id.Name)
 }
 
+// Events returns the subject of all events of a server, of a namespace (an ID without a name), or of all (the zero ID).
+func (s Subjects) Events(scope scaler.ID) string {
+	switch {
+	case scope == scaler.ID{}:
+		return s.event + ">"
+	case scope.Name == "":
+		return s.event + "*." + scope.Namespace + ".>"
+	}
+	return s.event + "*." + scope.Namespace + "." + scope.Name
+}
+
 func speakable(tokens string) string {
 	parts := strings.Split(tokens, ".")
 	for i, part := range parts {

@@ -96,6 +96,21 @@ func TestSubjectsThatMakeNoSense(t *testing.T) {
 	}
 }
 
+// Events are asked for by whom they are about: by one server, a namespace, or all.
+func TestSubjectsOfEvents(t *testing.T) {
+	s, err := NewSubjects(DefaultPrefix)
+	check(t, err)
+	for want, scope := range map[string]scaler.ID{
+		"cortex.mcp.event.>":                 {},
+		"cortex.mcp.event.*.team-a.>":        {Namespace: "team-a"},
+		"cortex.mcp.event.*.team-b.files.v2": files,
+	} {
+		if got := s.Events(scope); got != want {
+			t.Errorf("%v: got %s, want %s", scope, got, want)
+		}
+	}
+}
+
 func TestPrefix(t *testing.T) {
 	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a.*", "a.>", "a b", "$SYS.x", "_INBOX.x", strings.Repeat("a", 101)} {
 		if _, err := NewSubjects(prefix); err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -31,11 +32,9 @@ const (
 // wake starts the servers that the daemon has put to sleep by itself: with a command each, as everybody could. What an explicit order
 // keeps asleep is left, and named.
 func (a *API) wake(ctx context.Context, r micro.Request) error {
-	_, namespace := a.config.Subjects.split(r.Subject())
-	if namespace != "" {
-		if err := checkNamespace(namespace); err != nil {
-			return err
-		}
+	namespace, err := a.namespace(r)
+	if err != nil {
+		return err
 	}
 	c := scaler.Command{Verb: "wake"}
 	if err := readOrder(&c, r.Data(), false); err != nil {
@@ -73,8 +72,8 @@ func (a *API) wake(ctx context.Context, r micro.Request) error {
 		return fmt.Errorf("%w: the command stream has taken orders to start %d of %d servers: try again, a server that was started stays so: %w",
 			errUnavailable, stored, len(start), err)
 	}
-	room := (int(a.nc.MaxPayload()) - pageRoom) / 2
-	return a.answer(r, WakeAnswer{Started: len(start), Servers: fit(named, room), Left: fit(left, room)}, nil)
+	half := room(a.nc.MaxPayload()-pageRoom) / 2
+	return a.answer(r, WakeAnswer{Started: len(start), Servers: fit(named, half), Left: fit(left, half)}, nil)
 }
 
 // sleepsBecause says whether it was the daemon that made a server zero, and which explicit order keeps it there, if one does.
@@ -109,9 +108,9 @@ func (a *API) startAll(ctx context.Context, servers []scaler.ID, payload []byte)
 }
 
 // fit returns the first of the lines, as many as there may be and as fit into a part of a message.
-func fit(lines []string, room int) []string {
+func fit(lines []string, free room) []string {
 	for i, line := range lines {
-		if room -= len(line) + len(`"",`); room < 0 || i == mostNamed {
+		if !free.take(strconv.AppendQuote(nil, line)) || i == mostNamed {
 			return lines[:i]
 		}
 	}
