@@ -197,8 +197,9 @@ func (c *Config) validate() (s settings, errs []error) {
 		check("selector", errors.New("empty, it takes every Deployment of the cluster, those of the system too: name a label, or name namespaces"))
 	}
 	if c.Listen != "" {
-		_, _, err = net.SplitHostPort(c.Listen)
-		check("listen", err)
+		if _, _, err = net.SplitHostPort(c.Listen); err != nil {
+			check("listen", fmt.Errorf("%q: write a port, with or without the host before it, like \":8080\"; empty serves none", c.Listen))
+		}
 	}
 	if c.EmbeddedPort < 0 || c.EmbeddedPort > 65535 {
 		check("embedded-port", fmt.Errorf("%d is not a port", c.EmbeddedPort))

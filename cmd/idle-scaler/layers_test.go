@@ -130,7 +130,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	args := []string{
 		"--config", file, "--schedule", "every now", "--selector", "a==b==c", "--idle-after", "721h", "--max-wait", "2h", "--log-level", "loud",
 		"--keep-warm", "mornings", "--time-zone", "Rome", "--sleep-notice", "2h", "--max-replicas", "0", "--wake-replicas", "few", "--sleep-at", "@every 1h",
-		"--log-format", "xml", "--namespaces", "A", "--prefix", "a b", "--nats-user", "me", "--nats-key", "k", "--lease-name", "L_",
+		"--log-format", "xml", "--namespaces", "A", "--prefix", "a b", "--nats-user", "me", "--nats-key", "k", "--lease-name", "L_", "--nats-inbox-prefix", "mine", "--listen", "8080",
 	}
 	want := []string{
 		`nats: not set: give --nats`,
@@ -159,6 +159,8 @@ func TestAllErrorsAtOnce(t *testing.T) {
 		`nats-user, nats-password: set both or none`,
 		`nats-cert, nats-key: set both or none`,
 		`lease-name: "L_"`,
+		`listen: "8080": write a port, with or without the host before it, like ":8080"`,
+		`nats-inbox-prefix "mine": begin it with _INBOX: the daemon answers nowhere else`,
 	}
 	for _, command := range []string{"config", "run"} {
 		code, _, errs := execute(append([]string{command}, args...)...)

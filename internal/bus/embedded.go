@@ -19,7 +19,7 @@ const startTimeout = 30 * time.Second
 // one. What the server has to say is logged, from warnings upwards.
 func StartEmbedded(dir string, port int, logger *slog.Logger) (*Embedded, error) {
 	if dir == "" {
-		return nil, errors.New("embedded NATS: no data directory: without one everything would be lost at the next start")
+		return nil, errors.New("embedded NATS: no data directory: name one by --embedded-dir, or everything would be lost at the next start")
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT
@@ -45,11 +45,12 @@ func StartEmbedded(dir string, port int, logger *slog.Logger) (*Embedded, error)
 	select {
 	case why := <-log.fatal: // a real one would exit; here it only says so
 		e.Shutdown()
-		return nil, fmt.Errorf("embedded NATS: %s", why)
+		return nil, fmt.Errorf("embedded NATS: %s: --embedded-dir (%s) must be a directory that can be written, and --embedded-port a port that is free", why, dir)
 	case ok := <-ready:
 		if !ok {
 			e.Shutdown()
-			return nil, fmt.Errorf("embedded NATS does not accept connections after %s", startTimeout)
+			return nil, fmt.Errorf("embedded NATS does not accept connections after %s: start it again if the streams in --embedded-dir (%s) are large, else choose another --embedded-port",
+				startTimeout, dir)
 		}
 	}
 	return e, nil

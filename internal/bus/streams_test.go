@@ -294,11 +294,14 @@ func TestEmbedded(t *testing.T) {
 	if state := w.info(w.subjects.activityStream()).State; state.Msgs != 1 {
 		t.Errorf("got %+v", state)
 	}
-	if _, err := StartEmbedded("", 0, quiet); err == nil {
-		t.Error("it starts without a directory")
+	if _, err := StartEmbedded("", 0, quiet); err == nil || !strings.Contains(err.Error(), "name one by --embedded-dir") {
+		t.Errorf("without a directory: %v", err)
 	}
-	if _, err := StartEmbedded("/proc/nothing", 0, quiet); err == nil {
-		t.Error("it starts with a directory that can't be written")
+	if _, err := StartEmbedded("/proc/nothing", 0, quiet); err == nil || !strings.Contains(err.Error(), "--embedded-dir") {
+		t.Errorf("with a directory that can't be written: %v", err)
+	}
+	if _, err := StartEmbedded(t.TempDir(), w.port, quiet); err == nil || !strings.Contains(err.Error(), "--embedded-port") {
+		t.Errorf("on a port that is taken: %v", err)
 	}
 }
 

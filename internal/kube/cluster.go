@@ -32,7 +32,7 @@ func (c *Cluster) Fresh(ctx context.Context, id scaler.ID) (*scaler.Server, erro
 	d, err := c.cache.client.AppsV1().Deployments(id.Namespace).Get(ctx, id.Name, metav1.GetOptions{})
 	switch {
 	case err != nil:
-		return nil, request{"get", "deployments.apps", id.Namespace, id.Name}.failure(err)
+		return nil, request{"get", deployments, id.Namespace, id.Name}.failure(err)
 	case d.DeletionTimestamp != nil:
 		return nil, fmt.Errorf("%w: the Deployment %s is being deleted", scaler.ErrUnknown, id)
 	case !c.cache.selector.Matches(labels.Set(d.Labels)):
@@ -84,7 +84,7 @@ func (c *Cluster) Write(ctx context.Context, server *scaler.Server, replicas int
 	id := server.ID
 	d, err := c.cache.client.AppsV1().Deployments(id.Namespace).Patch(ctx, id.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
 	if err != nil {
-		return nil, request{"patch", "deployments.apps", id.Namespace, id.Name}.failure(err)
+		return nil, request{"patch", deployments, id.Namespace, id.Name}.failure(err)
 	}
 	return c.cache.put(d), nil
 }

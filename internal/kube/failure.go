@@ -21,6 +21,9 @@ type request struct {
 	name      string // empty: not about one object
 }
 
+// deployments are what most requests are about, as RBAC knows them.
+const deployments = "deployments.apps"
+
 func (r request) String() string {
 	text := r.verb + " " + r.resource
 	switch {
@@ -43,7 +46,10 @@ func (r request) failure(err error) error {
 	s := status.Status()
 	switch {
 	case s.Reason == metav1.StatusReasonConflict:
-		return fmt.Errorf("%w: %s: it was changed by somebody else meanwhile", scaler.ErrConflict, r)
+		return fmt.Errorf("%w: %s: it was changed by somebody else meanwhile: see who writes it with kubectl -n %s get %s %s -o yaml --show-managed-fields, and try again",
+			scaler.ErrConflict, r, r.namespace, r.resource, r.name)
+	case s.Code == http.StatusNotFound && r.resource == deployments && r.name != "":
+		return fmt.Errorf("%w: %s in %s: see which there are with idle-scaler list -n %[3]s", scaler.ErrUnknown, s.Message, r.namespace)
 	case s.Code == http.StatusNotFound:
 		return fmt.Errorf("%w: %s", scaler.ErrUnknown, s.Message)
 	case s.Code == http.StatusForbidden && strings.Contains(s.Message, " cannot "+r.verb+" resource "):

@@ -24,8 +24,14 @@ func TestFailure(t *testing.T) {
 		kind error
 		says string
 	}{
-		{"another version", apierrors.NewConflict(deployments, "search", errors.New("modified")), scaler.ErrConflict, "patch deployments.apps team-a/search"},
-		{"gone", apierrors.NewNotFound(deployments, "search"), scaler.ErrUnknown, `"search" not found`},
+		{
+			"another version", apierrors.NewConflict(deployments, "search", errors.New("modified")), scaler.ErrConflict,
+			"patch deployments.apps team-a/search: it was changed by somebody else meanwhile: see who writes it with kubectl -n team-a get deployments.apps search -o yaml --show-managed-fields, and try again",
+		},
+		{
+			"gone", apierrors.NewNotFound(deployments, "search"), scaler.ErrUnknown,
+			`deployments.apps "search" not found in team-a: see which there are with idle-scaler list -n team-a`,
+		},
 		{
 			"no right", apierrors.NewForbidden(deployments, "search", cannot), scaler.ErrRefused,
 			"the API server refuses to patch deployments.apps in team-a: add it to the Role of idle-scaler's ServiceAccount",

@@ -50,7 +50,7 @@ func (r *region) run(ctx context.Context) {
 func (r *region) watchedDeployments() source {
 	client := r.cache.client.AppsV1().Deployments(r.namespace)
 	return source{
-		kind: "deployments", example: &appsv1.Deployment{}, reads: request{resource: "deployments.apps", namespace: r.namespace},
+		kind: "deployments", example: &appsv1.Deployment{}, reads: request{resource: deployments, namespace: r.namespace},
 		only: func(options *metav1.ListOptions) { options.LabelSelector = r.cache.selector.String() },
 		list: plain(client.List), watch: client.Watch,
 	}
