@@ -48,7 +48,7 @@ func (c *natsConfig) register(flags *pflag.FlagSet) {
 	flags.StringVar(&c.Cert, "nats-cert", "", "`file` with the client certificate for NATS")
 	flags.StringVar(&c.Key, "nats-key", "", "`file` with the key of the client certificate")
 	flags.StringVar(&c.Inbox, "nats-inbox-prefix", "", "prefix of the inbox for answers, for an account that has one of its own; begins with _INBOX")
-	flags.StringVar(&c.Prefix, "prefix", "cortex.mcp", "prefix of all NATS subjects")
+	flags.StringVar(&c.Prefix, "prefix", bus.DefaultPrefix, "prefix of all NATS subjects")
 }
 
 func (c *natsConfig) validate() (errs []error) {
@@ -70,8 +70,8 @@ func (c *natsConfig) validate() (errs []error) {
 	if (c.Cert == "") != (c.Key == "") {
 		errs = append(errs, errors.New("nats-cert, nats-key: set both or none"))
 	}
-	if c.Inbox != "" && !strings.HasPrefix(c.Inbox, "_INBOX") {
-		errs = append(errs, fmt.Errorf("nats-inbox-prefix %q: begin it with _INBOX: the daemon answers nowhere else", c.Inbox))
+	if err := bus.CheckInboxPrefix(c.Inbox); err != nil {
+		errs = append(errs, fmt.Errorf("nats-inbox-prefix %q: %w", c.Inbox, err))
 	}
 	given := 0
 	for _, s := range []string{c.Creds, c.NKey, c.User, c.Token} {

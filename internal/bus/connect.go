@@ -90,6 +90,7 @@ func Connect(o Options, logger *slog.Logger) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// validate checks what would go wrong without a word, or show a password. The rest is checked where it is configured.
 func (o Options) validate() error {
 	if len(o.URLs) == 0 {
 		return errors.New("connect to NATS: no URL: write one like nats://localhost:4222")
@@ -99,11 +100,16 @@ func (o Options) validate() error {
 			return fmt.Errorf("connect to NATS: URL number %d can't be read (it is not shown, as it may hold a password)", i+1)
 		}
 	}
-	if (o.CertFile == "") != (o.KeyFile == "") {
-		return errors.New("connect to NATS: a client certificate needs both its file and that of its key")
+	if err := CheckInboxPrefix(o.InboxPrefix); err != nil {
+		return fmt.Errorf("connect to NATS: inbox prefix %q: %w", o.InboxPrefix, err)
 	}
-	if o.InboxPrefix != "" && !strings.HasPrefix(o.InboxPrefix, inboxPrefix) {
-		return fmt.Errorf("connect to NATS: inbox prefix %q: begin it with %s, or requests will not be answered", o.InboxPrefix, inboxPrefix)
+	return nil
+}
+
+// CheckInboxPrefix says whether the daemon answers in inboxes with a prefix; none is that of NATS itself.
+func CheckInboxPrefix(prefix string) error {
+	if prefix != "" && !strings.HasPrefix(prefix, inboxPrefix) {
+		return fmt.Errorf("begin it with %s: the daemon answers nowhere else", inboxPrefix)
 	}
 	return nil
 }
