@@ -82,7 +82,7 @@ chaos-short: clock cluster ## make chaos as a part of make test, two minutes in 
 chaos: clock cluster ## kill, freeze and cut off everything at random: make chaos SEED=7 DURATION=2m SERVERS=150
 	$(CHAOS) -chaos.seed=$(or $(SEED),0) -chaos.duration=$(or $(DURATION),2m) -chaos.servers=$(or $(SERVERS),150)
 
-bench: build cluster ## benchmarks, with the numbers that design promises as ratios: make bench BENCH=Sweep
+bench: build cluster ## benchmarks, with the ratios that docs/performance.md asks for: make bench BENCH=Sweep
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m ./...
 
 image: ## container image IMAGE:VERSION, which is IMAGE:latest too, by docker

@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"idle-scaler/internal/ops": {"idle-scaler/scaler", "github.com/prometheus/client_golang/"},
 }
 
-// The arrows of the design hold, and every package but cmd and the tests has a row.
+// Every package imports only what its row allows, and every package but cmd and the tests has a row.
 func TestArrows(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "idle-scaler/...").Output()
 	if err != nil {
@@ -42,7 +42,7 @@ func TestArrows(t *testing.T) {
 			if standard(imported) || slices.ContainsFunc(rules, func(rule string) bool { return matches(rule, imported) }) {
 				continue
 			}
-			t.Errorf("%s imports %s, which the design does not allow", pkg, imported)
+			t.Errorf("%s imports %s, which its row here does not allow", pkg, imported)
 		}
 	}
 }

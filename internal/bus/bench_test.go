@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkActivityLog compares the log's reader, tracker and all, with a bare ordered consumer of nats.go on the same stream. Ratio is
-// that of the two rates, of pings to servers that the tracker knows; the design asks for at least 0.8. First-ratio is that of the
+// that of the two rates, of pings to servers that the tracker knows; docs/performance.md asks for at least 0.8. First-ratio is that of the
 // first replay, in which the tracker meets every server for the first time.
 func BenchmarkActivityLog(b *testing.B) {
 	const messages = 50_000

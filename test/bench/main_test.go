@@ -1,5 +1,5 @@
-// Package bench measures what the design promises as ratios: the daemon's way to the API server beside that of client-go alone, in the
-// same run and in turns, so that whatever else the machine does hits both. docs/performance.md has the figures.
+// Package bench measures the ratios that docs/performance.md asks for, which has the figures: the daemon's way to the API server beside that of
+// client-go alone, in the same run and in turns, so that whatever else the machine does hits both.
 package bench
 
 import (

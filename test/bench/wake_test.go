@@ -91,7 +91,7 @@ func (w *world) patch(id scaler.ID, replicas int) (time.Time, error) {
 }
 
 // BenchmarkWake is the time from a command to the patch that the API server has accepted, beside that of the same patch by client-go
-// alone, in turns. Ratio is that of the medians; the design asks for at most 1.2, and for one request.
+// alone, in turns. Ratio is that of the medians; docs/performance.md asks for at most 1.2, and for one request.
 func BenchmarkWake(b *testing.B) {
 	w, ours, theirs := real(b, 1)
 	reset := func() {
@@ -139,7 +139,7 @@ func BenchmarkWake(b *testing.B) {
 }
 
 // BenchmarkThousandStarts is the time until 1,000 starts that come at once are accepted, beside that of client-go alone with 64
-// in flight, in turns. Ratio is that of the medians; the design asks for at most 1.2.
+// in flight, in turns. Ratio is that of the medians; docs/performance.md asks for at most 1.2.
 func BenchmarkThousandStarts(b *testing.B) {
 	const starts = 1000
 	w, ours, theirs := real(b, starts)
