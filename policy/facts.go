@@ -19,7 +19,9 @@ const (
 	BecauseAfter    Because = "after" // a command has started it, and it waits for those that it comes after
 )
 
-// Facts are all that a decision about one server depends on, but for the time.
+// Facts are all that a decision about one server depends on, but for the time. All instants are by the clock of this process, whichever stamped them
+// first: they are compared with each other and with its now. Seen is none, but a place in the log. The Since of Paused and of Reverts decides
+// nothing and is as somebody wrote it.
 type Facts struct {
 	Settings Settings
 	Bad      error // why the settings can't be read

@@ -30,7 +30,7 @@ func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 		return nil, e, fmt.Errorf("%w: the decision is %s old", ErrConflict, age)
 	}
 	for _, mark := range [...]*time.Time{&c.Mark.Asleep, &c.Mark.Awake} {
-		if mark.Equal(e.At) { // not one that is kept: the next leader's clock may differ from ours, and only that of NATS is known to both
+		if mark.Equal(e.At) { // not one that is kept: the next leader's clock may differ from ours, and only that of the log is known to both
 			*mark = t.s.tracker.Stamp(e.At)
 		}
 	}

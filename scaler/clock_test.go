@@ -11,7 +11,7 @@ import (
 	"idle-scaler/policy"
 )
 
-// hearWith makes the clock of NATS so far behind that of this process.
+// hearWith makes the clock of the log so far behind that of this process.
 func (w *world) hearWith(behind time.Duration) {
 	w.tracker.Hear(activity.Log{Born: time.Now().Add(-5 * idleAfter), Behind: behind}, time.Now())
 }
@@ -30,7 +30,7 @@ func TestClocksOfLeadersDiffer(t *testing.T) {
 				w.hearWith(row.first)
 				w.do(Command{Verb: Start, Behind: row.first, Stamp: activity.Stamp{Sequence: 1, Time: time.Now().Add(-row.first)}})
 				if awake, want := w.alpha().Mark.Awake, time.Now().Add(-row.first); !awake.Equal(want) {
-					t.Errorf("awake since %s by the clock of NATS, want %s", awake, want)
+					t.Errorf("awake since %s by the clock of the log, want %s", awake, want)
 				}
 				// In the bubble there is one clock. For the next leader what was written down by that of NATS moves instead.
 				s := *w.alpha()
@@ -45,7 +45,7 @@ func TestClocksOfLeadersDiffer(t *testing.T) {
 				w.sweep()
 				w.expectReplicas(0)
 				if asleep, want := w.alpha().Mark.Asleep, time.Now().Add(-row.next); !asleep.Equal(want) {
-					t.Errorf("asleep since %s by the clock of NATS, want %s", asleep, want)
+					t.Errorf("asleep since %s by the clock of the log, want %s", asleep, want)
 				}
 			}, running(2))
 		})
@@ -54,7 +54,7 @@ func TestClocksOfLeadersDiffer(t *testing.T) {
 
 // How long a wake took is told right also by a leader whose clock is wrong, and that has not woken the server itself.
 func TestHowLongAWakeTook(t *testing.T) {
-	for _, behind := range []time.Duration{-5 * time.Minute, 0, 5 * time.Minute} { // the clock of NATS, against the leader's
+	for _, behind := range []time.Duration{-5 * time.Minute, 0, 5 * time.Minute} { // the clock of the log, against the leader's
 		lead(t, func(w *world) {
 			w.end()
 			w.hearWith(behind)
@@ -100,7 +100,7 @@ func TestNewDeploymentOfAClockAhead(t *testing.T) {
 	}
 }
 
-// A hold ends when it was to end by the clock of NATS, whatever those of the leader that took the order, and of the next, say.
+// A hold ends when it was to end by the clock of the log, whatever those of the leader that took the order, and of the next, say.
 func TestHoldsOfLeadersWhoseClocksDiffer(t *testing.T) {
 	for name, row := range map[string]struct{ first, next time.Duration }{ // how far their clocks are ahead of NATS's
 		"the same":            {0, 0},
@@ -119,12 +119,12 @@ func TestHoldsOfLeadersWhoseClocksDiffer(t *testing.T) {
 					c.Behind, c.Stamp = row.first, activity.Stamp{Sequence: 1, Time: now}
 					w.do(c)
 					if hold := w.alpha().Mark.Hold; !hold.Since.Equal(now) || !hold.Until.Equal(now.Add(2*time.Hour)) {
-						t.Errorf("held since %s until %s by the clock of NATS, where it is %s", hold.Since, hold.Until, now)
+						t.Errorf("held since %s until %s by the clock of the log, where it is %s", hold.Since, hold.Until, now)
 					}
 					if told := w.View(w.alpha()).Tell(time.Now()); c.Asleep && (strings.Contains(told, "The hold was ordered") || row.first >= 0 && !strings.Contains(told, "(0s ago)")) {
 						t.Errorf("told: %s", told)
 					}
-					// As above: what was written down by the clock of NATS moves.
+					// As above: what was written down by the clock of the log moves.
 					w.hearWith(row.next)
 					s := *w.alpha()
 					s.Created = s.Created.Add(-time.Hour)
@@ -225,7 +225,7 @@ func TestDryRunOfLeadersWhoseClocksDiffer(t *testing.T) {
 					w.sweep()
 				}
 				w.end()
-				time.Sleep(row.next - row.first) // only for us: the clock of NATS stands still meanwhile
+				time.Sleep(row.next - row.first) // only for us: the clock of the log stands still meanwhile
 				w.hearWith(row.next)
 				w.nextLeader()
 				w.sweep()

@@ -8,7 +8,7 @@ import (
 	"idle-scaler/policy"
 )
 
-// until is when the hold of a command ends: counted from when the command was given, in the zone of the server. Both are by the clock of NATS: that
+// until is when the hold of a command ends: counted from when the command was given, in the zone of the server. Both are by the clock of the log: that
 // of this process may be wrong, and the next leader's wrong in another way.
 func (c Command) until(server *Server, given time.Time) (time.Time, error) {
 	until, err := policy.ParseUntil(c.Until, given, server.Settings.TimeZone)
@@ -76,7 +76,7 @@ func (s *Scaler) endsHold(server *Server, now time.Time) string {
 	return fmt.Sprintf("this ends that %s held it %s until %s", actor, hold, clock(hold.Until))
 }
 
-// held is the hold that is in force, as it is written: by the clock of NATS. One that is over is not written again.
+// held is the hold that is in force, as it is written: by the clock of the log. One that is over is not written again.
 func (s *Scaler) held(server *Server, now time.Time) policy.Hold {
 	if s.hold(server).Holds(now) {
 		return server.Mark.Hold

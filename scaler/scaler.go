@@ -60,12 +60,20 @@ type ActivityLog interface {
 	Prove(ctx context.Context) error
 }
 
-// Meter counts. Implemented by internal/ops.Metrics.
+// Meter counts. All methods may be called concurrently, and return at once: some are called within the lane of a server. Implemented by
+// internal/ops.Metrics.
 type Meter interface {
+	// Event notes an event that is to be told now.
 	Event(e Event)
+	// Wake notes how long a phase of a wake took: "queued", from when a command to start was sent until it is begun; "patch", the request to the
+	// API server that wakes, whoever asked for it; "ready", from that write to the first ready replica. One that was measured between two
+	// clocks may be negative.
 	Wake(phase string, took time.Duration)
+	// Swept notes what a sweep came to, once it has ended.
 	Swept(s Sweep)
-	MisSlept(dryRun bool) // a server was wanted less than MisSleepWithin after it was put to sleep, or would have been
+	// MisSlept notes that a server was wanted less than MisSleepWithin after it was put to sleep, or would have been.
+	MisSlept(dryRun bool)
+	// Panic notes a panic that was caught while one server was handled.
 	Panic()
 }
 
@@ -83,7 +91,7 @@ type Config struct {
 	DrainFor      time.Duration // how long what was begun may take when the daemon is asked to end
 }
 
-// DefaultConfig holds the numbers of the design.
+// DefaultConfig holds the numbers that count where nobody has said otherwise.
 func DefaultConfig() Config {
 	return Config{
 		Self:          ID{Namespace: "_", Name: "default"},

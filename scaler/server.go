@@ -63,7 +63,7 @@ func (s *Server) RollingOut() bool {
 	return !s.Stalled && (s.Observed < s.Generation || s.Updated < s.Replicas || s.Total > s.Updated)
 }
 
-// Mark is what the daemon has written on a Deployment about it. Zero values are not written. Asleep, Awake and Hold are by the clock of NATS,
+// Mark is what the daemon has written on a Deployment about it. Zero values are not written. Asleep, Awake and Hold are by the clock of the log,
 // the one that all leaders know.
 type Mark struct {
 	Restore int // the replicas to wake with
