@@ -473,10 +473,10 @@ func TestLeases(t *testing.T) {
 	check(t, nc.Publish("cortex.mcp.activity.team-a", nil))
 	eventually(t, "8 malformed messages", func() bool { return l.Counts().Malformed >= 8 })
 	check(t, client.Lease(ctx, "gw", web, 0))
-	receive(t, "the end of a lease", l.heard)
-	if live := l.tracker.Leases(web, time.Now()); len(live) != 1 || live[0].Holder != "session-7" {
-		t.Errorf("got %+v", live)
-	}
+	eventually(t, "the end of a lease", func() bool { // those that can't be read are heard as well
+		live := l.tracker.Leases(web, time.Now())
+		return len(live) == 1 && live[0].Holder == "session-7"
+	})
 	check(t, client.Lease(ctx, "session-7", web, time.Millisecond))
 	eventually(t, "the end by itself", func() bool { return !l.tracker.Of(web).Leased(time.Now()) })
 
