@@ -427,8 +427,21 @@ func TestStartSaysWhyNot(t *testing.T) {
 				s := *w.alpha()
 				s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota"}
 				w.cluster.put(s)
-			}, ErrFailed, "exceeded quota", 3 * time.Second,
+			}, ErrFailed, "exceeded quota", 4 * time.Second,
 			[]EventType{Woken, Failed},
+		},
+		{
+			"a quota lets some of its pods in, which is known late", func(w *world) {
+				s := *w.alpha()
+				s.Refused = &Refusal{Reason: "FailedCreate", Message: "exceeded quota"}
+				w.cluster.put(s)
+				time.AfterFunc(2500*time.Millisecond, func() {
+					s := *w.alpha()
+					s.Total = 1
+					w.cluster.put(s)
+				})
+			}, ErrNotInTime, "it goes on starting", time.Minute,
+			[]EventType{Woken},
 		},
 		{
 			"a quota lets some of its pods in", func(w *world) {

@@ -55,6 +55,10 @@ func (t *term) following(server *Server) *wake {
 // startingAt is when the server began what may be a start, by our clock.
 func (s *Scaler) startingAt(server *Server) time.Time { return s.tracker.Local(startingAt(server)) }
 
+// refusalLasts is how long the cluster's refusal to make pods has to be seen to be believed: it is also told of the time before a wake, and
+// with the count of pods from before some of them were made, until the status is written again.
+const refusalLasts = time.Second
+
 // accompany tells why the server is not ready, that it is, or that it will not be. It ends when all replicas are ready.
 func (t *term) accompany(ctx context.Context, w *wake, server *Server, began time.Time) {
 	s := t.s
@@ -65,6 +69,8 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 	told := false // that it is ready
 	slow := false // right after a wake a refusal may be of before it, or of some of the pods while others are on their way
 
+	var lasting <-chan time.Time // from when a refusal is seen until it is believed
+	believed := false
 	event := func(kind EventType, text string) Event {
 		return Event{
 			ID: noticeID(server, kind, text), Type: kind, Server: server.ID, At: s.now(),
@@ -95,14 +101,21 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 		if now.allReady(server.Generation) {
 			return
 		}
-		if refused := now.Refused; refused != nil && slow && (told || now.Total == 0) {
+		switch refused := now.Refused; {
+		case refused == nil || !slow || !told && now.Total > 0:
+			lasting, believed = nil, false
+		case believed:
 			fail(fmt.Sprintf("%s: %s", refused.Reason, refused.Message))
 			return
+		case lasting == nil:
+			lasting = time.After(refusalLasts)
 		}
 		select {
 		case <-changed:
 		case <-diagnose:
 			slow, diagnoses = true, s.pods.Diagnose(ctx, server)
+		case <-lasting:
+			believed = true
 		case d, ok := <-diagnoses:
 			if !ok {
 				diagnoses = nil
