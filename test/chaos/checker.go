@@ -16,8 +16,22 @@ const (
 	// reading of a clock and the use of what was read.
 	unheard = 2 * time.Second
 
-	// wakeWithin is how long a server may stay asleep that is wanted, once there is a leader: a second, and two for busy cores.
-	wakeWithin = 3 * time.Second
+	// wakeWithin is how long a server may stay asleep that is wanted, once there is a leader. It takes about a second; this is for a slow
+	// machine that wakes all servers at once. What it is to find is a wake that was lost: how long one took is in Longest.
+	wakeWithin = 15 * time.Second
+
+	// toldWithin is how long an event may take to be told in calm: a second, and two for busy cores.
+	toldWithin = 3 * time.Second
+
+	// A leader says once a second that it leads. Nobody does when none has said so for longer than unled. A new one is found after some
+	// seconds, or many on a slow machine; what needs longer than most without one is not excused by that. The new one reads the cluster
+	// and the log for as long as settling.
+	unled             = leaseDuration
+	mostWithoutLeader = time.Minute
+	settling          = 3 * time.Second
+
+	// renewing is for how long before it has to end a leader may already have been too slow to renew its lease, and so to do anything else.
+	renewing = leaseDuration + 20*time.Second
 
 	// How long after a fault nothing is expected to be fast: the lease has to run out and a leader be found, a silent connection is
 	// noticed after 8 s, client-go waits longer after each failure of the API server.

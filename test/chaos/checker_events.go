@@ -35,7 +35,7 @@ func (c *checker) events(p *past) {
 	}
 	for _, t := range p.transitions {
 		switch n := told[t.ID]; {
-		case n == 0 && p.remadeBetween(t.version.Seen, c.calmAfter(t.version.Seen, wakeWithin)):
+		case n == 0 && p.remadeBetween(t.version.Seen, c.calmAfter(t.version.Seen, toldWithin)):
 			c.Counts["events that ended with their Deployment"]++ // nobody lived to tell it, and it was nowhere else
 		case n == 0:
 			c.fail("event missing", p.Name, t.version.Seen, "%s", t.last)

@@ -179,16 +179,16 @@ func (c *checker) wakes(p *past, slept transition, after []transition) {
 }
 
 // disturbances are the times in which nothing is expected to be fast, in order of their begins: the faults, those in which the machine stood
-// still, and whatever made a leader lose its lease. Without a fault that is such a machine, too, and another leads only when that lease has
-// run out.
+// still, those in which nobody led, and whatever made a leader lose its lease. Without a fault that is such a machine, too, and another leads
+// only when that lease has run out.
 func (r *Record) disturbances() []interval {
-	var all []interval
+	all := r.leaderless()
 	for _, s := range r.Stalls {
-		all = append(all, interval{s.From, s.To})
+		all = append(all, interval{s.From, s.To.Add(recovery)})
 	}
 	for _, e := range r.Exits {
 		if e.lostLease() {
-			all = append(all, interval{e.At.Add(-leaseDuration), e.At.Add(recovery)})
+			all = append(all, interval{e.At.Add(-renewing), e.At.Add(recovery)})
 		}
 	}
 	for _, f := range r.Faults {
@@ -199,6 +199,23 @@ func (r *Record) disturbances() []interval {
 		all = append(all, interval{f.From, f.To.Add(after)})
 	}
 	slices.SortFunc(all, func(a, b interval) int { return a.from.Compare(b.from) })
+	return all
+}
+
+// leaderless are the times between a leader and the next. That the last one never has a successor excuses nothing.
+func (r *Record) leaderless() (all []interval) {
+	var led []time.Time
+	for _, s := range r.Samples {
+		if s.Leads {
+			led = append(led, s.At)
+		}
+	}
+	slices.SortFunc(led, time.Time.Compare) // they are of several daemons
+	for i := range led[min(1, len(led)):] {
+		if without := led[i+1].Sub(led[i]); without > unled {
+			all = append(all, interval{led[i], led[i].Add(min(without+settling, mostWithoutLeader))})
+		}
+	}
 	return all
 }
 

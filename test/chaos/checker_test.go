@@ -22,7 +22,7 @@ func at(seconds float64) time.Time { return begin.Add(time.Duration(seconds * fl
 func newWorld(kind Kind) *world {
 	w := &world{rv: 100, Record: Record{
 		Seed: 1, Servers: map[string]*Server{"a": {Name: "a", Kind: kind, IdleAfter: 5 * time.Second}},
-		Versions: make(map[string][]*Version), Quiet: at(100), End: at(110),
+		Versions: make(map[string][]*Version), Quiet: at(100), Rest: at(102), End: at(110),
 	}}
 	w.Versions["a"] = []*Version{{Seen: at(0), UID: "u", RV: w.rv, Replicas: 2, Ready: 2, Writer: "kubectl", WriterAt: at(0), Marks: map[string]string{}}}
 	return w
@@ -137,6 +137,21 @@ func (w *world) lease(seconds, ttl float64) *Use {
 	u := w.ping(seconds)
 	u.Holder, u.TTL = "h", time.Duration(ttl*float64(time.Second))
 	return u
+}
+
+// wakeLate is a sleep, a ping at 20 and a wake at a time, and one more sleep so that all ends well.
+func (w *world) wakeLate(seconds float64) {
+	w.write(12, 12.1, 0, "idle", nil)
+	w.ping(20)
+	w.write(seconds, seconds, 2, "activity", nil)
+	w.write(seconds+6, seconds+6, 0, "idle", nil)
+}
+
+// lead is a leader that says so once a second.
+func (w *world) lead(from, to float64) {
+	for s := from; s <= to; s++ {
+		w.Samples = append(w.Samples, Sample{Daemon: "daemon-0", PID: 7, At: at(s), Leads: true})
+	}
 }
 
 // order is acknowledged at once.
@@ -435,40 +450,58 @@ func TestChecker(t *testing.T) {
 			w.write(12, 12.1, 0, "idle", nil)
 			w.ping(20)
 		}, []string{"wake lost"}},
-		{"late wake", Pinged, func(w *world) {
-			w.write(12, 12.1, 0, "idle", nil)
-			w.ping(20)
-			w.write(24, 24, 2, "activity", nil)
-			w.write(32, 32, 0, "idle", nil)
-		}, []string{"wake lost"}},
+		{"slow wake", Pinged, func(w *world) { w.wakeLate(34) }, nil},
+		{"late wake", Pinged, func(w *world) { w.wakeLate(36) }, []string{"wake lost"}},
 		{"late wake, because of a fault", Pinged, func(w *world) {
-			w.write(12, 12.1, 0, "idle", nil)
-			w.ping(20)
-			w.write(24, 24, 2, "activity", nil)
-			w.write(32, 32, 0, "idle", nil)
+			w.wakeLate(40)
 			w.Faults = []*Fault{{"SIGKILL", "daemon-0", at(19), at(21)}}
 		}, nil},
 		{"late wake, because the machine stood still", Pinged, func(w *world) {
-			w.write(12, 12.1, 0, "idle", nil)
-			w.ping(20)
-			w.write(24, 24, 2, "activity", nil)
-			w.write(32, 32, 0, "idle", nil)
+			w.wakeLate(40)
 			w.Stalls = []Stall{{at(20.5), at(22)}}
 		}, nil},
 		{"late wake, long after the machine stood still", Pinged, func(w *world) {
-			w.write(12, 12.1, 0, "idle", nil)
-			w.ping(20)
-			w.write(24, 24, 2, "activity", nil)
-			w.write(32, 32, 0, "idle", nil)
-			w.Stalls = []Stall{{at(17), at(19)}}
+			w.wakeLate(40)
+			w.Stalls = []Stall{{at(6), at(8)}}
 		}, []string{"wake lost"}},
 		{"late wake, because the leader lost its lease", Pinged, func(w *world) {
-			w.write(12, 12.1, 0, "idle", nil)
-			w.ping(20)
-			w.write(24, 24, 2, "activity", nil)
-			w.write(32, 32, 0, "idle", nil)
+			w.wakeLate(40)
 			w.Exits = []Exit{{"daemon-0", at(19), 1, "idle-scaler: the lease of leadership was lost: it ..."}}
 		}, nil},
+		{"late wake, because the leader was about to lose its lease", Pinged, func(w *world) {
+			w.wakeLate(50)
+			w.Exits = []Exit{{"daemon-0", at(42), 1, "idle-scaler: the lease of leadership was lost: it ..."}}
+		}, nil},
+		{"late wake, because nobody led", Pinged, func(w *world) {
+			w.lead(0, 18)
+			w.lead(32, 110)
+			w.wakeLate(48)
+		}, nil},
+		{"late wake, long after somebody led again", Pinged, func(w *world) {
+			w.lead(0, 18)
+			w.lead(32, 110)
+			w.wakeLate(51)
+		}, []string{"wake lost"}},
+		{"late wake, though always somebody led, of whom some words were not heard", Pinged, func(w *world) {
+			w.lead(0, 19)
+			w.lead(21.5, 110)
+			w.wakeLate(40)
+		}, []string{"wake lost"}},
+		{"late wake, and nobody led long before", Pinged, func(w *world) {
+			w.lead(0, 5)
+			w.lead(15, 110)
+			w.wakeLate(40)
+		}, []string{"wake lost"}},
+		{"late wake, because nobody led for longer than that may be", Pinged, func(w *world) {
+			w.lead(0, 18)
+			w.lead(90, 110)
+			w.wakeLate(93.5)
+		}, []string{"wake lost"}},
+		{"lost wake, and nobody ever leads again", Pinged, func(w *world) {
+			w.lead(0, 18)
+			w.write(12, 12.1, 0, "idle", nil)
+			w.ping(20)
+		}, []string{"wake lost"}},
 		{"a ping just before a sleep, never undone", Pinged, func(w *world) {
 			w.ping(11)
 			w.write(12, 12.1, 0, "idle", nil)
@@ -533,14 +566,22 @@ func TestChecker(t *testing.T) {
 		{"connections and a lead taken after its first seconds", Paused, func(w *world) {
 			w.Samples = []Sample{
 				{PID: 1, At: at(75), Goroutines: 40, Memory: 60 << 20},
-				{PID: 1, At: at(99), Goroutines: 92, Memory: 110 << 20},
+				{PID: 1, At: at(101), Goroutines: 92, Memory: 110 << 20},
+			}
+		}, nil},
+		{"more goroutines and memory in the last sweep, and when all is used again", Paused, func(w *world) {
+			w.Samples = []Sample{
+				{PID: 1, At: at(99.9), Goroutines: 400, Memory: 400 << 20},
+				{PID: 1, At: at(100.1), Goroutines: 200, Memory: 300 << 20},
+				{PID: 1, At: at(101.1), Goroutines: 92, Memory: 110 << 20},
+				{PID: 1, At: at(102.1), Goroutines: 400, Memory: 400 << 20},
 			}
 		}, nil},
 		{"more goroutines than a daemon at rest has", Paused, func(w *world) {
-			w.Samples = []Sample{{PID: 1, At: at(99), Goroutines: 160, Memory: 100 << 20}}
+			w.Samples = []Sample{{PID: 1, At: at(101), Goroutines: 160, Memory: 100 << 20}}
 		}, []string{"growth"}},
 		{"more memory than a daemon at rest has", Paused, func(w *world) {
-			w.Samples = []Sample{{PID: 1, At: at(99), Goroutines: 92, Memory: 400 << 20}}
+			w.Samples = []Sample{{PID: 1, At: at(101), Goroutines: 92, Memory: 400 << 20}}
 		}, []string{"growth"}},
 	}
 	for _, test := range tests {

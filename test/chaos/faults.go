@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// A run is storms, and calms after each. A calm is long enough for a leader to be found and for everything to be heard again, so that what
-// must happen within a second can be seen to.
+// A run is storms, and calms after each. A calm is long enough for a leader to be found and for everything to be heard again, and for what
+// has to happen within wakeWithin of that.
 const (
 	storm = 25 * time.Second
-	calm  = 15 * time.Second
+	calm  = recovery + wakeWithin + 5*time.Second
 )
 
 // faults breaks things, and mends all of them before it returns.

@@ -18,31 +18,45 @@ import (
 // end lets everything come to rest, wakes what sleeps once more, and ends.
 func (s *stage) end(ctx context.Context) error {
 	s.setClocksRight()
-	err := s.await(ctx, "rest", 90*time.Second, s.unrest)
+	err := s.await(ctx, "rest", 5*time.Minute, s.unrest)
 	s.record.Quiet = time.Now()
 	if err != nil {
 		s.Log("%v", err) // the checker will say what is wrong
 	}
-	pause(ctx, 2*time.Second) // for the last metrics
+	pause(ctx, 4*time.Second) // for the last metrics, which are read once a second
+	s.record.Rest = time.Now()
 	wanted := s.wakeAll(ctx)
 	calm := s.calm()
-	err = s.await(ctx, "everybody to be awake", max(time.Until(calm), 0)+2*wakeWithin, func() string {
+	kept := make(map[string]bool)
+	keep := func(name string) {
+		if !kept[name] {
+			kept[name] = true
+			s.work.lease(ctx, s.record.Servers[name], "keeper", time.Hour) // another holder: the lease that has to wake it is not ended
+		}
+	}
+	err = s.await(ctx, "everybody to be awake", max(time.Until(calm), 0)+2*wakeWithin, func() (missing string) {
 		for _, name := range wanted {
-			if s.record.now(name).Replicas == 0 {
-				return name + " is asleep"
+			if s.record.now(name).Replicas > 0 {
+				keep(name) // or it would sleep again while the daemons end, and nobody be left to tell it
+			} else {
+				missing = name + " is asleep"
 			}
 		}
-		return ""
+		return missing
 	})
 	if err != nil {
 		s.Log("%v", err)
 	}
+	for _, name := range sorted(s.record.Servers) {
+		keep(name)
+	}
+	pause(ctx, 2*time.Second) // for those that were about to sleep
 	for _, d := range s.daemons {
 		if code := d.stop(); code != 0 {
 			s.record.exit(Exit{d.name, time.Now(), code, "asked to end, it did so badly: " + lastLines(d.process.log)})
 		}
 	}
-	pause(ctx, 500*time.Millisecond) // for the last versions
+	pause(ctx, 3*time.Second) // for the last versions
 	s.record.End = time.Now()
 	return errors.Join(s.readEvents(ctx), s.readLogs())
 }

@@ -26,6 +26,7 @@ type Record struct {
 
 	Quiet time.Time // when everything unused was asleep and every command finished, or it was not waited for it any longer
 	Left  uint64    // commands in the stream at that moment
+	Rest  time.Time // until when nothing was asked for any more
 	End   time.Time // when the last word on everything was read
 }
 

@@ -104,7 +104,7 @@ func (w *workload) wake(ctx context.Context, s *Server, replicas int) {
 // remake deletes the Deployment of a server, and makes it again after a while.
 func (w *workload) remake(ctx context.Context, s *Server, random *rand.Rand) {
 	gap := time.Duration(random.Int64N(int64(2 * time.Second)))
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute) // to the end: the server is there when all is over
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute) // to the end: the server is there when all is over
 	defer cancel()
 	m := &Remake{Server: s.Name, Deleting: time.Now()}
 	defer w.record.remade(m)
@@ -151,8 +151,11 @@ func (w *workload) step(ctx context.Context, s *Server, random *rand.Rand, n int
 		pause(ctx, time.Second)
 	case Leased:
 		ttl := time.Duration(1+random.IntN(6)) * time.Second
-		if random.IntN(5) == 0 {
+		switch random.IntN(5) {
+		case 0:
 			ttl = 0
+		case 1:
+			ttl = wakeWithin + 5*time.Second // the shorter ones may be over before anybody has to have woken the server
 		}
 		w.lease(ctx, s, fmt.Sprintf("holder-%d", random.IntN(2)), ttl)
 		upTo(ctx, random, ttl+s.IdleAfter)
