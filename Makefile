@@ -52,14 +52,14 @@ demo: build cluster ## the whole story on this machine: control plane, NATS and 
 test: unit e2e test-cluster chaos-short ## every test, on the real API server and the real NATS server
 
 unit: build cluster ## unit and integration tests
-	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '/test/')
-	$(GO) test -race -shuffle=on -skip '^TestChaos$$' ./test/chaos/... # the checker of make chaos
+	$(GO) test -race -shuffle=on -timeout 30m $$($(GO) list ./... | grep -v '/test/')
+	$(GO) test -race -shuffle=on -timeout 30m -skip '^TestChaos$$' ./test/chaos/... # the checker of make chaos
 
 e2e: build cluster ## the daemon as its users meet it
-	$(GO) test -race -shuffle=on -timeout 20m -parallel 6 ./test/e2e/... # they mostly wait
+	$(GO) test -race -shuffle=on -timeout 60m -parallel 6 ./test/e2e/... # they mostly wait
 
 test-cluster: cluster ## the tests of the control plane that the other tests trust, and of what kubectl makes of deploy
-	$(CLUSTER) $(GO) test -count=1 $(CLUSTER_FLAGS) ./...
+	$(CLUSTER) $(GO) test -count=1 -timeout 30m $(CLUSTER_FLAGS) ./...
 
 check: cluster ## format, vet, staticcheck, golangci-lint and tidy modules; changes nothing
 	@echo 'gofumpt -l .'; files=$$($(TOOL) gofumpt -l .) || exit; \
