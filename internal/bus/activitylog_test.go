@@ -36,7 +36,7 @@ func listen(w *world, nc *nats.Conn, change ...func(*ActivityLogConfig)) *listen
 		Subjects: w.subjects, Tracker: l.tracker, Pauses: l.pauses,
 		OnActivity: func(id activity.ID) { l.heard <- id },
 		Ensure:     func(context.Context) error { return w.ensure() },
-		Interval:   50 * time.Millisecond, Patience: 300 * time.Millisecond, Heartbeat: 200 * time.Millisecond, Logger: quiet,
+		Interval:   50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: quiet,
 	}
 	for _, c := range change {
 		c(&config)
@@ -95,7 +95,7 @@ func TestPingsAreReplayed(t *testing.T) {
 	if got := second.tracker.Of(files).Last.Sequence; got != 2 {
 		t.Errorf("got %d, want 2", got)
 	}
-	if c := second.Counts(); c.Pings != 2 || !c.Replayed || c.Skew != 0 {
+	if c := second.Counts(); c.Pings < 2 || !c.Replayed || c.Skew != 0 { // more when it is read again
 		t.Errorf("got %+v", c)
 	}
 }
@@ -505,7 +505,10 @@ func TestUnreadableLease(t *testing.T) {
 	receive(t, "the lease", first.heard)
 	check(t, nc.Publish(w.subjects.Lease("gw", web), []byte(`{"ttl":5}`)))
 	check(t, nc.PublishRequest(w.subjects.Activity(web), w.subjects.Lease("gw", files), nil)) // the stream's acknowledgement goes there
-	eventually(t, "two that make no sense", func() bool { return first.Counts().Malformed == 2 })
+	// Each may be counted again when the log is read again.
+	eventually(t, "two that make no sense", func() bool {
+		return first.Counts().Malformed >= 2 && first.tracker.Of(files).Leased(time.Now())
+	})
 	told := time.Now()
 	first.stop()
 	w.server.Shutdown()

@@ -23,7 +23,7 @@ var (
 )
 
 // patiently is how long a test waits for what must happen. It is never waited for what does.
-const patiently = 20 * time.Second
+const patiently = time.Minute
 
 // world is a NATS server of one test, which can be ended and begun again.
 type world struct {

@@ -94,7 +94,7 @@ func TestForgottenLeases(t *testing.T) {
 	ping(t, w.jetStream(), w.subjects, web)
 	log, err := NewActivityLog(w.connect(), ActivityLogConfig{
 		Subjects: w.subjects, Tracker: activity.NewTracker(0), Pauses: scaler.NewPauses(), OnActivity: func(activity.ID) {},
-		Ensure: func(context.Context) error { return w.ensure() }, Interval: 50 * time.Millisecond, Patience: 300 * time.Millisecond, Heartbeat: 200 * time.Millisecond, Logger: quiet,
+		Ensure: func(context.Context) error { return w.ensure() }, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: quiet,
 	})
 	check(t, err)
 	log.leasesRead, log.leasesKnown = true, time.Now()
@@ -126,7 +126,7 @@ func TestLossIsRecordedLater(t *testing.T) {
 	ping(t, js, w.subjects, web, files)
 	log, err := NewActivityLog(w.connect(), ActivityLogConfig{
 		Subjects: w.subjects, Tracker: activity.NewTracker(0), Pauses: scaler.NewPauses(), OnActivity: func(activity.ID) {},
-		Ensure: func(context.Context) error { return w.ensure() }, Interval: 50 * time.Millisecond, Patience: 300 * time.Millisecond, Heartbeat: 200 * time.Millisecond, Logger: quiet,
+		Ensure: func(context.Context) error { return w.ensure() }, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: quiet,
 	})
 	check(t, err)
 	refusing := &stubborn{JetStream: log.js}

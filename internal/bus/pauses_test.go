@@ -127,7 +127,7 @@ func TestProveKnowsPauses(t *testing.T) {
 	pauses := scaler.NewPauses()
 	log, err := NewActivityLog(w.connect(), ActivityLogConfig{
 		Subjects: w.subjects, Tracker: activity.NewTracker(0), Pauses: pauses, OnActivity: func(activity.ID) {},
-		Ensure: func(context.Context) error { return w.ensure() }, Interval: 50 * time.Millisecond, Patience: 300 * time.Millisecond, Heartbeat: 200 * time.Millisecond, Logger: quiet,
+		Ensure: func(context.Context) error { return w.ensure() }, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: quiet,
 	})
 	check(t, err)
 	hold, held := make(chan struct{}), make(chan struct{}, 10)
@@ -192,7 +192,7 @@ func TestPausesAreReadAgain(t *testing.T) {
 		}
 	}
 	run(t, l.Run)
-	eventually(t, "the second reading", func() bool { return again.Load() == 3 })
+	eventually(t, "the second reading", func() bool { return again.Load() >= 3 })
 	check(t, js.DeleteStream(ctx, w.subjects.pauseStream()))
 	check(t, w.ensure())
 	_, err := js.Publish(ctx, w.subjects.Pause(files), []byte(`{"since":"2026-01-02T03:04:05Z","paused":true}`))
@@ -257,7 +257,7 @@ func TestAcknowledgementIsNoPause(t *testing.T) {
 		check(t, nc.Publish(w.subjects.Pause(all), []byte(text)))
 	}
 	check(t, nc.Publish("cortex.mcp.pause.everything", []byte(`{"paused":true,"since":"2026-01-02T03:04:05Z"}`)))
-	eventually(t, "18 messages that make no sense", func() bool { return l.Counts().Malformed == 18 })
+	eventually(t, "18 messages that make no sense", func() bool { return l.Counts().Malformed >= 18 }) // more when they are read again
 	second := listen(w, w.connect())
 	eventually(t, "the replay", func() bool { return second.Counts().Replayed })
 	for _, l := range []*listener{l, second} {
