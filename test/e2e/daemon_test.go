@@ -290,18 +290,23 @@ type events struct {
 func (e *events) next(kind scaler.EventType, name string) scaler.Event {
 	e.t.Helper()
 	var found scaler.Event
-	eventually(e.t, fmt.Sprintf("%s is %s", name, kind), func() error {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		for _, event := range e.seen {
-			if event.Type == kind && event.Server.Name == name {
-				found = event
-				return nil
-			}
-		}
-		return fmt.Errorf("seen are %d others: %v", len(e.seen), e.seen)
+	eventually(e.t, fmt.Sprintf("%s is %s", name, kind), func() (err error) {
+		found, err = e.first(kind, name)
+		return err
 	})
 	return found
+}
+
+// first returns the first event of a type about a server, if there was one.
+func (e *events) first(kind scaler.EventType, name string) (scaler.Event, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, event := range e.seen {
+		if event.Type == kind && event.Server.Name == name {
+			return event, nil
+		}
+	}
+	return scaler.Event{}, fmt.Errorf("seen are %d others: %v", len(e.seen), e.seen)
 }
 
 // eventually waits until check says nil, which it has to within patience.

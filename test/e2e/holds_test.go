@@ -90,7 +90,7 @@ func TestTheNewestOrderWins(t *testing.T) {
 	expect(0, policy.Stopped, "slept")
 	b.says(0, "hold", "--awake-until", "1h", "--actor", "bob", alpha)
 	expect(1, policy.Held, "this ends that a command had stopped it")
-	b.says(0, "hold", "--asleep-until", "23:59", "--actor", "cleo", alpha)
+	b.says(0, "hold", "--asleep-until", time.Now().UTC().Add(2*time.Hour).Format("15:04"), "--actor", "cleo", alpha)
 	expect(0, policy.HeldAsleep, "this ends that \\\"bob\\\" held it awake")
 	b.says(0, "start", "--wait", "30s", "--actor", "dora", alpha)
 	expect(1, policy.Awake, "this ends that \\\"cleo\\\" held it asleep")

@@ -107,8 +107,9 @@ func TestRequestsToTheAPIServer(t *testing.T) {
 	eventually(t, "the Kubernetes Events of the wakes are written", func() error {
 		first := own()
 		time.Sleep(time.Second)
-		if posted := own()[`{code="201",verb="POST"}`] - first[`{code="201",verb="POST"}`]; posted > 0 {
-			return fmt.Errorf("%d more", posted)
+		total := own()[`{code="201",verb="POST"}`]
+		if posted := total - first[`{code="201",verb="POST"}`]; posted > 0 || total < 2*len(names) { // that it is woken, and that it is ready
+			return fmt.Errorf("%d more, %d in all", posted, total)
 		}
 		return nil
 	})

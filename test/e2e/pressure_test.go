@@ -28,14 +28,20 @@ func TestManyCommandsWhileTheDaemonIsDown(t *testing.T) {
 	servers := b.deployMany(50)
 	h := b.history()
 	d := b.run(solo...) // makes the streams, and shows how much a daemon needs that has nothing to do
-	idle := d.value(t, "process_resident_memory_bytes")
+	idle, err := d.value("process_resident_memory_bytes")
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.kill()
 	log := b.orderMany(servers, 4500, 0)
 	d = b.run(solo...)
 	var most float64
-	log.workedOff(func() { most = max(most, d.value(t, "process_resident_memory_bytes")) })
+	log.workedOff(func() {
+		now, _ := d.value("process_resident_memory_bytes") // on a busy machine some looks fail
+		most = max(most, now)
+	})
 	t.Logf("memory grew from %.0f to %.0f MiB", idle/(1<<20), most/(1<<20))
-	if most > idle+growth {
+	if most == 0 || most > idle+growth {
 		t.Errorf("the daemon had %.0f MiB, and has %.0f without work", most/(1<<20), idle/(1<<20))
 	}
 	log.came(h)
@@ -203,43 +209,50 @@ func (l backlog) came(h *history) {
 
 // A thousand requests that wait at once are all answered when their servers get ready, and nothing of them is left in the daemon.
 func TestAThousandRequestsWaitAtOnce(t *testing.T) {
-	const servers, requests = 50, 1000
+	const servers, requests, batch = 50, 1000, 200
 	b := newBench(t)
 	name := func(i int) string { return fmt.Sprintf("server-%d", i%servers) }
 	for i := range servers {
 		b.deploy(name(i), replicas(0), image("fail/ready")) // ready when the test says so, which is once all wait
 	}
 	h := b.history()
-	d := b.run(solo...)
-	if _, err := b.status(name(0)); err != nil {
+	d := b.run(append(solo, "--max-wait", "10m")...)
+	b.deploy("other")
+	if _, err := b.Stop(t.Context(), b.id("other"), false, bus.Sender{}); err != nil { // a request has whatever serves requests running
 		t.Fatal(err)
 	}
-	before := d.value(t, "go_goroutines")
+	before, err := d.value("go_goroutines")
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	began := time.Now()
 	var calls []*call
-	for i := range requests {
-		calls = append(calls, later(func() (bus.Answer, error) {
-			return b.Start(t.Context(), b.id(name(i)), 4*time.Minute, bus.Sender{ID: fmt.Sprintf("order-%d", i)})
-		}))
-	}
-	eventually(t, "all are applied", func() error {
-		applied := 0
-		for i := range servers {
-			ids, err := h.of(name(i))
-			if err != nil {
-				return err
+	for len(calls) < requests { // some at a time, or the last wait for longer than a client does until they are taken
+		for range batch {
+			i := len(calls)
+			calls = append(calls, later(func() (bus.Answer, error) {
+				return b.Start(t.Context(), b.id(name(i)), 9*time.Minute, bus.Sender{ID: fmt.Sprintf("order-%d", i)})
+			}))
+		}
+		within(t, 5*time.Minute, "all are applied", func() error {
+			applied := 0
+			for i := range servers {
+				ids, err := h.of(name(i))
+				if err != nil {
+					return err
+				}
+				applied += len(ids)
 			}
-			applied += len(ids)
-		}
-		if applied != requests {
-			return fmt.Errorf("%d are", applied)
-		}
-		return nil
-	})
-	eventually(t, "all wait", func() error {
-		if now := d.value(t, "go_goroutines"); now < before+requests {
-			return fmt.Errorf("there are %.0f goroutines", now)
+			if applied != len(calls) {
+				return fmt.Errorf("%d of %d are", applied, len(calls))
+			}
+			return nil
+		})
+	}
+	within(t, 5*time.Minute, "all wait", func() error {
+		if now, err := d.value("go_goroutines"); err != nil || now < before+requests {
+			return fmt.Errorf("there are %.0f goroutines, %w", now, err)
 		}
 		return nil
 	})
@@ -260,9 +273,9 @@ func TestAThousandRequestsWaitAtOnce(t *testing.T) {
 		}
 	}
 	t.Logf("all waited after %s, and were answered after %s", waited.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
-	eventually(t, "the daemon is as it was", func() error {
-		if now := d.value(t, "go_goroutines"); now > before+25 { // connections, mostly
-			return fmt.Errorf("it has %.0f goroutines, and had %.0f", now, before)
+	within(t, 5*time.Minute, "the daemon is as it was", func() error {
+		if now, err := d.value("go_goroutines"); err != nil || now > before+25 { // connections, mostly
+			return fmt.Errorf("it has %.0f goroutines, and had %.0f, %w", now, before, err)
 		}
 		return nil
 	})
@@ -272,21 +285,15 @@ func TestAThousandRequestsWaitAtOnce(t *testing.T) {
 }
 
 // value returns one of the metrics of the daemon.
-func (d *daemon) value(t *testing.T, name string) float64 {
-	t.Helper()
+func (d *daemon) value(name string) (float64, error) {
 	_, body, err := d.get("/metrics")
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	for line := range strings.Lines(body) {
 		if text, ok := strings.CutPrefix(line, name+" "); ok {
-			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return value
+			return strconv.ParseFloat(strings.TrimSpace(text), 64)
 		}
 	}
-	t.Fatalf("there is no metric %s", name)
-	return 0
+	return 0, fmt.Errorf("there is no metric %s", name)
 }

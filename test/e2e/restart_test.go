@@ -478,7 +478,8 @@ func TestTheSecondSignalEndsAtOnce(t *testing.T) {
 func TestNATSMayGoAndCome(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha")
-	d := b.run(append(idle, "--idle-after", "6s")...)
+	const idleAfter = 12 * time.Second // enough to see it awake, and that the ping is known
+	d := b.run(append(idle, "--idle-after", idleAfter.String())...)
 	b.awaitReplicas("alpha", 1)
 	events := b.events()
 	b.ping("alpha")
@@ -497,12 +498,12 @@ func TestNATSMayGoAndCome(t *testing.T) {
 	b.stopNATS()
 	gone := time.Now()
 	eventually(t, "the daemon is blind", func() error { return d.metric("idle_scaler_blind 1") })
-	consistently(t, 9*time.Second, "asleep while deaf", b.staysAt("alpha", 1))
+	consistently(t, idleAfter+3*time.Second, "asleep while deaf", b.staysAt("alpha", 1))
 	away := time.Since(gone)
 	b.startNATS()
 
 	e := events.next(scaler.Slept, "alpha")
-	if idle := e.At.Sub(pinged); idle < 6*time.Second+away {
+	if idle := e.At.Sub(pinged); idle < idleAfter+away {
 		t.Errorf("slept %s after the ping, and NATS was away for %s of it", idle, away)
 	}
 	eventually(t, "the daemon is not blind", func() error { return d.metric("idle_scaler_blind 0") })
@@ -531,7 +532,7 @@ func TestAPurgedLogProvesNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("seen %v", seen), func(t *testing.T) {
 			b := newBench(t)
 			b.deploy("alpha")
-			idleAfter := 8 * time.Second
+			idleAfter := 20 * time.Second // time to see it blind
 			flags := append(alone, "--idle-after", idleAfter.String())
 			events := b.events()
 			b.run(flags...)
@@ -564,12 +565,17 @@ func TestAPurgedLogProvesNothing(t *testing.T) {
 			if seen { // and its successor knows, although by then the log holds pings again
 				b.ping("somebody-else")
 				b.kill()
-				idleAfter = 20 * time.Second // time to see it blind
+				idleAfter = 60 * time.Second // likewise, and it may have taken long to get here
 				b.run(append(alone, "--idle-after", idleAfter.String())...)
 				b.awaitReason("alpha", policy.Blind)
 			}
-			if e := events.next(scaler.Slept, "alpha"); e.At.Before(purged.Add(idleAfter)) {
-				t.Errorf("slept at %s, the log was purged at %s", e.At, purged)
+			var slept scaler.Event
+			within(t, idleAfter+patience, "alpha is slept", func() (err error) {
+				slept, err = events.first(scaler.Slept, "alpha")
+				return err
+			})
+			if slept.At.Before(purged.Add(idleAfter)) {
+				t.Errorf("slept at %s, the log was purged at %s", slept.At, purged)
 			}
 		})
 	}

@@ -16,12 +16,12 @@ func TestSilenceSleepsAndAPingWakes(t *testing.T) {
 	b := newBench(t)
 	b.deploy("alpha", replicas(3))
 	events := b.events()
-	const idleAfter = 6 * time.Second
+	const idleAfter = 20 * time.Second // enough to see it awake
 	b.run(append(idle, "--idle-after", idleAfter.String())...)
 	b.awaitReplicas("alpha", 3)
 	for range 8 {
 		b.ping("alpha")
-		consistently(t, time.Second, "used, and asleep", b.staysAt("alpha", 3))
+		consistently(t, 3*time.Second, "used, and asleep", b.staysAt("alpha", 3))
 	}
 	b.awaitReplicas("alpha", 0)
 	if e := events.next(scaler.Slept, "alpha"); e.From != 3 || e.To != 0 || e.Cause != scaler.CauseIdle || e.Idle < idleAfter {

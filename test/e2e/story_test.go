@@ -39,6 +39,9 @@ func TestExplainAndHistory(t *testing.T) {
 	b.ask("history."+b.namespace+".alpha", `{"since":"1h"}`, "", &past)
 	var types []string
 	for _, e := range past.Events {
+		if e.Type == string(scaler.Progress) {
+			continue // on a busy machine it takes long enough to get ready to be asked why
+		}
 		types = append(types, e.Type)
 		if e.Type == string(scaler.Woken) && (e.Actor != "ann" || e.Reason != "a demo" || e.Command != "c-7" || e.To != 2 || e.At.IsZero()) {
 			t.Errorf("the history has %+v", e)
