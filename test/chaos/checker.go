@@ -18,7 +18,7 @@ const (
 
 	// wakeWithin is how long a server may stay asleep that is wanted, once there is a leader. It takes about a second; this is for a slow
 	// machine that wakes all servers at once. What it is to find is a wake that was lost: how long one took is in Longest.
-	wakeWithin = 15 * time.Second
+	wakeWithin = 8 * time.Second
 
 	// toldWithin is how long an event may take to be told in calm: a second, and two for busy cores.
 	toldWithin = 3 * time.Second

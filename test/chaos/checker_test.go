@@ -450,14 +450,14 @@ func TestChecker(t *testing.T) {
 			w.write(12, 12.1, 0, "idle", nil)
 			w.ping(20)
 		}, []string{"wake lost"}},
-		{"slow wake", Pinged, func(w *world) { w.wakeLate(34) }, nil},
-		{"late wake", Pinged, func(w *world) { w.wakeLate(36) }, []string{"wake lost"}},
+		{"slow wake", Pinged, func(w *world) { w.wakeLate(27) }, nil},
+		{"late wake", Pinged, func(w *world) { w.wakeLate(29) }, []string{"wake lost"}},
 		{"late wake, because of a fault", Pinged, func(w *world) {
-			w.wakeLate(40)
+			w.wakeLate(38)
 			w.Faults = []*Fault{{"SIGKILL", "daemon-0", at(19), at(21)}}
 		}, nil},
 		{"late wake, because the machine stood still", Pinged, func(w *world) {
-			w.wakeLate(40)
+			w.wakeLate(38)
 			w.Stalls = []Stall{{at(20.5), at(22)}}
 		}, nil},
 		{"late wake, long after the machine stood still", Pinged, func(w *world) {
@@ -465,7 +465,7 @@ func TestChecker(t *testing.T) {
 			w.Stalls = []Stall{{at(6), at(8)}}
 		}, []string{"wake lost"}},
 		{"late wake, because the leader lost its lease", Pinged, func(w *world) {
-			w.wakeLate(40)
+			w.wakeLate(36)
 			w.Exits = []Exit{{"daemon-0", at(19), 1, "idle-scaler: the lease of leadership was lost: it ..."}}
 		}, nil},
 		{"late wake, because the leader was about to lose its lease", Pinged, func(w *world) {
@@ -475,12 +475,12 @@ func TestChecker(t *testing.T) {
 		{"late wake, because nobody led", Pinged, func(w *world) {
 			w.lead(0, 18)
 			w.lead(32, 110)
-			w.wakeLate(48)
+			w.wakeLate(42)
 		}, nil},
 		{"late wake, long after somebody led again", Pinged, func(w *world) {
 			w.lead(0, 18)
 			w.lead(32, 110)
-			w.wakeLate(51)
+			w.wakeLate(44)
 		}, []string{"wake lost"}},
 		{"late wake, though always somebody led, of whom some words were not heard", Pinged, func(w *world) {
 			w.lead(0, 19)
