@@ -43,11 +43,14 @@ func closeAll(connections ...*nats.Conn) error {
 	return errors.Join(errs...)
 }
 
-// ensureOnce makes the streams as soon as NATS can be reached. What is wrong with them is an error; that NATS is away is not.
+// ensureOnce makes the streams as soon as NATS can be reached. What is wrong with them is an error; that NATS is away is not, nor is the end of ctx.
 func ensureOnce(ctx context.Context, nc *nats.Conn, ensure func(context.Context) error, logger *slog.Logger) error {
 	for {
 		if nc.IsConnected() {
 			err := ensure(ctx)
+			if ctx.Err() != nil {
+				return nil // asked to end meanwhile
+			}
 			if err == nil || nc.IsConnected() && !errors.Is(err, context.DeadlineExceeded) {
 				return err
 			}

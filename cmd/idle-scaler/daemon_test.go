@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"idle-scaler/internal/bus"
 )
 
 // While NATS and Kubernetes are away the daemon is alive, says what it misses, and ends when it is told to: a liveness probe that fails
@@ -86,4 +89,21 @@ clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u
 		t.Error("the daemon does not end")
 	}
 	_ = write.Close()
+}
+
+// A daemon that is asked to end while it looks at its streams ends well: an exit code of 1 looks as if something was wrong with them.
+func TestEndWhileTheStreamsAreLookedAt(t *testing.T) {
+	nc, err := bus.Connect(bus.Options{URLs: []string{startNATS(t)}, Name: "test"}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	err = ensureOnce(ctx, nc, func(ctx context.Context) error {
+		stop()
+		return fmt.Errorf("stream CORTEX_MCP_COMMANDS: %w", ctx.Err())
+	}, quiet)
+	if err != nil {
+		t.Error(err)
+	}
 }
