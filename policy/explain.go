@@ -78,7 +78,7 @@ func (d Decision) explainSleep(f *Facts, c clock) string {
 	if d.Reason == SleepAt {
 		return fmt.Sprintf("%s: its sleep-at was due at %s, and it was not used since", what, c.at(f.Settings.SleepAt.Next(f.IdleSince())))
 	}
-	return fmt.Sprintf("%s: unused for %s, its idle-after is %s", what, Span(d.Idle), span(f.Settings.IdleAfter))
+	return what + ": " + Unused(d.Idle, f.Settings.IdleAfter)
 }
 
 // explainUse says what keeps a server awake that is in use, or never sleeps by silence.

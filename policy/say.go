@@ -31,6 +31,11 @@ func Span(d time.Duration) string {
 	return span(d)
 }
 
+// Unused says that a server is idle, and by which setting.
+func Unused(idle, idleAfter time.Duration) string {
+	return fmt.Sprintf("unused for %s, its idle-after is %s", Span(idle), span(idleAfter))
+}
+
 // ByWhom says who ordered something, and why, in their own words; nothing when they did not say.
 func ByWhom(actor, reason string) string { return by(actor) + because(reason) }
 

@@ -35,7 +35,7 @@ func (t *term) shadow(server *Server, f *policy.Facts, d policy.Decision, now ti
 	e := Event{
 		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, idle.UnixNano()),
 		Type: WouldSleep, Server: server.ID, At: now, From: server.Replicas, Cause: CauseIdle, Idle: d.Idle,
-		Text: fmt.Sprintf("unused for %s, its idle-after is %s; nothing was changed", policy.Span(d.Idle), policy.Span(server.Settings.IdleAfter)),
+		Text: policy.Unused(d.Idle, server.Settings.IdleAfter) + "; nothing was changed",
 	}
 	if d.Reason == policy.SleepAt {
 		e.Cause, e.Text = CauseSchedule, "its sleep-at was due; nothing was changed"

@@ -52,8 +52,7 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 	because := policy.BecauseIdle
 	switch d.Reason {
 	case policy.Idle:
-		e.Cause = CauseIdle
-		e.Text = fmt.Sprintf("unused for %s, its idle-after is %s", policy.Span(d.Idle), policy.Span(server.Settings.IdleAfter))
+		e.Cause, e.Text = CauseIdle, policy.Unused(d.Idle, server.Settings.IdleAfter)
 	case policy.SleepAt:
 		because, e.Cause, e.Text = policy.BecauseSchedule, CauseSchedule, fmt.Sprintf("its sleep-at was due, unused for %s", policy.Span(d.Idle))
 	default:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -33,6 +34,27 @@ func TestSweepPutsAnIdleServerToSleep(t *testing.T) {
 			t.Errorf("told %v", got)
 		}
 	}, running(3))
+}
+
+// Why a server sleeps, or would, is told in the words in which explain says it.
+func TestSleepIsToldAsItIsExplained(t *testing.T) {
+	old := with(running(2), func(s *Server) { s.Created = time.Now().Add(-48 * time.Hour) })
+	for _, tt := range []struct {
+		kind   EventType
+		server func() *Server
+	}{
+		{Slept, set(old, "idle-after", "36h")},
+		{WouldSleep, dry(old, "idle-after", "36h")},
+	} {
+		lead(t, func(w *world) {
+			w.tracker.Hear(activity.Log{Born: time.Now().Add(-50 * time.Hour)}, time.Now())
+			_, explained, _ := strings.Cut(w.View(w.alpha()).Explain(time.Now()), ": ")
+			w.sweep()
+			if told, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); told != explained || told != "unused for 2d, its idle-after is 36h" {
+				t.Errorf("%s: told %q, explained %q", tt.kind, told, explained)
+			}
+		}, tt.server)
+	}
 }
 
 // A sweep leaves alone what is in use or in doubt, and what the world around it forbids to touch.
