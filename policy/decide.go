@@ -136,7 +136,7 @@ func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 	if until := f.AwakeSince.Add(r.MinAwake); now.Before(until) {
 		return keep(MinAwake, sooner(next, until))
 	}
-	if due := f.Settings.SleepAt.Next(start); !due.IsZero() && !due.After(now) {
+	if f.SleepAtDue(now) {
 		d.Next = next
 		return sleep(SleepAt)
 	}

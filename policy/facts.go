@@ -101,6 +101,12 @@ func (f *Facts) IdleSince() time.Time {
 	return start
 }
 
+// SleepAtDue reports whether a sleep-at comes by then, and the server is not used any more: such a sleep is by sleep-at, not by silence.
+func (f *Facts) SleepAtDue(by time.Time) bool {
+	due := f.Settings.SleepAt.Next(f.IdleSince())
+	return !due.IsZero() && !due.After(by)
+}
+
 // wakes reports whether demand stamped at at may wake the server. One that is not woken by activity is still
 // woken by activity that should have kept it awake.
 func (f *Facts) wakes(at time.Time) bool {

@@ -23,10 +23,14 @@ func (t *term) notify(id ID) {
 	if d.Action != policy.Notify {
 		return
 	}
+	sleeps, cause := now.Add(server.Settings.SleepNotice), CauseIdle
+	if facts.SleepAtDue(sleeps) { // the decision says why it is told now: the server may not be due to sleep yet
+		cause = CauseSchedule
+	}
 	t.tell(Event{
 		ID: fmt.Sprintf("%s-%s-%d", server.UID, SoonAsleep, now.UnixNano()), Type: SoonAsleep, Server: id, At: now,
-		From: server.Replicas, To: server.Replicas, Cause: CauseIdle, Idle: d.Idle,
-		Text: fmt.Sprintf("sleeps at %s or later, unless a ping or a lease comes before", clock(now.Add(server.Settings.SleepNotice))),
+		From: server.Replicas, To: server.Replicas, Cause: cause, Idle: d.Idle,
+		Text: fmt.Sprintf("sleeps at %s or later, unless a ping or a lease comes before", clock(sleeps)),
 	})
 	told := s.now() // who is told late has as much time
 	s.setNoticed(id, told)

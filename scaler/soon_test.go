@@ -68,6 +68,37 @@ func TestNoticeAhead(t *testing.T) {
 	}, noticed(running(2)))
 }
 
+// What is told is the cause that the sleep will have: also ahead of it, when it is not due yet, and when another comes within the notice.
+func TestCauseOfANotice(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		sweep  time.Time // the only one until it sleeps
+		server func() *Server
+		cause  Cause
+	}{
+		{"idle", clockTime(0, 0), noticed(running(2)), CauseIdle},
+		{"idle ahead", clockTime(0, 29), noticed(running(2), "idle-after", "90m"), CauseIdle},
+		{"sleep-at is due", clockTime(0, 20), noticed(running(2), "idle-after", "never", "sleep-at", "10 0 * * *"), CauseSchedule},
+		{"sleep-at ahead", clockTime(0, 29), noticed(running(2), "idle-after", "never", "sleep-at", "30 0 * * *"), CauseSchedule},
+		{"idle first", clockTime(0, 29), noticed(running(2), "idle-after", "90m", "sleep-at", "40 0 * * *"), CauseIdle},
+		{"idle, and sleep-at within the notice", clockTime(0, 29), noticed(running(2), "sleep-at", "30 0 * * *"), CauseSchedule},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.hearWith(0)
+				time.Sleep(time.Until(tt.sweep))
+				w.sweep()
+				w.lastIs(SoonAsleep)
+				time.Sleep(5 * time.Minute)
+				w.expectReplicas(0)
+				if told, slept := w.last(SoonAsleep).Cause, w.last(Slept).Cause; told != tt.cause || slept != told {
+					t.Errorf("told %s, slept by %s, want %s", told, slept, tt.cause)
+				}
+			}, tt.server)
+		})
+	}
+}
+
 // A ping or a lease in between prevents the sleep; that it sleeps after that is told anew.
 func TestNoticeIsVetoed(t *testing.T) {
 	for name, veto := range map[string]func(w *world){
