@@ -14,9 +14,9 @@ const (
 	Woken      EventType = "woken"         // 0 → some
 	Scaled     EventType = "scaled"        // some → another number
 	Unchanged  EventType = "unchanged"     // a command was applied and the replicas stay
-	Progress   EventType = "progress"      // a server that was woken is not ready yet; Text says why
-	Ready      EventType = "ready"         // a server that was woken has its first ready replica
-	Failed     EventType = "failed"        // a server that was woken will not get ready; Text says why
+	Progress   EventType = "progress"      // a server that was woken, or is waited for while it has no ready replica, is not ready yet; Text says why
+	Ready      EventType = "ready"         // such a server has its first ready replica
+	Failed     EventType = "failed"        // such a server will not get ready; Text says why
 	Rejected   EventType = "rejected"      // a command was not applied
 	Expired    EventType = "expired"       // a command came too late to be applied
 	Unreadable EventType = "unreadable"    // its annotations can't be read, so it is left as it is; Text says why

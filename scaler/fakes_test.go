@@ -75,12 +75,16 @@ func (b *fakeBus) types() (types []EventType) {
 	return types
 }
 
-type noMeter struct{ panics, misSleeps, wouldMisSleep atomic.Int32 }
+type noMeter struct{ panics, misSleeps, wouldMisSleep, ready atomic.Int32 }
 
-func (*noMeter) Event(Event)                {}
-func (*noMeter) Wake(string, time.Duration) {}
-func (*noMeter) Swept(Sweep)                {}
-func (m *noMeter) Panic()                   { m.panics.Add(1) }
+func (*noMeter) Event(Event) {}
+func (*noMeter) Swept(Sweep) {}
+func (m *noMeter) Panic()    { m.panics.Add(1) }
+func (m *noMeter) Wake(phase string, _ time.Duration) {
+	if phase == "ready" {
+		m.ready.Add(1)
+	}
+}
 func (m *noMeter) MisSlept(dryRun bool) {
 	if dryRun {
 		m.wouldMisSleep.Add(1)

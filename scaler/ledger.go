@@ -78,9 +78,16 @@ func (a *account) settle(entries []entry) {
 	if open, _ = a.sleeps(entries, WouldSleep, WouldWake, &a.row.WouldSleeps, &wouldWake, &a.row.WouldBeAsleep); open != nil && a.still(*open) && a.server.Settings.DryRun {
 		a.rest(&a.row.WouldBeAsleep, open.at, a.to, open.replicas)
 	}
+	woken := false
 	for _, e := range entries {
-		if e.kind == Ready && a.within(e) {
-			a.took = append(a.took, e.took)
+		switch {
+		case e.kind == Slept || e.kind == Woken:
+			woken = e.kind == Woken
+		case e.kind == Ready:
+			if woken && a.within(e) { // else somebody waited for one that was awake
+				a.took = append(a.took, e.took)
+			}
+			woken = false
 		}
 	}
 	slices.Sort(a.took)

@@ -180,9 +180,21 @@ func TestReport(t *testing.T) {
 		{"what comes later tells how it was", []Event{night(Woken, "12:30:00", CauseActivity)}, awake, "asleep 6h 21600000 mCPUs 43200000 Bs"},
 		{
 			"ready",
-			[]Event{night(Ready, "07:00:00", "", taking(time.Second)), night(Ready, "08:00:00", "", taking(9*time.Second)), night(Ready, "13:00:00", "", taking(time.Hour))},
-			awake,
-			"p50 1s p95 9s",
+			[]Event{
+				night(Woken, "06:30:00", CauseCommand), night(Ready, "06:30:01", "", taking(time.Second)), night(Woken, "07:00:00", CauseCommand), night(Ready, "07:00:09", "", taking(9*time.Second)),
+				night(Woken, "13:00:00", CauseCommand), night(Ready, "14:00:00", "", taking(time.Hour)),
+			},
+			func(s *Server) { s.Created = today("06:30:00") },
+			"wakes 2, p50 1s p95 9s",
+		},
+		{
+			"ready without a wake",
+			[]Event{
+				night(Ready, "06:30:00", "", taking(time.Minute)), night(Woken, "07:00:00", CauseCommand), night(Ready, "07:00:09", "", taking(9*time.Second)), night(Ready, "07:30:00", "", taking(time.Minute)),
+				night(Woken, "08:00:00", CauseCommand), night(Slept, "08:00:01", CauseCommand), night(Ready, "09:00:00", "", taking(time.Minute)),
+			},
+			func(s *Server) { s.Created, s.Mark.Awake = today("07:00:00"), today("08:00:01") },
+			"sleeps 1, wakes 2, p50 9s p95 9s",
 		},
 		{
 			"dry run",
@@ -240,8 +252,8 @@ func TestReportTotal(t *testing.T) {
 	beta := ID{Namespace: "team-a", Name: "beta"}
 	big1 := Resources{MilliCPU: math.MaxInt32, Memory: math.MaxInt64}
 	servers := []*Server{
-		{ID: beta, Replicas: 0, Ours: true, Mark: Mark{Asleep: today("01:00:00"), Restore: 7}, Requests: big1},
-		{ID: alpha, Replicas: 1, Requests: Resources{MilliCPU: 1, Memory: 1}},
+		{ID: beta, Created: today("07:01:00"), Replicas: 0, Ours: true, Mark: Mark{Asleep: today("07:30:00"), Restore: 7}, Requests: big1},
+		{ID: alpha, Created: today("07:00:00"), Replicas: 1, Requests: Resources{MilliCPU: 1, Memory: 1}},
 	}
 	var events []Event
 	for i := range 20 {
@@ -250,15 +262,16 @@ func TestReportTotal(t *testing.T) {
 			id = beta
 		}
 		clock := fmt.Sprintf("07:%02d:00", i)
-		events = append(events, night(Ready, clock, "", taking(time.Duration(i+1)*time.Second), func(e *Event) { e.Server = id }))
+		of := func(e *Event) { e.Server = id }
+		events = append(events, night(Woken, clock, CauseActivity, of), night(Ready, clock, "", taking(time.Duration(i+1)*time.Second), of))
 	}
 	events = append(events, night(Slept, "08:00:00", CauseIdle), night(Woken, "08:00:01", CauseActivity))
 	r := newReport(events, servers, today("06:00:00"), today("12:00:00"))
 	if len(r.Servers) != 2 || r.Servers[0].Server != alpha || r.Servers[1].Server != beta || len(r.After(alpha)) != 1 || len(r.After(ID{})) != 2 {
 		t.Fatalf("got %+v", r.Servers)
 	}
-	bytes := new(big.Int).Mul(big.NewInt(6*3600*7), big.NewInt(math.MaxInt64))
-	if bytes.Add(bytes, big.NewInt(2)); r.Total.Asleep.ByteSeconds.Cmp(bytes) != 0 || r.Total.Asleep.Seconds != 6*3600+1 {
+	bytes := new(big.Int).Mul(big.NewInt(9*1800*7), big.NewInt(math.MaxInt64))
+	if bytes.Add(bytes, big.NewInt(2)); r.Total.Asleep.ByteSeconds.Cmp(bytes) != 0 || r.Total.Asleep.Seconds != 9*1800+1 {
 		t.Errorf("got %s, want %s", r.Total.Asleep.ByteSeconds, bytes)
 	}
 	if r.Total.WakeP50 != 10*time.Second || r.Total.WakeP95 != 19*time.Second || r.Servers[1].WakeP50 != 10*time.Second || r.Total.MisSleeps != 1 {

@@ -11,22 +11,29 @@ import (
 	"idle-scaler/policy"
 )
 
-// wake is a server on its way from zero to ready. One goroutine follows it; those who wait for the server listen.
+// wake is a server on its way from zero to ready, or one that is awake already and waited for. One goroutine follows it; those who wait for
+// the server listen.
 type wake struct {
+	woken  bool // else it was awake already: how long that takes is measured of wakes only
 	stop   context.CancelFunc
 	failed chan struct{} // closed when it is known that waiting does not help
 	why    atomic.Value  // of string: why it is not ready, as far as is known
 }
 
 // follow follows a server that was just woken on its way to ready. Began is when it was woken.
-func (t *term) follow(server *Server, began time.Time) *wake {
+func (t *term) follow(server *Server, began time.Time) {
+	t.accompanied(&wake{woken: true}, server, began)
+}
+
+// accompanied begins to follow a server.
+func (t *term) accompanied(w *wake, server *Server, began time.Time) *wake {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if former := t.wakes[server.ID]; former != nil {
 		former.stop() // it was put to zero meanwhile
 	}
 	ctx, stop := context.WithDeadline(t.ctx, began.Add(t.s.config.Rules.StartDeadline))
-	w := &wake{stop: stop, failed: make(chan struct{})}
+	w.stop, w.failed = stop, make(chan struct{})
 	w.why.Store("")
 	t.wakes[server.ID] = w
 	t.beside(server.ID, func() {
@@ -49,7 +56,7 @@ func (t *term) following(server *Server) *wake {
 	if w != nil {
 		return w
 	}
-	return t.follow(server, t.s.tracker.Unstamp(startingAt(server)))
+	return t.accompanied(&wake{}, server, t.s.tracker.Unstamp(startingAt(server)))
 }
 
 // startingAt is when the server began what may be a start, by our clock.
@@ -66,8 +73,8 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 	defer stop()
 	diagnose := time.After(s.config.DiagnoseAfter)
 	var diagnoses <-chan Diagnosis
-	told := false // that it is ready
-	slow := false // right after a wake a refusal may be of before it, or of some of the pods while others are on their way
+	told := !w.woken && server.Ready > 0 // that it is ready: of who is so already it is no news
+	slow := false                        // right after a wake a refusal may be of before it, or of some of the pods while others are on their way
 
 	var lasting <-chan time.Time // from when a refusal is seen until it is believed
 	believed := false
@@ -93,7 +100,9 @@ func (t *term) accompany(ctx context.Context, w *wake, server *Server, began tim
 		if now.ready(server.Generation) && !told {
 			told = true
 			e := event(Ready, "")
-			s.meter.Wake("ready", e.Took)
+			if w.woken {
+				s.meter.Wake("ready", e.Took)
+			}
 			if !t.run(server.ID, func() { t.tell(e) }) { // after it was told that it is woken, which is in the lane
 				t.tell(e)
 			}
