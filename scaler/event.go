@@ -37,7 +37,7 @@ const (
 	CauseSchedule Cause = "schedule" // sleep-at
 	CauseActivity Cause = "activity"
 	CauseLease    Cause = "lease"
-	CauseKeepWarm Cause = "keep-warm"
+	CauseKeepWarm Cause = "keep-warm" // a window of it, or of those that it wakes with
 	CauseGroup    Cause = "group"
 	CauseCommand  Cause = "command"
 	CauseHold     Cause = "hold"

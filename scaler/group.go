@@ -84,7 +84,7 @@ func (g *group) of(server *Server) policy.Group {
 		if mate.ID == server.ID || mate.idle() && (server.Replicas == 0 || mate.untold() && server.Settings.SleepNotice > 0) {
 			continue // it wakes none; and two that have to be told would wait for each other
 		}
-		if v.Wanted == "" {
+		if v.Wanted == "" || tells(mate.Reason) > tells(v.Why) {
 			v.Wanted, v.Why = mate.ID.Name, mate.Reason
 			if mate.untold() {
 				v.Why = policy.Noticing
@@ -111,6 +111,18 @@ func (g *group) of(server *Server) policy.Group {
 		}
 	}
 	return v
+}
+
+// tells says how much the reason of a server tells about why its group is wanted: first that somebody wants it, then that it is kept warm. Any
+// other may only follow from one of these, as of who was woken with the group.
+func tells(reason policy.Reason) int {
+	switch reason {
+	case policy.Leased, policy.Activity, policy.Started, policy.Held:
+		return 2
+	case policy.KeepWarm:
+		return 1
+	}
+	return 0
 }
 
 // idle reports whether the server is only awake because it has to be told that it sleeps.

@@ -42,10 +42,10 @@ func (l *Ledger) Add(e Event) {
 	switch entry.kind {
 	case Slept, WouldSleep:
 		entry.replicas = e.From
-		entry.automatic = e.Cause == CauseIdle || e.Cause == CauseSchedule
+		entry.automatic = e.automatic()
 	case Woken, WouldWake:
 		entry.replicas = e.To
-		entry.demand = e.Cause != CauseExternal && e.Cause != CauseKeepWarm // as it is metered
+		entry.demand = e.demand()
 	}
 	l.accounts[e.Server] = append(l.accounts[e.Server], entry)
 }
@@ -113,7 +113,7 @@ func (a *account) sleeps(entries []entry, sleep, wake EventType, sleeps, wakes *
 		case e.kind == wake:
 			if open != nil {
 				a.rest(rest, open.at, e.at, open.replicas)
-				if a.within(*open) && open.automatic && e.demand && e.at.Sub(open.at) < MisSleepWithin {
+				if a.within(*open) && open.automatic && misSleep(open.at, e.at, e.demand) {
 					a.row.MisSleeps++
 				}
 			} else if last.IsZero() { // it slept since before the first event

@@ -10,9 +10,6 @@ import (
 	"idle-scaler/policy"
 )
 
-// MisSleepWithin is how soon after a sleep demand shows that it was a mistake.
-const MisSleepWithin = 2 * time.Minute
-
 // shadow is what would have become of a server, were it not for dry-run.
 type shadow struct {
 	asleep bool
@@ -57,45 +54,45 @@ func (t *term) endShadow(server *Server, f *policy.Facts, now time.Time) shadow 
 	if !former.asleep {
 		return former
 	}
-	e, demand := t.s.wouldEnd(server, f, former, now)
+	e := t.s.wouldEnd(server, f, former, now)
 	if e.Cause == "" {
 		return former
 	}
 	e.ID = fmt.Sprintf("%s-%s-%d-%d", server.UID, WouldWake, former.idle.UnixNano(), t.s.tracker.Stamp(e.At).UnixNano())
 	woken := shadow{at: e.At}
-	if t.setShadow(server, former, woken, e) && demand && e.At.Sub(former.at) < MisSleepWithin {
+	if t.setShadow(server, former, woken, e) && misSleep(former.at, e.At, e.demand()) {
 		t.s.meter.MisSlept(true)
 	}
 	return woken
 }
 
-// wouldEnd says what ends a sleep that would be, and whether that is demand; without a cause nothing does. What happens to a server only
-// because it is awake, like a new pod, does not: it would not have happened.
-func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now time.Time) (e Event, demand bool) {
-	e = Event{Type: WouldWake, Server: server.ID, At: now, To: server.Replicas}
+// wouldEnd says what ends a sleep that would be; without a cause nothing does. What happens to a server only because it is awake, like a
+// new pod, does not: it would not have happened.
+func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now time.Time) Event {
+	e := Event{Type: WouldWake, Server: server.ID, At: now, To: server.Replicas}
 	awake := s.tracker.Unstamp(server.Mark.Awake)
 	switch last := server.Mark.Last; {
 	case server.Replicas == 0:
 		e.Cause, e.Text = CauseExternal, "it is at zero"
-		return e, false
+		return e
 	case awake.After(asleep.at):
 		e.At, e.Cause, e.Actor, e.Command, e.Reason = awake, CauseCommand, last.Actor, last.Command, last.Reason
-		return e, true
+		return e
 	case !f.Settings.DryRun:
 		e.Cause, e.Text = CauseExternal, "it is no dry run any more"
-		return e, false
+		return e
 	}
 	zero := *f
 	zero.Replicas, zero.Ours, zero.Because, zero.AsleepSince, zero.Seen = 0, true, policy.BecauseIdle, asleep.at, asleep.seen
 	d := s.config.Rules.Decide(&zero, now)
 	if d.Action != policy.Wake {
-		return Event{}, false
+		return Event{}
 	}
-	e.Cause, e.Text = wakeCauses[d.Reason], d.Explain(&zero, now)
+	e.Cause, e.Text = wakeCause(d, &zero), d.Explain(&zero, now)
 	if d.Reason == policy.Activity && f.Use.LastAt.After(asleep.at) {
 		e.At = f.Use.LastAt
 	}
-	return e, e.Cause != CauseKeepWarm
+	return e
 }
 
 func (t *term) shadowOf(id ID) shadow {
@@ -161,13 +158,4 @@ func (t *term) resumeShadow(server *Server, f *policy.Facts, told shadow, now ti
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.shadows[server.ID] = told
-}
-
-// misSlept counts a wake that shows that the sleep before it was a mistake.
-func (s *Scaler) misSlept(server *Server, woken Event) {
-	because := server.Mark.Because
-	if woken.Type == Woken && woken.Cause != CauseExternal && woken.Cause != CauseKeepWarm &&
-		(because == policy.BecauseIdle || because == policy.BecauseSchedule) && woken.At.Sub(s.tracker.Unstamp(server.Mark.Asleep)) < MisSleepWithin {
-		s.meter.MisSlept(false)
-	}
 }

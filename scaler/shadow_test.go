@@ -1,6 +1,9 @@
 package scaler
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -198,6 +201,57 @@ func TestDryRunWakes(t *testing.T) {
 		w.must(Command{Verb: Start})
 		w.expectReplicas(2)
 	}, dry(running(2)))
+}
+
+// A group follows whoever of it is wanted. When all of these are only kept warm, nobody wants to use any of it, and no sleep was a mistake, real
+// or not; what is told says so, so that the report counts the same.
+func TestGroupThatIsKeptWarm(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		leased bool // alpha, when the window begins
+		kept   string
+		cause  Cause // of those that are only mates
+		wrong  int
+	}{
+		{"the first is kept warm", false, "a", CauseKeepWarm, 0},
+		{"the last is kept warm", false, "c", CauseKeepWarm, 0},
+		{"one is wanted, too", true, "a", CauseGroup, 3},
+	} {
+		for _, kind := range []EventType{Woken, WouldWake} {
+			var servers []func() *Server
+			for _, name := range []string{"a", "alpha", "b", "c"} {
+				pairs := []string{"group", "g", "dry-run", strconv.FormatBool(kind == WouldWake)}
+				if name == tt.kept {
+					pairs = append(pairs, "keep-warm", "1 0 * * * for 1h")
+				}
+				servers = append(servers, set(named(name, running(2)), pairs...))
+			}
+			t.Run(fmt.Sprint(tt.name, ", ", kind), func(t *testing.T) {
+				lead(t, func(w *world) {
+					w.sweep()
+					time.Sleep(time.Minute - time.Second)
+					if tt.leased {
+						w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) // which nobody looks at before the window begins
+					}
+					time.Sleep(2 * time.Second)
+					w.sweep()
+					for _, e := range w.bus.kept {
+						if follows := e.Server.Name != tt.kept && (e.Server != alpha || !tt.leased); e.Type == kind && follows && (e.Cause != tt.cause || !strings.Contains(e.Text, "group g")) {
+							t.Errorf("told %+v", e)
+						}
+					}
+					if got := w.order(kind); len(got) != 4 {
+						t.Errorf("woken: %v", got)
+					}
+					metered := w.meter.misSleeps.Load() + w.meter.wouldMisSleep.Load()
+					reported := newReport(w.bus.kept, nil, clockTime(0, 0), clockTime(1, 0)).Total.MisSleeps
+					if reported != tt.wrong || int(metered) != tt.wrong {
+						t.Errorf("%d mistakes reported, %d metered, want %d", reported, metered, tt.wrong)
+					}
+				}, servers...)
+			})
+		}
+	}
 }
 
 // A server that is wanted again within two minutes after it was put to sleep slept by mistake; one that a window, or somebody else, wakes

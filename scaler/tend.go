@@ -155,14 +155,24 @@ func (t *term) planTend(server *Server) (Change, error) {
 	if d.Action != policy.Wake {
 		return Change{}, nil
 	}
-	e := Event{At: now, Cause: wakeCauses[d.Reason]}
+	e := Event{At: now, Cause: wakeCause(d, &facts)}
 	switch last, hold := server.Mark.Last, server.Mark.Hold; d.Reason {
+	case policy.Grouped:
+		e.Text = d.Explain(&facts, now) // whom it follows
 	case policy.Started:
 		e.Actor, e.Command, e.Reason = last.Actor, last.Command, last.Reason
 	case policy.Held:
 		e.Actor, e.Reason = hold.Actor, hold.Reason
 	}
 	return t.planWake(server, server.restored(), e), nil
+}
+
+// wakeCause is what makes a server wake. Who follows others that are only kept warm is kept warm, too: nobody wants to use it.
+func wakeCause(d policy.Decision, f *policy.Facts) Cause {
+	if d.Reason == policy.Grouped && f.Group.Why == policy.KeepWarm {
+		return CauseKeepWarm
+	}
+	return wakeCauses[d.Reason]
 }
 
 var wakeCauses = map[policy.Reason]Cause{
