@@ -253,6 +253,9 @@ func (s *Scaler) logEvent(e Event) {
 	if e.Idle > 0 {
 		args = append(args, "idle", e.Idle.Round(time.Second).String()) // JSON would have nanoseconds
 	}
+	if e.Asleep > 0 {
+		args = append(args, "asleep", e.Asleep.Round(time.Second).String())
+	}
 	if e.Took > 0 {
 		args = append(args, "took", e.Took.Round(time.Millisecond).String())
 	}

@@ -58,6 +58,7 @@ type Event struct {
 	Text     string        // what happened and why, in words
 	Idle     time.Duration // how long the server was unused before it slept
 	Took     time.Duration // ready: from the patch to the first ready replica; sighted: how long it was blind
+	Asleep   time.Duration // woken, would-wake: how long the daemon had it at zero, or would have; also of an order that it sleeps when it does. 0: it did not
 }
 
 // Events tells the world. Implemented by internal/bus.Events.

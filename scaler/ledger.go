@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Ledger keeps of many events the little that a report is made from: some 80 bytes of each that matters.
+// Ledger keeps of many events the little that a report is made from: some 90 bytes of each that matters.
 type Ledger struct {
 	seed     maphash.Seed
 	accounts map[ID][]entry
@@ -19,6 +19,7 @@ type entry struct {
 	at        time.Time
 	idle      time.Duration
 	took      time.Duration
+	asleep    time.Duration
 	replicas  int  // that run before a sleep, or after a wake
 	automatic bool // of a sleep: nobody ordered it
 	demand    bool // of a wake: somebody wants to use the server
@@ -30,15 +31,15 @@ func NewLedger() *Ledger {
 }
 
 // LedgerTypes are the types of the events that a ledger keeps something of.
-var LedgerTypes = []EventType{Slept, Woken, Ready, WouldSleep, WouldWake}
+var LedgerTypes = []EventType{Slept, Woken, Ready, WouldSleep, WouldWake, Unchanged}
 
 // Add keeps what matters of an event. The order of events does not matter, nor does it that one is added twice.
 func (l *Ledger) Add(e Event) {
 	i := slices.Index(LedgerTypes, e.Type)
-	if i < 0 {
+	if i < 0 || e.Type == Unchanged && e.Asleep == 0 {
 		return
 	}
-	entry := entry{id: maphash.String(l.seed, e.ID), kind: LedgerTypes[i], at: e.At, idle: e.Idle, took: e.Took}
+	entry := entry{id: maphash.String(l.seed, e.ID), kind: LedgerTypes[i], at: e.At, idle: e.Idle, took: e.Took, asleep: e.Asleep}
 	switch entry.kind {
 	case Slept, WouldSleep:
 		entry.replicas = e.From
@@ -72,7 +73,7 @@ func (a *account) settle(entries []entry) {
 	case open != nil:
 		a.rest(&a.row.Asleep, open.at, a.ended(*open), open.replicas)
 	case a.server != nil && a.server.Replicas == 0 && a.server.Ours && a.server.Mark.Asleep.After(last):
-		a.rest(&a.row.Asleep, a.server.Mark.Asleep, a.to, a.server.restored()) // since before the first event, or it is not told yet
+		a.rest(&a.row.Asleep, latest(a.server.Mark.Asleep, a.server.Created), a.to, a.server.restored()) // since before the first event, or it is not told yet
 	}
 	var wouldWake int
 	if open, _ = a.sleeps(entries, WouldSleep, WouldWake, &a.row.WouldSleeps, &wouldWake, &a.row.WouldBeAsleep); open != nil && a.still(*open) && a.server.Settings.DryRun {
@@ -98,6 +99,9 @@ func (a *account) settle(entries []entry) {
 // or wake was.
 func (a *account) sleeps(entries []entry, sleep, wake EventType, sleeps, wakes *int, rest *Rest) (open *entry, last time.Time) {
 	for i, e := range entries {
+		if open != nil && a.server != nil && a.server.Created.After(open.at) && !a.server.Created.After(e.at) {
+			open = nil // it was of a Deployment that is gone since nobody knows when
+		}
 		switch {
 		case e.kind == sleep:
 			if open != nil { // its end was not told: it was when the idle clock of this one started, at the latest
@@ -116,13 +120,19 @@ func (a *account) sleeps(entries []entry, sleep, wake EventType, sleeps, wakes *
 				if a.within(*open) && open.automatic && misSleep(open.at, e.at, e.demand) {
 					a.row.MisSleeps++
 				}
-			} else if last.IsZero() { // it slept since before the first event
-				a.rest(rest, a.since(), e.at, e.replicas)
+			} else { // it slept since before the first event
+				a.rest(rest, latest(last, e.at.Add(-e.asleep)), e.at, e.replicas)
 			}
 			open, last = nil, e.at
 			if a.within(e) {
 				*wakes++
 			}
+		case e.kind == Unchanged && sleep == Slept && open == nil: // it slept since before the first event, and goes on by an order
+			replicas := 0
+			if a.server != nil {
+				replicas = a.server.wanted()
+			}
+			a.rest(rest, latest(last, e.at.Add(-e.asleep)), e.at, replicas)
 		case e.kind == Slept && open != nil: // it is put to sleep for good
 			a.rest(rest, open.at, e.at, open.replicas)
 			open = nil
@@ -148,14 +158,6 @@ func (a *account) rest(to *Rest, from, until time.Time, replicas int) {
 		requests = a.server.Requests
 	}
 	to.add(until.Unix()-from.Unix(), replicas, requests)
-}
-
-// since is when a server was there, as far as the report goes back.
-func (a *account) since() time.Time {
-	if a.server == nil {
-		return a.from
-	}
-	return latest(a.from, a.server.Created)
 }
 
 // still reports whether the server is the one that the sleep was of.

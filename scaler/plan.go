@@ -61,7 +61,7 @@ func (t *term) planStart(server *Server, replicas int, e Event) Change {
 	if len(waiting) == 0 {
 		return change
 	}
-	change.Replicas, change.Event.To, change.Event.Type = 0, 0, Unchanged
+	change.Replicas, change.Event.To, change.Event.Type, change.Event.Asleep = 0, 0, Unchanged, 0
 	change.Event.Text = joined(e.Text, fmt.Sprintf("waits until %s can be used", strings.Join(waiting, " and ")))
 	change.Mark.Restore, change.Mark.Because, change.Mark.Asleep, change.Mark.Awake = replicas, policy.BecauseAfter, server.Mark.Asleep, time.Time{}
 	if change.Mark.Asleep.IsZero() {
@@ -102,7 +102,7 @@ func (t *term) planSleep(server *Server, because policy.Because, seen activity.S
 	e.Type, e.From = Slept, server.Replicas
 	mark := Mark{Restore: server.Replicas, Because: because, Asleep: e.At, Seen: seen, Done: server.Mark.Done, Hold: t.s.held(server, e.At), Reverts: server.Mark.Reverts}
 	if server.Replicas == 0 {
-		e.Type = Unchanged
+		e.Type, e.Asleep = Unchanged, t.s.asleepFor(server, e.At) // which its mark does not say any more
 		mark.Restore = server.Mark.Restore
 	}
 	return Change{Replicas: 0, Mark: mark, Event: e}
@@ -113,11 +113,20 @@ func (t *term) planWake(server *Server, replicas int, e Event) Change {
 	e.From, e.To = server.Replicas, replicas
 	switch {
 	case server.Replicas == 0:
-		e.Type = Woken
+		e.Type, e.Asleep = Woken, t.s.asleepFor(server, e.At)
 	case server.Replicas == replicas:
 		e.Type = Unchanged
 	default:
 		e.Type = Scaled
 	}
 	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done, Hold: t.s.held(server, e.At)}, Event: e}
+}
+
+// asleepFor is how long the daemon has had the server at zero. Of somebody else's zero, or where the mark is gone, that is nothing; nor does
+// the time count before it was made, as from a backup.
+func (s *Scaler) asleepFor(server *Server, now time.Time) time.Duration {
+	if server.Replicas == 0 && !server.Ours || server.Mark.Asleep.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(s.tracker.Unstamp(latest(server.Mark.Asleep, server.Created))))
 }

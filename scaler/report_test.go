@@ -29,6 +29,7 @@ func night(kind EventType, clock string, cause Cause, change ...func(*Event)) Ev
 
 func idleFor(d time.Duration) func(*Event) { return func(e *Event) { e.Idle = d } }
 func taking(d time.Duration) func(*Event)  { return func(e *Event) { e.Took = d } }
+func after(d time.Duration) func(*Event)   { return func(e *Event) { e.Asleep = d } }
 
 // inShort says a row in few words: each server requests 500 mCPU and 1000 bytes.
 func inShort(row ReportRow) string {
@@ -122,16 +123,61 @@ func TestReport(t *testing.T) {
 		},
 		{
 			"asleep since before",
-			[]Event{night(Woken, "07:00:00", CauseActivity)},
+			[]Event{night(Woken, "07:00:00", CauseActivity, after(30*time.Hour))},
 			awake,
 			"asleep 1h 3600000 mCPUs 7200000 Bs, wakes 1",
 		},
 		{
-			"asleep since before, but made later",
-			[]Event{night(Woken, "07:00:00", CauseActivity)},
-			func(s *Server) { s.Created = today("06:50:00") },
+			"asleep, and who put it to sleep is not told any more",
+			[]Event{night(Woken, "07:00:00", CauseActivity, after(10*time.Minute))},
+			awake,
 			"asleep 10m 600000 mCPUs 1200000 Bs, wakes 1",
 		},
+		{"somebody else's zero", []Event{night(Woken, "07:00:00", CauseCommand)}, awake, "wakes 1"},
+		{
+			"somebody else's zero after ours",
+			[]Event{night(Slept, "06:10:00", CauseIdle), night(Woken, "06:20:00", CauseCommand, after(10*time.Minute)), night(Woken, "09:00:00", CauseCommand)},
+			awake,
+			"asleep 10m 600000 mCPUs 1200000 Bs, sleeps 1, wakes 2, automatic 1",
+		},
+		{
+			"another sleep, whose begin is not told",
+			[]Event{night(Slept, "06:10:00", CauseIdle), night(Woken, "06:20:00", CauseCommand, after(10*time.Minute)), night(Woken, "09:00:00", CauseCommand, after(5*time.Minute))},
+			awake,
+			"asleep 15m 900000 mCPUs 1800000 Bs, sleeps 1, wakes 2, automatic 1",
+		},
+		{
+			"made again at zero since its last sleep",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Woken, "09:00:00", CauseCommand)},
+			func(s *Server) { s.Created = today("08:00:00") },
+			"sleeps 1, wakes 1, automatic 1",
+		},
+		{
+			"made again since its last sleep, and slept",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Slept, "09:00:00", CauseIdle, idleFor(time.Hour)), night(Woken, "09:10:00", CauseCommand, after(10*time.Minute))},
+			func(s *Server) { s.Created = today("08:00:00") },
+			"asleep 10m 600000 mCPUs 1200000 Bs, sleeps 2, wakes 1, automatic 2",
+		},
+		{
+			"stopped while it slept since before",
+			[]Event{night(Unchanged, "10:00:00", CauseCommand, after(28*time.Hour))},
+			asleepSince("10:00:00"),
+			"asleep 6h 32400000 mCPUs 64800000 Bs",
+		},
+		{
+			"stopped while it slept since before, and started",
+			[]Event{night(Unchanged, "07:00:00", CauseCommand, after(28*time.Hour)), night(Woken, "08:00:00", CauseCommand, after(time.Hour))},
+			awake,
+			"asleep 2h 7200000 mCPUs 14400000 Bs, wakes 1",
+		},
+		{
+			"stopped while it slept",
+			[]Event{night(Slept, "07:00:00", CauseIdle), night(Unchanged, "08:00:00", CauseCommand, after(time.Hour)), night(Woken, "09:00:00", CauseCommand, after(time.Hour))},
+			awake,
+			"asleep 2h 7200000 mCPUs 14400000 Bs, sleeps 1, wakes 1, automatic 1",
+		},
+		{"held while it slept, and gone", []Event{night(Unchanged, "08:00:00", CauseCommand, after(time.Hour))}, nil, "asleep 1h 0 mCPUs 0 Bs, gone"},
+		{"an order that changed nothing", []Event{night(Unchanged, "08:00:00", CauseCommand)}, nil, "none"},
 		{"asleep all the time", nil, asleepSince("01:00:00"), "asleep 6h 32400000 mCPUs 64800000 Bs"},
 		{
 			"asleep still",
@@ -141,7 +187,7 @@ func TestReport(t *testing.T) {
 		},
 		{
 			"asleep, which is not told yet",
-			[]Event{night(Woken, "07:00:00", CauseActivity)},
+			[]Event{night(Woken, "07:00:00", CauseActivity, after(time.Hour))},
 			asleepSince("11:00:00"),
 			"asleep 2h 9000000 mCPUs 18000000 Bs, wakes 1",
 		},
@@ -173,11 +219,11 @@ func TestReport(t *testing.T) {
 		},
 		{
 			"only the span counts",
-			[]Event{night(Slept, "05:00:00", CauseIdle), night(Woken, "05:01:00", CauseActivity), night(Slept, "05:30:00", CauseIdle), night(Woken, "07:00:00", CauseActivity), night(Slept, "12:00:00", CauseIdle)},
+			[]Event{night(Slept, "05:00:00", CauseIdle), night(Woken, "05:01:00", CauseActivity, after(time.Minute)), night(Slept, "05:30:00", CauseIdle), night(Woken, "07:00:00", CauseActivity), night(Slept, "12:00:00", CauseIdle)},
 			awake,
 			"asleep 1h 3600000 mCPUs 7200000 Bs, wakes 1",
 		},
-		{"what comes later tells how it was", []Event{night(Woken, "12:30:00", CauseActivity)}, awake, "asleep 6h 21600000 mCPUs 43200000 Bs"},
+		{"what comes later tells how it was", []Event{night(Woken, "12:30:00", CauseActivity, after(30*time.Hour))}, awake, "asleep 6h 21600000 mCPUs 43200000 Bs"},
 		{
 			"ready",
 			[]Event{
@@ -201,6 +247,12 @@ func TestReport(t *testing.T) {
 			[]Event{night(WouldSleep, "07:00:00", CauseIdle), night(WouldWake, "08:00:00", CauseActivity)},
 			dry,
 			"would be 1h 3600000 mCPUs 7200000 Bs, would-sleeps 1, automatic 1",
+		},
+		{
+			"would be asleep since before",
+			[]Event{night(WouldWake, "07:00:00", CauseActivity, after(30*time.Hour))},
+			dry,
+			"would be 1h 3600000 mCPUs 7200000 Bs",
 		},
 		{
 			"a mistake in a dry run",

@@ -12,7 +12,7 @@ import (
 // that is a revert: after policy.MaxReverts of them in a row the server is left alone.
 func (t *term) planWokenByOthers(server *Server, now time.Time) Change {
 	c := t.planWake(server, server.Replicas, Event{At: now, Cause: CauseExternal, Actor: server.Writer, Text: "somebody else set its replicas while it was asleep"})
-	c.Event.Type, c.Event.From = Woken, 0
+	c.Event.Type, c.Event.From, c.Event.Asleep = Woken, 0, t.s.asleepFor(server, now)
 	facts := t.s.factsOfSleeper(server, now)
 	switch d := t.s.config.Rules.Decide(&facts, now); {
 	case d.Action == policy.Wake, d.Reason == policy.Ordered:

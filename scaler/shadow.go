@@ -59,6 +59,7 @@ func (t *term) endShadow(server *Server, f *policy.Facts, now time.Time) shadow 
 		return former
 	}
 	e.ID = fmt.Sprintf("%s-%s-%d-%d", server.UID, WouldWake, former.idle.UnixNano(), t.s.tracker.Stamp(e.At).UnixNano())
+	e.Asleep = e.At.Sub(former.at)
 	woken := shadow{at: e.At}
 	if t.setShadow(server, former, woken, e) && misSleep(former.at, e.At, e.demand()) {
 		t.s.meter.MisSlept(true)

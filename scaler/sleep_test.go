@@ -246,6 +246,57 @@ func TestPingWakes(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
+// A wake tells how long the daemon had the server at zero, by one clock, also when somebody else wakes it: with that a report goes back beyond the
+// events that there are. Nothing is said of somebody else's zero, of the time before the Deployment was made, or of what is awake. An order
+// that a server sleeps that does so already begins its sleep anew, so it tells how long that was before.
+func TestHowLongItSleptIsTold(t *testing.T) {
+	const behind = 10 * time.Minute // the clock of NATS, and with it that of the marks
+	marked := func(s *Server) {
+		s.Mark.Asleep, s.Created = time.Now().Add(-behind-30*time.Hour), time.Now().Add(-behind-40*time.Hour)
+	}
+	slept := with(asleep(policy.BecauseIdle), marked)
+	start, stop, holds := Command{Verb: Start}, Command{Verb: Stop}, holdAsleep
+	for _, tt := range []struct {
+		name   string
+		server func() *Server
+		happen func(w *world)
+		kind   EventType
+		want   time.Duration
+	}{
+		{"a start", slept, func(w *world) { w.must(start) }, Woken, 30 * time.Hour},
+		{"a ping", slept, func(w *world) { w.ping() }, Woken, 30 * time.Hour},
+		{"somebody else", slept, (*world).revert, Woken, 30 * time.Hour},
+		{"made again since", with(slept, func(s *Server) { s.Created = time.Now().Add(-behind - time.Hour) }), func(w *world) { w.must(start) }, Woken, time.Hour},
+		{"without its mark", with(slept, func(s *Server) { s.Mark = Mark{} }), func(w *world) { w.must(start) }, Woken, 0},
+		{"somebody's zero", running(0), func(w *world) { w.must(start) }, Woken, 0},
+		{"somebody's zero that was stopped", running(0), func(w *world) { w.must(stop); time.Sleep(time.Hour); w.must(start) }, Woken, 0},
+		{"awake", running(2), func(w *world) { w.must(start) }, Unchanged, 0},
+		{"put to sleep", running(2), func(w *world) { w.must(stop) }, Slept, 0},
+		{"stopped", slept, func(w *world) { w.must(stop) }, Unchanged, 30 * time.Hour},
+		{"held", slept, func(w *world) { w.must(holds) }, Unchanged, 30 * time.Hour},
+		{"stopped and started", slept, func(w *world) { w.must(stop); time.Sleep(time.Hour); w.must(start) }, Woken, time.Hour},
+		{"waits for others", set(slept, "group", "g", "after", "mate"), func(w *world) { w.cluster.slow = true; w.must(start) }, Unchanged, 0},
+		{"woken after others", set(slept, "group", "g", "after", "mate"), func(w *world) {
+			w.cluster.slow = true
+			w.must(start)
+			w.must(Command{Verb: Start, Server: w.server("mate").ID})
+			w.getReady("mate")
+		}, Woken, 30 * time.Hour},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.hearWith(behind)
+				tt.happen(w)
+				synctest.Wait()
+				e := w.last(tt.kind)
+				if e.ID == "" || e.Server != alpha || e.Asleep.Round(time.Second) != tt.want || e.Asleep != w.alpha().Mark.Last.Asleep {
+					t.Errorf("told %+v", e)
+				}
+			}, tt.server, set(named("mate", asleep(policy.BecauseIdle)), "group", "g"))
+		})
+	}
+}
+
 // A lease is demand as a ping is.
 func TestLeaseWakes(t *testing.T) {
 	lead(t, func(w *world) {

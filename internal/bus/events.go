@@ -29,6 +29,7 @@ type EventData struct {
 	Text    string `json:"text,omitempty"`    // what happened and why, in words
 	Idle    string `json:"idle,omitempty"`    // how long it was unused before it slept
 	Took    string `json:"took,omitempty"`    // from the write to the first ready replica
+	Asleep  string `json:"asleep,omitempty"`  // how long the daemon had it at zero until then
 }
 
 // Events publishes what happened as CloudEvents. It implements scaler.Events.
@@ -113,7 +114,7 @@ func encodeEvent(e scaler.Event, source string) ([]byte, error) {
 func NewEventData(e scaler.Event) EventData {
 	return EventData{
 		From: e.From, To: e.To, Cause: string(e.Cause), Actor: e.Actor,
-		Command: e.Command, Reason: e.Reason, Text: e.Text, Idle: span(e.Idle), Took: span(e.Took),
+		Command: e.Command, Reason: e.Reason, Text: e.Text, Idle: span(e.Idle), Took: span(e.Took), Asleep: span(e.Asleep),
 	}
 }
 
@@ -141,10 +142,11 @@ func DecodeEvent(payload []byte) (scaler.Event, error) {
 	namespace, name, _ := strings.Cut(c.Subject, "/")
 	idle, _ := time.ParseDuration(c.Data.Idle) // empty when there is none
 	took, _ := time.ParseDuration(c.Data.Took)
+	asleep, _ := time.ParseDuration(c.Data.Asleep)
 	return scaler.Event{
 		ID: c.ID, Type: scaler.EventType(strings.TrimPrefix(c.Type, eventType)), At: c.Time,
 		Server: scaler.ID{Namespace: namespace, Name: name},
 		From:   c.Data.From, To: c.Data.To, Cause: scaler.Cause(c.Data.Cause), Actor: c.Data.Actor,
-		Command: c.Data.Command, Reason: c.Data.Reason, Text: c.Data.Text, Idle: idle, Took: took,
+		Command: c.Data.Command, Reason: c.Data.Reason, Text: c.Data.Text, Idle: idle, Took: took, Asleep: asleep,
 	}, nil
 }

@@ -12,7 +12,7 @@ import (
 
 var slept = scaler.Event{
 	ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), From: 2, Cause: scaler.CauseIdle,
-	Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m", Idle: 30 * time.Minute, Took: 1500 * time.Millisecond,
+	Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m", Idle: 30 * time.Minute, Took: 1500 * time.Millisecond, Asleep: time.Hour,
 }
 
 // watch returns a channel of the events of a namespace from now on.
@@ -57,7 +57,7 @@ func TestEventIsPublishedOnce(t *testing.T) {
 		t.Errorf("got %v, want %v", body, want)
 	}
 	if want := map[string]any{
-		"from": 2.0, "to": 0.0, "cause": "idle", "actor": "ann", "command": "7", "reason": "tea", "text": "unused for 30m", "idle": "30m0s", "took": "1.5s",
+		"from": 2.0, "to": 0.0, "cause": "idle", "actor": "ann", "command": "7", "reason": "tea", "text": "unused for 30m", "idle": "30m0s", "took": "1.5s", "asleep": "1h0m0s",
 	}; !maps.Equal(data, want) {
 		t.Errorf("got %v, want %v", data, want)
 	}

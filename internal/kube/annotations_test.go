@@ -28,7 +28,7 @@ func fullMark() scaler.Mark {
 		Done:    scaler.Done{Stamp: activity.Stamp{Sequence: 7, Time: noon}, ID: "order 66 of bob"},
 		Last: scaler.Event{
 			ID: "uid-7", Type: scaler.Slept, Server: testID, At: noon, From: 3, To: 0, Cause: scaler.CauseIdle, Actor: "bob",
-			Command: "order 66 of bob", Reason: `says "enough" <now>`, Text: "unused for 31m", Idle: 31*time.Minute + 1, Took: 1500 * time.Millisecond,
+			Command: "order 66 of bob", Reason: `says "enough" <now>`, Text: "unused for 31m", Idle: 31*time.Minute + 1, Took: 1500 * time.Millisecond, Asleep: 30*time.Hour + 1,
 		},
 	}
 }
@@ -82,7 +82,7 @@ func TestMarkForm(t *testing.T) {
 		"hold":           `{"asleep":true,"since":"2026-03-01T12:00:00.123456789Z","until":"2026-03-01T14:00:00.123456789Z","actor":"ann","reason":"the demo"}`,
 		"reverts":        `{"count":2,"writer":"argocd-controller","since":"2026-03-01T11:00:00.123456789Z","digest":"abc"}`,
 		"last": `{"id":"uid-7","type":"slept","at":"2026-03-01T12:00:00.123456789Z","from":3,"to":0,"cause":"idle","actor":"bob",` +
-			`"command":"order 66 of bob","reason":"says \"enough\" \u003cnow\u003e","text":"unused for 31m","idle":"31m0.000000001s","took":"1.5s",` +
+			`"command":"order 66 of bob","reason":"says \"enough\" \u003cnow\u003e","text":"unused for 31m","idle":"31m0.000000001s","took":"1.5s","asleep":"30h0m0.000000001s",` +
 			`"marks":["asleep-because","asleep-since","awake-since","command","failed","hold","replicas","reverts","seen","last"]}`,
 	}
 	got := encodeMark(fullMark())
@@ -128,6 +128,7 @@ func TestDamagedMarks(t *testing.T) {
 		{keyLast, "null", "not a time"},
 		{keyLast, `{"id":"x","at":"2026-03-01T12:00:00Z","idle":"long"}`, "invalid duration"},
 		{keyLast, `{"id":"x","at":"2026-03-01T12:00:00Z","took":"long"}`, "invalid duration"},
+		{keyLast, `{"id":"x","at":"2026-03-01T12:00:00Z","asleep":"long"}`, "invalid duration"},
 		{keyLast, `{"id":"x","at":"2026-03-01T12:00:00Z","from":"one"}`, "from"},
 	} {
 		marks := encodeMark(fullMark())

@@ -82,6 +82,7 @@ type lastEvent struct {
 	Text    string `json:"text,omitempty"`
 	Idle    string `json:"idle,omitempty"`
 	Took    string `json:"took,omitempty"`
+	Asleep  string `json:"asleep,omitempty"`
 
 	// Marks are the keys that were written with it. A former version of the daemon did not say.
 	Marks []string `json:"marks,omitempty"`
@@ -91,7 +92,7 @@ func formatEvent(e scaler.Event, marks []string) string {
 	return form(lastEvent{
 		ID: cut(e.ID, maxID), Type: string(e.Type), At: formatTime(e.At), From: e.From, To: e.To, Cause: string(e.Cause),
 		Actor: cut(e.Actor, maxID), Command: cut(e.Command, maxID), Reason: cut(e.Reason, maxText), Text: cut(e.Text, maxText),
-		Idle: formatDuration(e.Idle), Took: formatDuration(e.Took),
+		Idle: formatDuration(e.Idle), Took: formatDuration(e.Took), Asleep: formatDuration(e.Asleep),
 		Marks: marks,
 	})
 }
@@ -113,9 +114,13 @@ func parseEvent(text string, id scaler.ID) (_ scaler.Event, marks []string, _ er
 	if err != nil {
 		return scaler.Event{}, nil, err
 	}
+	asleep, err := parseDuration(l.Asleep)
+	if err != nil {
+		return scaler.Event{}, nil, err
+	}
 	return scaler.Event{
 		ID: l.ID, Type: scaler.EventType(l.Type), Server: id, At: at, From: l.From, To: l.To, Cause: scaler.Cause(l.Cause),
-		Actor: l.Actor, Command: l.Command, Reason: l.Reason, Text: l.Text, Idle: idle, Took: took,
+		Actor: l.Actor, Command: l.Command, Reason: l.Reason, Text: l.Text, Idle: idle, Took: took, Asleep: asleep,
 	}, l.Marks, nil
 }
 
