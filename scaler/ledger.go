@@ -56,7 +56,9 @@ type account struct {
 	row      ReportRow
 	server   *Server // nil when it is gone
 	from, to time.Time
-	took     []time.Duration
+
+	wouldBeAsleep time.Time // since when; zero: it would not be now
+	took          []time.Duration
 }
 
 // settle makes the row of what happened.
@@ -76,8 +78,12 @@ func (a *account) settle(entries []entry) {
 		a.rest(&a.row.Asleep, latest(a.server.Mark.Asleep, a.server.Created), a.to, a.server.restored()) // since before the first event, or it is not told yet
 	}
 	var wouldWake int
-	if open, _ = a.sleeps(entries, WouldSleep, WouldWake, &a.row.WouldSleeps, &wouldWake, &a.row.WouldBeAsleep); open != nil && a.still(*open) && a.server.Settings.DryRun {
+	open, last = a.sleeps(entries, WouldSleep, WouldWake, &a.row.WouldSleeps, &wouldWake, &a.row.WouldBeAsleep)
+	switch {
+	case open != nil && a.still(*open) && a.server.Settings.DryRun:
 		a.rest(&a.row.WouldBeAsleep, open.at, a.to, open.replicas)
+	case a.server != nil && a.wouldBeAsleep.After(last):
+		a.rest(&a.row.WouldBeAsleep, a.wouldBeAsleep, a.to, a.server.Replicas)
 	}
 	woken := false
 	for _, e := range entries {

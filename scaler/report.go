@@ -84,8 +84,9 @@ func percentile(sorted []time.Duration, hundredths int) time.Duration {
 }
 
 // Report makes a report of what was added, which should begin at from and go on to now, also beyond to: what is told later may say
-// how it was before. Servers are those that there are now; of those that were is told what their events say.
-func (l *Ledger) Report(servers []*Server, from, to time.Time) Report {
+// how it was before. Servers are those that there are now; of those that were is told what their events say. Since when servers would be
+// asleep is what Scaler.WouldBeAsleep says.
+func (l *Ledger) Report(servers []*Server, wouldBeAsleep map[ID]time.Time, from, to time.Time) Report {
 	r := Report{From: from, To: to, Total: newRow(ID{})}
 	there := make(map[ID]*Server, len(servers))
 	for _, server := range servers {
@@ -93,7 +94,7 @@ func (l *Ledger) Report(servers []*Server, from, to time.Time) Report {
 	}
 	var took []time.Duration
 	add := func(id ID, server *Server) {
-		a := account{row: newRow(id), server: server, from: from, to: to}
+		a := account{row: newRow(id), server: server, wouldBeAsleep: wouldBeAsleep[id], from: from, to: to}
 		a.row.Gone = server == nil
 		a.settle(l.accounts[id])
 		if server == nil && len(a.took) == 0 && a.row.Sleeps+a.row.WouldSleeps+a.row.Wakes == 0 && a.row.Asleep.Seconds+a.row.WouldBeAsleep.Seconds == 0 {

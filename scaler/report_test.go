@@ -66,6 +66,10 @@ func TestReport(t *testing.T) {
 	}
 	awakeSince := func(clock string) func(*Server) { return func(s *Server) { s.Mark.Awake = today(clock) } }
 	dry := func(s *Server) { s.Settings.DryRun = true }
+	var wouldBeAsleep time.Time
+	dryAsleepSince := func(clock string) func(*Server) {
+		return func(s *Server) { dry(s); wouldBeAsleep = today(clock) }
+	}
 	for _, row := range []struct {
 		name   string
 		events []Event
@@ -273,6 +277,26 @@ func TestReport(t *testing.T) {
 			"would be 2h30m 9000000 mCPUs 18000000 Bs, would-sleeps 2, automatic 2",
 		},
 		{"would be asleep still", []Event{night(WouldSleep, "11:00:00", CauseIdle)}, dry, "would be 1h 3600000 mCPUs 7200000 Bs, would-sleeps 1, automatic 1"},
+		{"would be asleep all the time", nil, dryAsleepSince("01:00:00"), "would be 6h 21600000 mCPUs 43200000 Bs"},
+		{"would be asleep, which is not told yet", nil, dryAsleepSince("11:00:00"), "would be 1h 3600000 mCPUs 7200000 Bs"},
+		{
+			"would be asleep again, which is not told yet",
+			[]Event{night(WouldSleep, "07:00:00", CauseIdle), night(WouldWake, "08:00:00", CauseActivity)},
+			dryAsleepSince("11:30:00"),
+			"would be 1h30m 5400000 mCPUs 10800000 Bs, would-sleeps 1, automatic 1",
+		},
+		{ // a window woke it, which is no use
+			"would have woken since it was idle",
+			[]Event{night(WouldWake, "08:00:00", CauseKeepWarm, after(30*time.Hour))},
+			dryAsleepSince("01:00:00"),
+			"would be 2h 7200000 mCPUs 14400000 Bs",
+		},
+		{
+			"would be asleep, as is told",
+			[]Event{night(WouldSleep, "11:00:00", CauseIdle)},
+			dryAsleepSince("10:59:30"),
+			"would be 1h 3600000 mCPUs 7200000 Bs, would-sleeps 1, automatic 1",
+		},
 		{
 			"the dry run is over",
 			[]Event{night(WouldSleep, "11:00:00", CauseIdle), night(Slept, "11:30:00", CauseIdle)},
@@ -285,10 +309,11 @@ func TestReport(t *testing.T) {
 		var servers []*Server
 		if row.now != nil {
 			s := &Server{ID: alpha, Replicas: 2, Requests: Resources{MilliCPU: 500, Memory: 1000}}
+			wouldBeAsleep = time.Time{}
 			row.now(s)
 			servers = append(servers, s)
 		}
-		r := newReport(row.events, servers, today("06:00:00"), today("12:00:00"))
+		r := newReport(row.events, servers, map[ID]time.Time{alpha: wouldBeAsleep}, today("06:00:00"), today("12:00:00"))
 		got := "none"
 		if len(r.Servers) == 1 {
 			got = inShort(r.Servers[0])
@@ -318,7 +343,7 @@ func TestReportTotal(t *testing.T) {
 		events = append(events, night(Woken, clock, CauseActivity, of), night(Ready, clock, "", taking(time.Duration(i+1)*time.Second), of))
 	}
 	events = append(events, night(Slept, "08:00:00", CauseIdle), night(Woken, "08:00:01", CauseActivity))
-	r := newReport(events, servers, today("06:00:00"), today("12:00:00"))
+	r := newReport(events, servers, nil, today("06:00:00"), today("12:00:00"))
 	if len(r.Servers) != 2 || r.Servers[0].Server != alpha || r.Servers[1].Server != beta || len(r.After(alpha)) != 1 || len(r.After(ID{})) != 2 {
 		t.Fatalf("got %+v", r.Servers)
 	}
@@ -368,17 +393,17 @@ func BenchmarkReport(b *testing.B) {
 				l.Add(Event{ID: fmt.Sprint(i, "-", j), Type: kind, Server: id, At: today("06:00:00").Add(time.Duration(j) * time.Minute), From: 1, To: 1, Cause: CauseIdle})
 			}
 		}
-		if r := l.Report(nil, today("06:00:00"), today("12:00:00")); len(r.Servers) != servers {
+		if r := l.Report(nil, nil, today("06:00:00"), today("12:00:00")); len(r.Servers) != servers {
 			b.Fatal(len(r.Servers))
 		}
 	}
 }
 
 // newReport makes a report of what happened. Servers are those that there are now; of those that were is told what their events say.
-func newReport(events []Event, servers []*Server, from, to time.Time) Report {
+func newReport(events []Event, servers []*Server, wouldBeAsleep map[ID]time.Time, from, to time.Time) Report {
 	l := NewLedger()
 	for _, e := range events {
 		l.Add(e)
 	}
-	return l.Report(servers, from, to)
+	return l.Report(servers, wouldBeAsleep, from, to)
 }

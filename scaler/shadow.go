@@ -144,14 +144,7 @@ func nanos(text string) time.Time {
 func (t *term) resumeShadow(server *Server, f *policy.Facts, told shadow, now time.Time) {
 	told.at = t.s.tracker.Unstamp(told.at)
 	if told.asleep {
-		idle := t.s.tracker.Unstamp(told.idle)
-		told.at = f.Settings.SleepAt.Next(idle) // as nearly as is known
-		if due := idle.Add(f.Settings.IdleAfter); f.Settings.IdleAfter != policy.Never && (told.at.IsZero() || due.Before(told.at)) {
-			told.at = due
-		}
-		if told.at.IsZero() || told.at.After(now) { // the settings are others now
-			told.at = now
-		}
+		told.at = wouldSleepAt(f, t.s.tracker.Unstamp(told.idle), now)
 		if !f.Use.Last.Time.After(told.idle) { // a newer ping would have kept it awake
 			told.seen = f.Use.Last
 		}
@@ -159,4 +152,35 @@ func (t *term) resumeShadow(server *Server, f *policy.Facts, told shadow, now ti
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.shadows[server.ID] = told
+}
+
+// wouldSleepAt is when a server would have fallen asleep that would be asleep now, as nearly as is known, if its idle clock started at idle.
+func wouldSleepAt(f *policy.Facts, idle, now time.Time) time.Time {
+	at := f.Settings.SleepAt.Next(idle)
+	if f.Settings.IdleAfter != policy.Never {
+		if due := f.Sight.IdleAt(idle, f.Settings.IdleAfter); at.IsZero() || due.Before(at) {
+			at = due
+		}
+	}
+	if at.IsZero() || at.After(now) { // the settings are others now
+		return now
+	}
+	return at
+}
+
+// WouldBeAsleep says since when servers would be asleep, of those that would be now were it not for dry-run. Any replica knows that, by what it
+// decides: the events that the leader has told of it may be too old to be there.
+func (s *Scaler) WouldBeAsleep(servers []*Server) map[ID]time.Time {
+	since := make(map[ID]time.Time)
+	l := s.look()
+	for _, server := range servers {
+		if !server.Settings.DryRun {
+			continue
+		}
+		f := l.facts(server)
+		if s.config.Rules.Decide(&f, l.now).Action == policy.WouldSleep {
+			since[server.ID] = wouldSleepAt(&f, f.IdleSince(), l.now)
+		}
+	}
+	return since
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"idle-scaler/activity"
 	"idle-scaler/policy"
 )
 
@@ -82,8 +83,12 @@ func TestDryRunWouldWake(t *testing.T) {
 				w.lastIs(WouldSleep)
 				time.Sleep(tt.after)
 				tt.happen(w)
-				if e := w.last(WouldWake); e.Cause != tt.cause || e.To != w.alpha().Replicas {
+				e := w.last(WouldWake)
+				if e.Cause != tt.cause || e.To != w.alpha().Replicas {
 					t.Errorf("event %+v", e)
+				}
+				if slept := w.last(WouldSleep); slept.ID != "" && e.Asleep != e.At.Sub(slept.At) {
+					t.Errorf("would be asleep for %s, from %s to %s", e.Asleep, slept.At, e.At)
 				}
 				if n := w.meter.wouldMisSleep.Load(); n != tt.wrong || w.meter.misSleeps.Load() != 0 {
 					t.Errorf("%d mistakes counted", n)
@@ -189,6 +194,54 @@ func TestDryRunOfAGroup(t *testing.T) {
 	}, servers...)
 }
 
+// Any replica knows since when a server of a dry run would be asleep, whoever has told that, and whether the event is still there: since its idle clock
+// ran out, or a sleep-at came. So does a report of a day in which nothing happened to it.
+func TestWouldBeAsleep(t *testing.T) {
+	born := func(w *world) { w.tracker.Hear(activity.Log{Born: time.Now().Add(-time.Hour)}, time.Now()) } // and the server, too
+	late := clockTime(0, 0).AddDate(0, 0, 2)
+	for _, tt := range []struct {
+		name   string
+		server func() *Server
+		happen func(w *world) // before it is late
+		since  time.Time      // zero: it would not be asleep
+		asleep time.Duration  // in the last day
+	}{
+		{"never used", dry(running(2)), func(*world) {}, clockTime(0, -30), 24 * time.Hour},
+		{"used", dry(running(2)), func(w *world) { time.Sleep(46 * time.Hour); w.ping() }, late.Add(-90 * time.Minute), 90 * time.Minute},
+		{"by sleep-at", dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"), func(*world) {}, clockTime(2, 30), 24 * time.Hour},
+		{"by sleep-at, before it is idle", dry(running(2), "idle-after", "10h", "sleep-at", "30 2 * * *"), func(w *world) { time.Sleep(26 * time.Hour); w.ping() }, clockTime(26, 30), 21*time.Hour + 30*time.Minute},
+		{"deaf meanwhile", dry(running(2)), func(w *world) {
+			time.Sleep(46 * time.Hour)
+			w.ping()
+			w.tracker.Deaf("nats is away", time.Now())
+			time.Sleep(time.Hour)
+			born(w)
+		}, late.Add(-30 * time.Minute), 30 * time.Minute},
+		{"in use", dry(running(2)), func(w *world) { time.Sleep(47*time.Hour + 40*time.Minute); w.ping() }, time.Time{}, 0},
+		{"leased", dry(running(2)), func(w *world) { w.lease(100 * time.Hour) }, time.Time{}, 0},
+		{"stopped", dry(running(2)), func(w *world) { w.must(Command{Verb: Stop}) }, time.Time{}, 0},
+		{"no dry run", set(running(2), "paused", "true"), func(*world) {}, time.Time{}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				born(w)
+				tt.happen(w)
+				w.end() // who makes the report need not lead
+				time.Sleep(time.Until(late))
+				server := w.alpha()
+				got := w.WouldBeAsleep([]*Server{server})
+				if since, ok := got[alpha]; !since.Equal(tt.since) || ok == tt.since.IsZero() {
+					t.Errorf("since %s, want %s", since, tt.since)
+				}
+				rest := newReport(nil, []*Server{server}, got, late.AddDate(0, 0, -1), late).Total.WouldBeAsleep
+				if time.Duration(rest.Seconds)*time.Second != tt.asleep {
+					t.Errorf("%d seconds, want %s", rest.Seconds, tt.asleep)
+				}
+			}, tt.server)
+		})
+	}
+}
+
 // What sleeps already is still woken.
 func TestDryRunWakes(t *testing.T) {
 	lead(t, func(w *world) {
@@ -244,7 +297,7 @@ func TestGroupThatIsKeptWarm(t *testing.T) {
 						t.Errorf("woken: %v", got)
 					}
 					metered := w.meter.misSleeps.Load() + w.meter.wouldMisSleep.Load()
-					reported := newReport(w.bus.kept, nil, clockTime(0, 0), clockTime(1, 0)).Total.MisSleeps
+					reported := newReport(w.bus.kept, nil, nil, clockTime(0, 0), clockTime(1, 0)).Total.MisSleeps
 					if reported != tt.wrong || int(metered) != tt.wrong {
 						t.Errorf("%d mistakes reported, %d metered, want %d", reported, metered, tt.wrong)
 					}

@@ -24,6 +24,7 @@ type Servers interface {
 	Status(ctx context.Context, id scaler.ID) (scaler.View, error)
 	View(server *scaler.Server) scaler.View
 	Check(ctx context.Context, c scaler.Command) (*scaler.Server, error)
+	WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time
 }
 
 // APIConfig is what an API needs to be told. All fields must be set.

@@ -52,6 +52,17 @@ func (r *replica) View(s *scaler.Server) scaler.View {
 	return scaler.View{At: time.Now(), Server: s, Status: scaler.StatusRunning, Facts: facts}
 }
 
+// WouldBeAsleep says since a day of all with dry-run.
+func (r *replica) WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time {
+	since := make(map[scaler.ID]time.Time)
+	for _, s := range servers {
+		if s.Settings.DryRun {
+			since[s.ID] = time.Now().Add(-24 * time.Hour)
+		}
+	}
+	return since
+}
+
 func (r *replica) Check(ctx context.Context, c scaler.Command) (*scaler.Server, error) {
 	if c.Wait < 0 || c.Verb == scaler.Scale && c.Replicas == 13 {
 		return nil, fmt.Errorf("%w: as the domain says", scaler.ErrInvalid)

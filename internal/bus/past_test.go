@@ -168,7 +168,7 @@ func TestPastErrors(t *testing.T) {
 // The report over the wire is that of the domain, of one namespace or of all.
 func TestReportOnTheWire(t *testing.T) {
 	w := newWorldWithStreams(t)
-	serve(w, w.connect(), &scaler.Server{ID: web, Replicas: 2, Requests: scaler.Resources{MilliCPU: 500, Memory: 3 << 30}}, &scaler.Server{ID: files, Replicas: 1})
+	serve(w, w.connect(), &scaler.Server{ID: web, Replicas: 2, Requests: scaler.Resources{MilliCPU: 500, Memory: 3 << 30}}, &scaler.Server{ID: files, Replicas: 1, Settings: policy.Settings{DryRun: true}})
 	hour := time.Now().Add(-time.Hour).Truncate(time.Second)
 	gone := scaler.ID{Namespace: "team-b", Name: "gone"}
 	happen(
@@ -195,13 +195,13 @@ func TestReportOnTheWire(t *testing.T) {
 	if want := big.NewInt(2 * 90 * 3 << 30); one.Asleep.MemoryByteSeconds.Cmp(want) != 0 || one.Asleep.CPUMillicoreSeconds.Int64() != 90_000 {
 		t.Errorf("got %+v", one.Asleep)
 	}
-	if row := r.Servers[1]; row.Name != files.Name || row.Asleep.Seconds != 0 || row.Sleeps != 0 {
+	if row := r.Servers[1]; row.Name != files.Name || row.Asleep.Seconds != 0 || row.WouldBeAsleep.Seconds != 2*3600 || row.Sleeps != 0 {
 		t.Errorf("got %+v", row)
 	}
 	if row := r.Servers[2]; row.Name != "gone" || !row.Gone || row.WouldBeAsleep.Seconds != 1800 || row.WouldSleeps != 1 || row.MisSleepRate != 0 {
 		t.Errorf("got %+v", row)
 	}
-	if total := r.Total; total.Name != "" || total.Asleep.Seconds != 90 || total.WouldBeAsleep.Seconds != 1800 || total.MisSleepRate != 0.5 || total.WakeP95Seconds != 2 {
+	if total := r.Total; total.Name != "" || total.Asleep.Seconds != 90 || total.WouldBeAsleep.Seconds != 1800+2*3600 || total.MisSleepRate != 0.5 || total.WakeP95Seconds != 2 {
 		t.Errorf("got %+v", total)
 	}
 	if r, err := client.Report(ctx, "team-b", 5*time.Hour); err != nil || len(r.Servers) != 2 || r.Total.Asleep.Seconds != 3600 || r.Total.MisSleeps != 0 {
@@ -285,7 +285,7 @@ func BenchmarkPast(b *testing.B) {
 		return func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				r, err := archive.report(context.Background(), reportAsked{namespace, now.Add(-48 * time.Hour), now}, nil, false)
+				r, err := archive.report(context.Background(), reportAsked{namespace, now.Add(-48 * time.Hour), now}, nil, nil, false)
 				check(b, err)
 				if len(r.Servers) != want {
 					b.Fatal(len(r.Servers))

@@ -70,7 +70,7 @@ func (a *API) report(ctx context.Context, r micro.Request) error {
 	if err != nil {
 		return err
 	}
-	report, err := a.past.report(ctx, asked, servers, after != (scaler.ID{}))
+	report, err := a.past.report(ctx, asked, servers, a.config.Servers.WouldBeAsleep(servers), after != (scaler.ID{}))
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (a *API) readReport(r micro.Request) (asked reportAsked, after scaler.ID, l
 }
 
 // report makes a report. Of one that was just made the next page needs nothing to be read again.
-func (a *archive) report(ctx context.Context, asked reportAsked, servers []*scaler.Server, again bool) (scaler.Report, error) {
+func (a *archive) report(ctx context.Context, asked reportAsked, servers []*scaler.Server, wouldBeAsleep map[scaler.ID]time.Time, again bool) (scaler.Report, error) {
 	a.mu.Lock()
 	last := a.last
 	a.mu.Unlock()
@@ -139,7 +139,7 @@ func (a *archive) report(ctx context.Context, asked reportAsked, servers []*scal
 	if err := a.read(ctx, a.subjects.Events(scaler.ID{Namespace: asked.namespace}), asked.from, scaler.LedgerTypes, ledger.Add); err != nil {
 		return scaler.Report{}, err
 	}
-	last = kept{asked, ledger.Report(servers, asked.from, asked.to)}
+	last = kept{asked, ledger.Report(servers, wouldBeAsleep, asked.from, asked.to)}
 	a.mu.Lock()
 	a.last = last
 	a.mu.Unlock()

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -54,20 +55,24 @@ func TestADryRun(t *testing.T) {
 	b.kill()
 	b.run(append(idle, "--dry-run")...)
 	consistently(t, 2*time.Second, "put to sleep in a dry run", b.staysAt("alpha", 2)) // some sweeps long
-	row := func(name string) bus.ReportRow {
+	row := func(name, over string) bus.ReportRow {
 		t.Helper()
 		var report bus.Report
-		b.ask("report."+b.namespace, `{"over":"1h"}`, "", &report)
+		b.ask("report."+b.namespace, fmt.Sprintf(`{"over":%q}`, over), "", &report)
 		i := slices.IndexFunc(report.Servers, func(row bus.ReportRow) bool { return row.Name == name })
 		if i < 0 {
 			t.Fatalf("the report says nothing of %s: %+v", name, report)
 		}
 		return report.Servers[i]
 	}
-	if row := row("alpha"); row.WouldSleeps != 1 || row.MisSleeps != 0 || row.WouldBeAsleep.Seconds < 1 ||
+	if row := row("alpha", "1h"); row.WouldSleeps != 1 || row.MisSleeps != 0 || row.WouldBeAsleep.Seconds < 1 ||
 		row.WouldBeAsleep.CPUMillicoreSeconds.Int64() != 500*row.WouldBeAsleep.Seconds ||
 		row.WouldBeAsleep.MemoryByteSeconds.Int64() != (1<<30)*row.WouldBeAsleep.Seconds {
 		t.Errorf("the report says %+v", row)
+	}
+	b.awaitReason("alpha", policy.Idle)
+	if row := row("alpha", "1s"); row.WouldBeAsleep.Seconds != 1 || row.WouldSleeps != 0 { // it fell asleep before
+		t.Errorf("the report of a second says %+v", row)
 	}
 	b.ping("alpha") // within two minutes: a mistake
 	if e := events.next(scaler.WouldWake, "alpha"); e.Cause != scaler.CauseActivity {
@@ -77,10 +82,10 @@ func TestADryRun(t *testing.T) {
 		t.Error("the dry run has written on the Deployment")
 	}
 
-	if row := row("alpha"); row.MisSleeps != 1 {
+	if row := row("alpha", "1h"); row.MisSleeps != 1 {
 		t.Errorf("the report says %+v", row)
 	}
-	if row := row("before"); row.Sleeps != 1 || row.Wakes != 1 || row.Asleep.Seconds < 1 {
+	if row := row("before", "1h"); row.Sleeps != 1 || row.Wakes != 1 || row.Asleep.Seconds < 1 {
 		t.Errorf("the report says %+v", row)
 	}
 	if text := b.says(0, "report", "-n", b.namespace); !containsAll(text, "alpha", "before") || !strings.Contains(strings.ToLower(text), "total") {
