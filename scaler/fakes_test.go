@@ -85,6 +85,7 @@ func (m *noMeter) Wake(phase string, _ time.Duration) {
 		m.ready.Add(1)
 	}
 }
+
 func (m *noMeter) MisSlept(dryRun bool) {
 	if dryRun {
 		m.wouldMisSleep.Add(1)
