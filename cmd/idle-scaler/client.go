@@ -150,7 +150,7 @@ func (c *client) open() error {
 
 // answered gives an error its exit code: whether the daemon has refused, or did not answer.
 func answered(err error) error {
-	for _, missing := range []error{bus.ErrNoDaemon, bus.ErrNoAnswer, bus.ErrUnreachable} {
+	for _, missing := range []error{bus.ErrNoDaemon, bus.ErrNoStream, bus.ErrNoAnswer, bus.ErrUnreachable} {
 		if errors.Is(err, missing) {
 			return coded{err, exitNoAnswer}
 		}

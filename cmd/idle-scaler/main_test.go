@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"idle-scaler/internal/bus"
 )
 
@@ -41,13 +43,31 @@ func startNATS(t *testing.T) string {
 	return s.URL()
 }
 
+// makeStreams makes the streams of the daemon, as if it had run once.
+func makeStreams(t *testing.T, url string) {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	subjects, err := bus.NewSubjects(bus.DefaultPrefix)
+	if err == nil {
+		err = bus.EnsureStreams(t.Context(), nc, bus.StreamOptions{Subjects: subjects, Owner: "default", Replicas: 1}, quiet)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // nowhere is a NATS server that is not there.
 const nowhere = "nats://127.0.0.1:1"
 
 // The exit code says who has to do something: 2 the user of the program, 3 whoever runs NATS or the daemon. What is wrong with the command is
 // said before NATS is asked for: who repairs NATS first would be told then.
 func TestExitCodes(t *testing.T) {
-	url := startNATS(t)
+	url, kept := startNATS(t), startNATS(t)
+	makeStreams(t, kept)
 	for _, test := range []struct {
 		name string
 		args []string
@@ -92,7 +112,8 @@ func TestExitCodes(t *testing.T) {
 		{"the daemon's own NATS, from outside", []string{"list", "--nats", "embedded"}, exitUsage, `"embedded" is for the daemon`},
 		{"NATS away", []string{"list", "--nats", nowhere}, exitNoAnswer, "connect to NATS"},
 		{"the daemon away", []string{"list", "--nats", url}, exitNoAnswer, "is idle-scaler running"},
-		{"a ping needs no daemon", []string{"ping", "--nats", url, "team-a/web"}, 0, ""},
+		{"a ping that no stream takes", []string{"ping", "--nats", url, "team-a/web"}, exitNoAnswer, "has idle-scaler ever run here"},
+		{"a ping needs no daemon", []string{"ping", "--nats", kept, "team-a/web"}, 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			code, out, errs := execute(test.args...)

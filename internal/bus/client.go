@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
+	"golang.org/x/sync/errgroup"
 
 	"idle-scaler/scaler"
 )
@@ -21,6 +22,9 @@ var (
 	ErrNoAnswer    = errors.New("no answer in time: what was asked for may have been done or not, ask for the server's status")
 	ErrUnreachable = errors.New("NATS can't be reached")
 	ErrInterrupted = errors.New("interrupted before the answer: that takes nothing back, ask for the server's status")
+
+	ErrNoStream     = errors.New("no stream takes it: has idle-scaler ever run here, with the same subject prefix, on the same NATS account?")
+	ErrNotPermitted = errors.New("NATS does not permit this user")
 )
 
 // Client speaks to the daemon over NATS.
@@ -28,15 +32,18 @@ type Client struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	subjects Subjects
+	refused  *refusals
 }
 
-// NewClient returns a Client.
+// NewClient returns a Client. It listens to the errors of the connection, besides whoever does so already.
 func NewClient(nc *nats.Conn, subjects Subjects) (*Client, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{nc, js, subjects}, nil
+	refused := &refusals{waiting: make(map[*waiting]bool)}
+	refused.of(nc)
+	return &Client{nc, js, subjects, refused}, nil
 }
 
 // Status returns all there is to say about a server.
@@ -83,24 +90,37 @@ func (c *Client) request(ctx context.Context, verb string, id scaler.ID, payload
 	if !c.nc.IsConnected() {
 		return ErrUnreachable
 	}
-	m, err := c.nc.RequestWithContext(ctx, c.subjects.Request(verb, id), data)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return ErrNoDaemon
-	case errors.Is(err, context.DeadlineExceeded) && !c.nc.IsConnected():
-		return ErrUnreachable
-	case errors.Is(err, context.DeadlineExceeded):
-		return ErrNoAnswer
-	case errors.Is(err, context.Canceled):
-		return ErrInterrupted
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	subject := c.subjects.Request(verb, id)
+	ctx, done := c.refused.until(ctx, subject)
+	defer done()
+	m, err := c.nc.RequestWithContext(ctx, subject, data)
+	if err != nil {
+		return c.unanswered(ctx, err)
 	}
 	failure := failureOf(m)
 	if err := json.Unmarshal(m.Data, answer); err != nil && failure == nil {
 		return fmt.Errorf("the answer can't be read, does something else answer on this subject? %w", err)
 	}
 	return failure
+}
+
+// unanswered says why there is no answer.
+func (c *Client) unanswered(ctx context.Context, err error) error {
+	switch why := context.Cause(ctx); {
+	case errors.Is(why, ErrNotPermitted):
+		return why
+	case errors.Is(err, nats.ErrNoResponders):
+		return ErrNoDaemon
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return ErrNoStream
+	case errors.Is(err, context.DeadlineExceeded) && !c.nc.IsConnected():
+		return ErrUnreachable
+	case errors.Is(err, context.DeadlineExceeded):
+		return ErrNoAnswer
+	case errors.Is(err, context.Canceled):
+		return ErrInterrupted
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
 func failureOf(m *nats.Msg) error {
@@ -115,24 +135,29 @@ func failureOf(m *nats.Msg) error {
 	return &CodeError{Code: n, Text: m.Header.Get(micro.ErrorHeader)}
 }
 
-// Ping says that servers are used now. It returns when NATS has taken all of it.
+// pingsAtOnce is how many pings are on their way at once.
+const pingsAtOnce = 64
+
+// Ping says that servers are used now. It returns when that is stored: a ping that is not wakes nobody. All are sent, whatever becomes of some.
 func (c *Client) Ping(ctx context.Context, ids ...scaler.ID) error {
 	for _, id := range ids {
 		if err := CheckID(id); err != nil {
 			return err
 		}
 	}
-	for _, id := range ids {
-		if err := c.nc.Publish(c.subjects.Activity(id), nil); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnreachable, err)
-		}
+	errs := make([]error, len(ids))
+	var all errgroup.Group
+	all.SetLimit(pingsAtOnce)
+	for i, id := range ids {
+		all.Go(func() error {
+			if err := c.store(ctx, c.subjects.Activity(id), nil); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", id, err)
+			}
+			return nil
+		})
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if err := c.nc.FlushWithContext(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnreachable, err)
-	}
-	return nil
+	_ = all.Wait() // the errors are in errs, each
+	return errors.Join(errs...)
 }
 
 // Lease says that a holder will use a server for ttl from now, however long it has said so before. Zero ends the lease. It returns
@@ -141,11 +166,24 @@ func (c *Client) Lease(ctx context.Context, holder string, id scaler.ID, ttl tim
 	if err := errors.Join(checkHolder(holder), CheckID(id), checkTTL(ttl)); err != nil {
 		return err
 	}
+	return c.store(ctx, c.subjects.Lease(holder, id), fmt.Appendf(nil, `{"ttl":%q}`, ttl.String()))
+}
+
+// store puts a message on the stream that keeps its subject.
+func (c *Client) store(ctx context.Context, subject string, payload []byte) error {
+	if !c.nc.IsConnected() {
+		return ErrUnreachable
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	payload := fmt.Appendf(nil, `{"ttl":%q}`, ttl.String())
-	if _, err := c.js.Publish(ctx, c.subjects.Lease(holder, id), payload); err != nil {
-		return fmt.Errorf("store the lease of %s on %s: %w", holder, id, err)
+	ctx, done := c.refused.until(ctx, subject)
+	defer done()
+	_, err := c.js.Publish(ctx, subject, payload)
+	if said := (*jetstream.APIError)(nil); errors.As(err, &said) {
+		return fmt.Errorf("the stream does not take it: %s", said.Description)
+	}
+	if err != nil {
+		return c.unanswered(ctx, err)
 	}
 	return nil
 }
@@ -157,6 +195,8 @@ func (c *Client) Watch(ctx context.Context, namespace string, handle func(scaler
 	if namespace != "" {
 		subject = c.subjects.event + "*." + namespace + ".>"
 	}
+	ctx, done := c.refused.until(ctx, subject)
+	defer done()
 	sub, err := c.nc.SubscribeSync(subject)
 	if err != nil {
 		return fmt.Errorf("watch events: %w", err)
@@ -164,6 +204,9 @@ func (c *Client) Watch(ctx context.Context, namespace string, handle func(scaler
 	defer func() { _ = sub.Unsubscribe() }() // it fails only when the connection is closed
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
+		if why := context.Cause(ctx); errors.Is(why, ErrNotPermitted) {
+			return why
+		}
 		if ctx.Err() != nil {
 			return nil
 		}

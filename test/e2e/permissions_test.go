@@ -406,3 +406,38 @@ func TestATenantIsConfined(t *testing.T) {
 	default:
 	}
 }
+
+// What NATS does not permit is told to a tenant on the command line at once, and whom to ask: no order, question or ping ends as if it was done,
+// or as if nobody was there. A ping that no stream takes is no ping.
+func TestATenantIsToldWhatNATSDoesNotPermit(t *testing.T) {
+	b, user := newTenant(t)
+	says := func(code int, says []string, args ...string) {
+		t.Helper()
+		began := time.Now()
+		args = append(args, "--nats-user", "team-a", "--nats-password", teamPassword)
+		got, out, errs := execute(t, []string{"NATS_URL=" + b.nats.ClientURL()}, args...)
+		if got != code || out != "" || !containsAll(errs, says...) {
+			t.Errorf("%q ends with %d and says %q%q, want %d and %q", args, got, out, errs, code, says)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%q took %s", args, took)
+		}
+	}
+	inbox := []string{"--nats-inbox-prefix", "_INBOX.team-a"}
+	ping := append([]string{"ping", "team-a/alpha"}, inbox...)
+	says(3, []string{"no stream", "has idle-scaler ever run here"}, ping...)
+	b.run(slices.Concat(user, alone, []string{"--namespaces", newNamespace(t, kube)})...)
+	says(0, nil, ping...)
+	for subject, args := range map[string][]string{
+		"cortex.mcp.activity.team-b.alpha":  {"ping", "team-a/alpha", "team-b/alpha"},
+		"cortex.mcp.api.list":               {"list"},
+		"cortex.mcp.api.status.team-b.beta": {"status", "team-b/beta"},
+		"cortex.mcp.api.start.team-b.beta":  {"start", "--wait", "1m", "team-b/beta"},
+		"cortex.mcp.api.hold.team-b.beta":   {"hold", "--awake-until", "1h", "team-b/beta"},
+		"cortex.mcp.api.pause":              {"pause", "--all"},
+		"cortex.mcp.event.>":                {"watch"},
+	} {
+		says(1, []string{subject, "NATS does not permit", "deploy/nats"}, append(args, inbox...)...)
+	}
+	says(1, []string{"NATS does not permit", "inbox prefix"}, "status", "team-a/alpha")
+}

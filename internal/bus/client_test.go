@@ -1,0 +1,126 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"idle-scaler/scaler"
+)
+
+// newTeam returns a client with the rights of a team in deploy/nats, and the URL of its server, on which there are streams and no daemon.
+func newTeam(t *testing.T) (*Client, string) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		Users: []*server.User{{Username: "daemon", Password: "x"}, {Username: "team", Password: "x", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{
+				"cortex.mcp.command.*.team-a.>", "cortex.mcp.activity.team-a.>", "cortex.mcp.lease.*.team-a.>", "cortex.mcp.api.*.team-a", "cortex.mcp.api.*.team-a.>",
+			}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"cortex.mcp.event.*.team-a.>", "_INBOX.team.>"}},
+		}}},
+	})
+	check(t, err)
+	go s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(patiently) {
+		t.Fatal("the server does not start")
+	}
+	subjects, err := NewSubjects(DefaultPrefix)
+	check(t, err)
+	daemon, err := Connect(Options{URLs: []string{s.ClientURL()}, User: "daemon", Password: "x", Name: "daemon"}, quiet)
+	check(t, err)
+	t.Cleanup(daemon.Close)
+	check(t, EnsureStreams(t.Context(), daemon, StreamOptions{Subjects: subjects, Owner: "here", Replicas: 1}, quiet))
+	_, err = daemon.Subscribe("cortex.mcp.api.>", func(m *nats.Msg) {
+		if strings.HasPrefix(m.Subject, "cortex.mcp.api.status") {
+			_ = m.Respond([]byte(`{"name":"web"}`))
+		}
+	})
+	check(t, errors.Join(err, daemon.Flush()))
+	return teamClient(t, s.ClientURL(), "_INBOX.team"), s.ClientURL()
+}
+
+func teamClient(t *testing.T, url, inbox string) *Client {
+	t.Helper()
+	nc, err := Connect(Options{URLs: []string{url}, User: "team", Password: "x", Name: "team", InboxPrefix: inbox}, quiet)
+	check(t, err)
+	t.Cleanup(nc.Close)
+	subjects, err := NewSubjects(DefaultPrefix)
+	check(t, err)
+	c, err := NewClient(nc, subjects)
+	check(t, err)
+	return c
+}
+
+// What NATS does not permit is told at once, with whom to ask: NATS says it, and not to the one who asked. What is permitted beside it goes on.
+func TestNotPermitted(t *testing.T) {
+	c, url := newTeam(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patiently)
+	defer cancel()
+	waiting := make(chan error, 1)
+	go func() { // of a command that nobody answers
+		_, err := c.Start(ctx, web, time.Minute, Sender{})
+		waiting <- err
+	}()
+	check(t, c.Ping(ctx, web))
+	check(t, c.Lease(ctx, "gw", web, time.Hour))
+	_, err := c.Status(ctx, web)
+	check(t, err)
+	deaf := func() *Client { return teamClient(t, url, "") }
+	for name, do := range map[string]func() error{
+		`"cortex.mcp.activity.team-b.files.v2"`:   func() error { return c.Ping(ctx, web, files) },
+		`"cortex.mcp.lease.gw.team-b.files.v2"`:   func() error { return c.Lease(ctx, "gw", files, time.Hour) },
+		`"cortex.mcp.lease.\"\\.team-b.files.v2"`: func() error { return c.Lease(ctx, `"\`, files, time.Hour) },
+		`"cortex.mcp.api.status.team-b.files.v2"`: func() error { _, err := c.Status(ctx, files); return err },
+		`"cortex.mcp.api.stop.team-b.files.v2"`:   func() error { _, err := c.Stop(ctx, files, false, Sender{}); return err },
+		`"cortex.mcp.api.pause"`:                  func() error { _, err := c.Pause(ctx, scaler.ID{}, Sender{}); return err },
+		`"cortex.mcp.api.list"`:                   func() error { _, err := c.List(ctx, "", ""); return err },
+		`"cortex.mcp.event.>"`:                    func() error { return c.Watch(ctx, "", nil) },
+		"inbox prefix":                            func() error { _, err := deaf().Status(ctx, web); return err },
+		"--nats-inbox-prefix":                     func() error { return deaf().Ping(ctx, web) },
+	} {
+		began := time.Now()
+		if err := do(); !errors.Is(err, ErrNotPermitted) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "deploy/nats") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%s: it was waited for the answer for %s", name, took)
+		}
+	}
+	select {
+	case err := <-waiting:
+		t.Errorf("another's refusal has ended what is permitted: %v", err)
+	default:
+	}
+	cancel()
+	if err := receive(t, "the end of the command", waiting); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A ping, or a lease, that no stream takes is lost: who sends it is told so, and what is missing.
+func TestNoStreamTakesIt(t *testing.T) {
+	w := newWorld(t)
+	c := newClient(w)
+	for name, do := range map[string]func() error{
+		"a ping":  func() error { return c.Ping(t.Context(), web, files) },
+		"a lease": func() error { return c.Lease(t.Context(), "gw", web, time.Hour) },
+	} {
+		if err := do(); !errors.Is(err, ErrNoStream) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	w.server.Shutdown()
+	eventually(t, "the loss of the connection", func() bool { return !c.nc.IsConnected() })
+	for name, err := range map[string]error{"a ping": c.Ping(t.Context(), web), "a lease": c.Lease(t.Context(), "gw", web, time.Hour)} {
+		if !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%s without NATS: got %v", name, err)
+		}
+	}
+}
