@@ -30,6 +30,7 @@ type client struct {
 	id        string
 	reason    string
 	check     func(args []string) error // says what is wrong with what was written, before NATS is asked for
+	leading   int                       // how many arguments stand before the names
 	endless   bool                      // runs until it is ended: there is no answer to wait for
 	*bus.Client
 	nc *nats.Conn
@@ -43,8 +44,9 @@ func clientCommands() []*cobra.Command {
 	}
 }
 
-// command makes a client command. Run is called with a connection to NATS, when nothing is wrong with what was written.
-func (c *client) command(use, short string, minArgs int, run func(ctx context.Context, cmd *cobra.Command, args []string) error) *cobra.Command {
+// command makes a client command. Run is called with a connection to NATS and the servers that are named, when nothing is wrong with what was
+// written.
+func (c *client) command(use, short string, minArgs int, run func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -75,14 +77,15 @@ func (c *client) command(use, short string, minArgs int, run func(ctx context.Co
 				return err
 			}
 		}
-		if _, err := c.servers(args[max(0, minArgs-1):]); err != nil {
+		ids, err := c.servers(args[c.leading:])
+		if err != nil {
 			return err
 		}
 		if err := c.open(); err != nil {
 			return err
 		}
 		defer c.nc.Close()
-		return answered(run(cmd.Context(), cmd, args))
+		return answered(run(cmd.Context(), cmd, ids))
 	}
 	return cmd
 }
@@ -185,11 +188,7 @@ func (c *client) servers(args []string) ([]scaler.ID, error) {
 }
 
 // each does the same to several servers at once. The results come in the order of the servers; the errors are joined.
-func (c *client) each(ctx context.Context, args []string, do func(ctx context.Context, id scaler.ID) (string, error), out io.Writer) error {
-	ids, err := c.servers(args)
-	if err != nil {
-		return err
-	}
+func (c *client) each(ctx context.Context, ids []scaler.ID, do func(ctx context.Context, id scaler.ID) (string, error), out io.Writer) error {
 	type result struct {
 		text string
 		err  error

@@ -16,8 +16,8 @@ import (
 func explainCommand() *cobra.Command {
 	var c client
 	var kind string
-	cmd := c.command("explain NAME...", "Say why servers are treated as they are, what comes next, and where each setting comes from", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.show(ctx, cmd, args, kind, c.timeout, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
+	cmd := c.command("explain NAME...", "Say why servers are treated as they are, what comes next, and where each setting comes from", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+		return c.show(ctx, cmd, ids, kind, c.timeout, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
 			e, err := c.Explain(ctx, id)
 			fmt.Fprintln(out, strings.TrimSuffix(e.Text, "\n"))
 			return e, err
@@ -32,8 +32,8 @@ func historyCommand() *cobra.Command {
 	var c client
 	var kind string
 	since, limit := span(7*day), 0
-	cmd := c.command("history NAME...", "Say what happened to servers, who wanted it, and why", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.show(ctx, cmd, args, kind, c.timeout+manyFor, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
+	cmd := c.command("history NAME...", "Say what happened to servers, who wanted it, and why", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+		return c.show(ctx, cmd, ids, kind, c.timeout+manyFor, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
 			h, err := c.History(ctx, id, time.Duration(since), limit)
 			printHistory(out, id, h, &since)
 			return h, err

@@ -14,12 +14,12 @@ import (
 func holdCommand() *cobra.Command {
 	var c client
 	var awake, asleep string
-	cmd := c.command("hold NAME...", "Keep servers awake, or asleep, until a time", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+	cmd := c.command("hold NAME...", "Keep servers awake, or asleep, until a time", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
 		until := awake
 		if asleep != "" {
 			until = asleep
 		}
-		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id scaler.ID) (string, error) {
 			a, err := c.Hold(ctx, id, asleep != "", until, c.by())
 			return held(a, asleep != "", until), err
 		})
@@ -57,8 +57,8 @@ func held(a bus.Answer, asleep bool, until string) string {
 
 func releaseCommand() *cobra.Command {
 	var c client
-	cmd := c.command("release NAME...", "End the holds of servers", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.order(ctx, cmd, args, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+	cmd := c.command("release NAME...", "End the holds of servers", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id scaler.ID) (string, error) {
 			_, err := c.Release(ctx, id, c.by())
 			return "is not held any more", err
 		})

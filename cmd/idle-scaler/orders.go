@@ -17,8 +17,8 @@ import (
 func startCommand() *cobra.Command {
 	var c client
 	var wait time.Duration
-	cmd := c.command("start NAME...", "Start servers, with the replicas that they had", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.order(ctx, cmd, args, wait, func(ctx context.Context, id scaler.ID) (string, error) {
+	cmd := c.command("start NAME...", "Start servers, with the replicas that they had", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id scaler.ID) (string, error) {
 			return said(c.Start(ctx, id, wait, c.by()))
 		})
 	})
@@ -35,12 +35,12 @@ const forceFor = 15 * time.Second
 func stopCommand() *cobra.Command {
 	var c client
 	var force bool
-	cmd := c.command("stop NAME...", "Stop servers until they are started or scaled", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+	cmd := c.command("stop NAME...", "Stop servers until they are started or scaled", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
 		wait := time.Duration(0)
 		if force {
 			wait = forceFor
 		}
-		return c.order(ctx, cmd, args, wait, func(ctx context.Context, id scaler.ID) (string, error) {
+		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id scaler.ID) (string, error) {
 			return said(c.Stop(ctx, id, force, c.by()))
 		})
 	})
@@ -51,11 +51,11 @@ func stopCommand() *cobra.Command {
 }
 
 func scaleCommand() *cobra.Command {
-	var c client
+	c := client{leading: 1}
 	var wait time.Duration
 	var replicas int
-	cmd := c.command("scale REPLICAS NAME...", "Give servers a number of replicas; 0 stops them", 2, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.order(ctx, cmd, args[1:], wait, func(ctx context.Context, id scaler.ID) (string, error) {
+	cmd := c.command("scale REPLICAS NAME...", "Give servers a number of replicas; 0 stops them", 2, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id scaler.ID) (string, error) {
 			return said(c.Scale(ctx, id, replicas, wait, c.by()))
 		})
 	})
@@ -79,11 +79,7 @@ func scaleCommand() *cobra.Command {
 
 func pingCommand() *cobra.Command {
 	var c client
-	cmd := c.command("ping NAME...", "Say that servers are used now, which wakes those that sleep", 1, func(ctx context.Context, _ *cobra.Command, args []string) error {
-		ids, err := c.servers(args)
-		if err != nil {
-			return err
-		}
+	cmd := c.command("ping NAME...", "Say that servers are used now, which wakes those that sleep", 1, func(ctx context.Context, _ *cobra.Command, ids []scaler.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 		return c.Ping(ctx, ids...)
@@ -94,11 +90,7 @@ func pingCommand() *cobra.Command {
 
 // order sends an order to several servers and prints what became of each, which send returns. On a terminal a long wait shows what is
 // waited for.
-func (c *client) order(ctx context.Context, cmd *cobra.Command, args []string, wait time.Duration, send func(context.Context, scaler.ID) (string, error)) error {
-	ids, err := c.servers(args)
-	if err != nil {
-		return err
-	}
+func (c *client) order(ctx context.Context, cmd *cobra.Command, ids []scaler.ID, wait time.Duration, send func(context.Context, scaler.ID) (string, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout+wait)
 	defer cancel()
 	if wait > 0 && isTerminal(cmd.ErrOrStderr()) {
@@ -108,7 +100,7 @@ func (c *client) order(ctx context.Context, cmd *cobra.Command, args []string, w
 		}
 		c.showProgress(ctx, cmd.ErrOrStderr(), names)
 	}
-	return c.each(ctx, args, func(ctx context.Context, id scaler.ID) (string, error) {
+	return c.each(ctx, ids, func(ctx context.Context, id scaler.ID) (string, error) {
 		did, err := send(ctx, id)
 		return fmt.Sprintf("%s %s", id, did), err
 	}, cmd.OutOrStdout())

@@ -39,11 +39,11 @@ It ends the pause of just what it names: a server stays paused as long as its na
 func pauses(verb, done string, do func(*bus.Client, context.Context, scaler.ID, bus.Sender) (bus.PauseAnswer, error)) *cobra.Command {
 	var c client
 	var all bool
-	cmd := c.command(verb+" {NAME... | -n NAMESPACE | --all}", "", 0, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+	cmd := c.command(verb+" {NAME... | -n NAMESPACE | --all}", "", 0, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
-		if len(args) > 0 {
-			return c.each(ctx, args, func(ctx context.Context, id scaler.ID) (string, error) {
+		if len(ids) > 0 {
+			return c.each(ctx, ids, func(ctx context.Context, id scaler.ID) (string, error) {
 				_, err := do(c.Client, ctx, id, c.by())
 				return fmt.Sprintf("%s: %s", done, id), err
 			}, cmd.OutOrStdout())

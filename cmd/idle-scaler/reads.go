@@ -32,7 +32,7 @@ func output(cmd *cobra.Command, to *string, kinds ...string) {
 func listCommand() *cobra.Command {
 	var c client
 	var selector, kind string
-	cmd := c.command("list", "List the servers", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+	cmd := c.command("list", "List the servers", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 		servers, err := c.List(ctx, c.namespace, selector)
@@ -78,7 +78,7 @@ func printServers(out io.Writer, kind string, servers []bus.ServerSummary, now t
 func watchCommand() *cobra.Command {
 	c := client{endless: true}
 	var kind string
-	cmd := c.command("watch", "Show events as they come", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+	cmd := c.command("watch", "Show events as they come", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
 		out := cmd.OutOrStdout()
 		return c.Watch(ctx, c.namespace, func(e scaler.Event) error {
 			if kind == "json" {

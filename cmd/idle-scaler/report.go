@@ -11,13 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"idle-scaler/internal/bus"
+	"idle-scaler/scaler"
 )
 
 func reportCommand() *cobra.Command {
 	var c client
 	var kind string
 	over := span(day)
-	cmd := c.command("report", "Say what sleep came to: hours asleep, what they freed, wakes, and sleeps that were mistakes", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+	cmd := c.command("report", "Say what sleep came to: hours asleep, what they freed, wakes, and sleeps that were mistakes", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout+manyFor)
 		defer cancel()
 		r, err := c.Report(ctx, c.namespace, time.Duration(over))

@@ -17,8 +17,8 @@ import (
 func statusCommand() *cobra.Command {
 	var c client
 	var kind string
-	cmd := c.command("status NAME...", "Show all there is to say about servers, and why they are treated as they are", 1, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		return c.show(ctx, cmd, args, kind, c.timeout, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
+	cmd := c.command("status NAME...", "Show all there is to say about servers, and why they are treated as they are", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+		return c.show(ctx, cmd, ids, kind, c.timeout, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
 			s, err := c.Status(ctx, id)
 			printStatus(out, s, time.Now())
 			return s, err
@@ -30,12 +30,12 @@ func statusCommand() *cobra.Command {
 }
 
 // show prints what there is to say about several servers: as data, or as the text that ask writes.
-func (c *client) show(ctx context.Context, cmd *cobra.Command, args []string, kind string, timeout time.Duration,
+func (c *client) show(ctx context.Context, cmd *cobra.Command, ids []scaler.ID, kind string, timeout time.Duration,
 	ask func(ctx context.Context, id scaler.ID, out io.Writer) (any, error),
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return c.each(ctx, args, func(ctx context.Context, id scaler.ID) (string, error) {
+	return c.each(ctx, ids, func(ctx context.Context, id scaler.ID) (string, error) {
 		var text, data strings.Builder
 		answer, err := ask(ctx, id, &text)
 		if err != nil {
@@ -44,7 +44,7 @@ func (c *client) show(ctx context.Context, cmd *cobra.Command, args []string, ki
 		if kind == "text" {
 			return strings.TrimSuffix(text.String(), "\n"), nil
 		}
-		if kind == "yaml" && len(args) > 1 {
+		if kind == "yaml" && len(ids) > 1 {
 			data.WriteString("---\n")
 		}
 		err = encode(&data, kind, answer)

@@ -23,7 +23,7 @@ func wakeCommand() *cobra.Command {
 	var c client
 	var all bool
 	var wait time.Duration
-	cmd := c.command("wake --all", "Wake all servers that idle-scaler has put to sleep by itself", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+	cmd := c.command("wake --all", "Wake all servers that idle-scaler has put to sleep by itself", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout+manyFor+wait)
 		defer cancel()
 		woken, err := c.Wake(ctx, c.namespace, c.by())
@@ -68,7 +68,7 @@ const settles = 2 * time.Second
 func disableCommand() *cobra.Command {
 	var c client
 	var wait time.Duration
-	cmd := c.command("disable", "Before idle-scaler is removed for good: wake all that it has put to sleep, and let nothing sleep again", 0, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+	cmd := c.command("disable", "Before idle-scaler is removed for good: wake all that it has put to sleep, and let nothing sleep again", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
 		return c.disable(ctx, cmd.OutOrStdout(), wait)
 	})
 	cmd.Long = `Before idle-scaler is removed for good: wake all that it has put to sleep, and let nothing sleep again.
