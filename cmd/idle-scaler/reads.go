@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"idle-scaler/internal/bus"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -141,18 +142,7 @@ func encode(out io.Writer, kind string, v any) error {
 
 func ago(t, now time.Time) string {
 	if d := now.Sub(t); d >= time.Second {
-		return round(d) + " ago"
+		return policy.Span(d) + " ago"
 	}
 	return "just now"
-}
-
-// round makes a duration short to read: it has at most two units.
-func round(d time.Duration) string {
-	switch {
-	case d >= 24*time.Hour:
-		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
-	}
-	return max(0, d).Round(time.Second).String()
 }

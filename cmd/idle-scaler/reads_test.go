@@ -39,7 +39,7 @@ func TestListOutput(t *testing.T) {
 		{"table", "table", []bus.ServerSummary{failed, web(nil), asleep}, `
 NAMESPACE   NAME   STATUS    READY   LAST USED    NEXT
 team-a      a      failed    0/2     never seen   ImagePullBackOff: no such image
-team-a      web    running   2/2     1m0s ago     sleeps in 29m0s
+team-a      web    running   2/2     1m ago       sleeps in 29m0s
 team-a      web    stopped   0/0     2d1h ago     asleep
 `},
 		{"an empty table", "table", nil, "\nNAMESPACE   NAME   STATUS   READY   LAST USED   NEXT\n"},
@@ -112,16 +112,14 @@ func TestWatchOutput(t *testing.T) {
 	}
 }
 
-// A duration is short to read, and never negative.
-func TestRound(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 1500 * time.Millisecond: "2s", 61 * time.Second: "1m1s", 90 * time.Minute: "1h30m", 50 * time.Hour: "2d2h",
+// How long ago something was is said as the daemon says it in the same line, and is never in the future: the clock of NATS may be ahead.
+func TestAgo(t *testing.T) {
+	for before, want := range map[time.Duration]string{
+		-time.Hour: "just now", 999 * time.Millisecond: "just now", 1500 * time.Millisecond: "2s ago", 61 * time.Second: "1m1s ago",
+		time.Hour: "1h ago", 90 * time.Minute: "1h30m ago", 24 * time.Hour: "1d ago", 50 * time.Hour: "2d2h ago",
 	} {
-		if got := round(d); got != want {
-			t.Errorf("%d: got %s, want %s", d, got, want)
+		if got := ago(noon.Add(-before), noon); got != want {
+			t.Errorf("%s: got %s, want %s", before, got, want)
 		}
-	}
-	if got := ago(noon.Add(time.Hour), noon); got != "just now" { // the clock of NATS may be ahead
-		t.Errorf("got %s", got)
 	}
 }

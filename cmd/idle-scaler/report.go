@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"idle-scaler/internal/bus"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -71,7 +72,7 @@ func lasting(seconds int64) string {
 	if seconds == 0 {
 		return "-"
 	}
-	return round(time.Duration(seconds) * time.Second)
+	return policy.Span(time.Duration(seconds) * time.Second)
 }
 
 func seconds(s float64) string {

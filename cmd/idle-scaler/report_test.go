@@ -34,9 +34,9 @@ func TestReportOutput(t *testing.T) {
 	want := `
 SERVER             ASLEEP   WOULD BE   SLEEPS   WAKES   P50    P95     MIS-SLEEPS     CORE-HOURS    GIB-HOURS
 team-a/web         1h30m    -          4        3       1.2s   12.0s   1 of 3 (33%)   0.75          1.50
-team-b/dry         -        2h0m       0 (2)    0       -      -       0 of 2 (0%)    0.00 (2.00)   0.00 (4.00)
+team-b/dry         -        2h       0 (2)    0       -      -       0 of 2 (0%)    0.00 (2.00)   0.00 (4.00)
 team-b/old (gone)  -        -          0        0       -      -       0              0.00          0.00
-total              1h30m    2h0m       4 (2)    3       1.2s   12.0s   1 of 5 (20%)   0.75 (2.00)   1.50 (4.00)
+total              1h30m    2h       4 (2)    3       1.2s   12.0s   1 of 5 (20%)   0.75 (2.00)   1.50 (4.00)
 `
 	want = strings.ReplaceAll(want, "(gone)  -", "(gone)   -")
 	if got := "\n" + out.String(); strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {

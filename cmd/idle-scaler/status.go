@@ -65,14 +65,14 @@ func printStatus(out io.Writer, s bus.ServerStatus, now time.Time) {
 		line("last used", "%s", ago(s.LastActivity, now))
 	}
 	for _, l := range s.Leases {
-		line("lease", "%s, for another %s", l.Holder, round(l.Until.Sub(now)))
+		line("lease", "%s, for another %s", l.Holder, policy.Span(l.Until.Sub(now)))
 	}
 	if h := s.Hold; h != nil {
 		what := "awake"
 		if h.Asleep {
 			what = "asleep"
 		}
-		line("hold", "%s for another %s%s", what, round(h.Until.Sub(now)), byWhom(h.Actor, h.Reason))
+		line("hold", "%s for another %s%s", what, policy.Span(h.Until.Sub(now)), byWhom(h.Actor, h.Reason))
 	}
 	if p := s.Paused; p != nil {
 		line("paused", "%s, %s%s", p.Scope, ago(p.Since, now), byWhom(p.Actor, p.Reason))

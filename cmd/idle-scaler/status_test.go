@@ -26,8 +26,8 @@ func TestStatusOutput(t *testing.T) {
 		}, `
 team-a/web: running, 2 of 2 ready
   decision     stays awake: a lease on it is live
-  last used    1m0s ago
-  lease        gw-1, for another 5m0s
+  last used    1m ago
+  lease        gw-1, for another 5m
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
   endpoint     http://web.team-a.svc:80 (ClusterIP web)
 `},
@@ -41,7 +41,7 @@ team-a/web: running, 2 of 2 ready
 		}, `
 team-a/web: stopped, 0 of 0 ready
   decision     stays at zero: a command stopped it
-  last change  slept 1h0m ago by command of ann (2 → 0)
+  last change  slept 1h ago by command of ann (2 → 0)
   replicas     2 when it wakes
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
 `},
@@ -75,12 +75,12 @@ team-a/web: failed, 0 of 1 ready
 		}, `
 team-a/web: running, 2 of 2 ready
   decision     stays awake: held
-  last used    1m0s ago
-  hold         awake for another 2h0m, by ann, because demo
-  paused       all servers, 1h0m ago, by bob
+  last used    1m ago
+  hold         awake for another 2h, by ann, because demo
+  paused       all servers, 1h ago, by bob
   group        shop, with cache, db
   rival        a ScaledObject of KEDA
-  reverts      Argo CD (field manager "argocd-controller") woke it again 2 times, first 1h0m ago, so it is not put to sleep any more: set ignoreDifferences
+  reverts      Argo CD (field manager "argocd-controller") woke it again 2 times, first 1h ago, so it is not put to sleep any more: set ignoreDifferences
   settings     idle-after 1h0m0s (namespace), keep-warm "0 9 * * MON-FRI for 9h" (annotation), sleep-at "0 22 * * *" (configuration), time-zone Europe/Rome (configuration), sleep-notice 30s (annotation), wake-replicas 1, max-replicas 10, wake-on-activity true, paused false, dry-run true (configuration), group shop (annotation), after db and cache (annotation)
 `},
 		{"alone in its group, held asleep, woken once by nobody knows whom", bus.ServerStatus{
@@ -93,7 +93,7 @@ team-a/web: running, 2 of 2 ready
 		}, `
 team-a/web: stopped, 0 of 0 ready
   decision     stays at zero: held asleep
-  hold         asleep for another 1m0s
+  hold         asleep for another 1m
   group        shop
   reverts      somebody whom Kubernetes does not name woke it again 1 time, first just now: make it leave spec.replicas alone
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
