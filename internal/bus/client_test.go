@@ -58,6 +58,14 @@ func teamClient(t *testing.T, url, inbox string) *Client {
 	return c
 }
 
+// codeOf is the code of an answer that is an error, or 0.
+func codeOf(err error) int {
+	if answer := (*CodeError)(nil); errors.As(err, &answer) {
+		return answer.Code
+	}
+	return 0
+}
+
 // What NATS does not permit is told at once, with whom to ask: NATS says it, and not to the one who asked. What is permitted beside it goes on.
 func TestNotPermitted(t *testing.T) {
 	c, url := newTeam(t)

@@ -7,8 +7,8 @@ import (
 	"idle-scaler/scaler"
 )
 
-// codes is the one table of what an error of the domain is called on the wire. The first row that an error matches counts; a
-// code means the error of its first row when it comes back.
+// codes is the one table of what an error of the domain is called on the wire. The first row that an error matches counts. There is no way back:
+// one code stands for several errors.
 var codes = []struct {
 	err  error
 	code int
@@ -45,19 +45,10 @@ func Code(err error) int {
 	return 500
 }
 
-// CodeError is an error that came over the wire. It unwraps to the domain's error that has this code.
+// CodeError is an error that came over the wire.
 type CodeError struct {
 	Code int
 	Text string
 }
 
 func (e *CodeError) Error() string { return fmt.Sprintf("%s (code %d)", e.Text, e.Code) }
-
-func (e *CodeError) Unwrap() error {
-	for _, row := range codes {
-		if row.code == e.Code {
-			return row.err
-		}
-	}
-	return nil
-}

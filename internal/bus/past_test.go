@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -48,7 +47,7 @@ func TestHistoryOnTheWire(t *testing.T) {
 	if h, err := client.History(ctx, web, 0, 0); err != nil || h.Events == nil || len(h.Events) > 0 {
 		t.Errorf("of a server to which nothing happened: got %+v %v", h, err)
 	}
-	if _, err := client.History(ctx, files, 0, 0); !errors.Is(err, scaler.ErrUnknown) {
+	if _, err := client.History(ctx, files, 0, 0); codeOf(err) != 404 {
 		t.Errorf("of a server that never was: got %v", err)
 	}
 	other := scaler.ID{Namespace: files.Namespace, Name: files.Name + ".other"}
@@ -84,7 +83,7 @@ func TestHistoryOnTheWire(t *testing.T) {
 	if h, err := client.History(ctx, files, 0, 2); err != nil || len(h.Events) != 2 || h.Events[1].ID != "c" || !h.Truncated {
 		t.Errorf("the last two: got %+v %v", h, err)
 	}
-	if h, err := client.History(ctx, scaler.ID{Namespace: "team-b", Name: "files"}, 0, 2); !errors.Is(err, scaler.ErrUnknown) {
+	if h, err := client.History(ctx, scaler.ID{Namespace: "team-b", Name: "files"}, 0, 2); codeOf(err) != 404 {
 		t.Errorf("somebody else's events are told: %+v %v", h, err)
 	}
 }

@@ -283,7 +283,7 @@ func TestPauseOfUnknown(t *testing.T) {
 	ctx := context.Background()
 	gone := scaler.ID{Namespace: "team-a", Name: "gone"}
 	for _, change := range []func(context.Context, scaler.ID, Sender) (PauseAnswer, error){c.Pause, c.Resume} {
-		if _, err := change(ctx, gone, Sender{}); !errors.Is(err, scaler.ErrUnknown) {
+		if _, err := change(ctx, gone, Sender{}); codeOf(err) != 404 {
 			t.Errorf("got %v, want unknown", err)
 		}
 		if _, err := change(ctx, scaler.ID{Name: "web"}, Sender{}); !errors.Is(err, scaler.ErrInvalid) {
@@ -303,7 +303,7 @@ func TestPauseWithoutStream(t *testing.T) {
 	c := pauser(w)
 	check(t, w.jetStream().DeleteStream(context.Background(), w.subjects.pauseStream()))
 	for _, scope := range []scaler.ID{all, teamA, web} {
-		if _, err := c.Pause(context.Background(), scope, Sender{}); Code(err) != 503 || !strings.Contains(err.Error(), "nothing was done") {
+		if _, err := c.Pause(context.Background(), scope, Sender{}); codeOf(err) != 503 || !strings.Contains(err.Error(), "nothing was done") {
 			t.Errorf("got %v", err)
 		}
 	}

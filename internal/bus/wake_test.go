@@ -113,7 +113,7 @@ func TestWakeOfSome(t *testing.T) {
 	check(t, err)
 	c, err := NewClient(w.connect(), w.subjects)
 	check(t, err)
-	if _, err := c.Wake(context.Background(), "", Sender{}); Code(err) != 503 || !strings.Contains(err.Error(), "3 of 5 servers: try again") {
+	if _, err := c.Wake(context.Background(), "", Sender{}); codeOf(err) != 503 || !strings.Contains(err.Error(), "3 of 5 servers: try again") {
 		t.Errorf("got %v", err)
 	}
 }
