@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"idle-scaler/policy"
 )
@@ -86,6 +87,9 @@ func rootCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if bad := (*pflag.InvalidValueError)(nil); errors.As(err, &bad) && bad.GetFlag().Name == "wait" { // without a value it has swallowed the next word
+			return usage("--wait %s: write how long, like --wait 60s", bad.GetValue())
+		}
 		return usage("%w: see \"%s --help\"", err, cmd.CommandPath())
 	})
 	root.AddCommand(daemonCommand(), configCommand())
