@@ -18,11 +18,15 @@ import (
 	"idle-scaler/scaler"
 )
 
-// fakeDaemon knows three servers, of which none sleeps after the second wake, and refuses what it is told of "broken".
+// lands is how long after a pause a sleep still comes to be that was on its way.
+const lands = time.Second
+
+// fakeDaemon knows three servers, of which two sleep until they are woken, from soon after a pause on; and refuses what it is told of "broken".
 type fakeDaemon struct {
-	mu    sync.Mutex
-	asked []string // subjects behind the prefix, and payloads
-	woken bool
+	mu     sync.Mutex
+	asked  []string  // subjects behind the prefix, and payloads
+	paused time.Time // when all were
+	woken  bool
 }
 
 // answering runs a fakeDaemon.
@@ -70,12 +74,15 @@ func (d *fakeDaemon) answer(m *nats.Msg) *nats.Msg {
 	case verb[0] == "explain":
 		say(`{"server":`+summary+`,"decision":{"action":"keep","reason":"awake","text":"stays awake"},"text":"%[2]s stays awake\nbecause it is used\n"}`, verb[1], verb[2])
 	case verb[0] == "pause", verb[0] == "resume":
+		if d.paused = (time.Time{}); subject == "pause" {
+			d.paused = time.Now()
+		}
 		servers := 2
 		if len(verb) > 1 && verb[1] == "tema-a" {
 			servers = 0
 		}
 		say(`{"scope":"some","paused":%t,"servers":%d}`, verb[0] == "pause", servers)
-	case verb[0] == "wake" && !d.woken:
+	case verb[0] == "wake" && !d.woken && time.Since(d.paused) > lands:
 		d.woken = true
 		say(`{"started":2,"servers":["team-a/files","team-b/web"],"left":["team-a/web: stopped by \"ann\""]}`)
 	case verb[0] == "wake":
@@ -283,7 +290,8 @@ func TestNamespaceOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// Before idle-scaler is removed all is paused and woken, until nothing is left to wake; what somebody has stopped is named.
+// Before idle-scaler is removed all is paused and woken, until nothing is left to wake, also what was on its way to sleep when the pause began; what
+// somebody has stopped is named.
 func TestDisable(t *testing.T) {
 	t.Setenv("IDLE_SCALER_NAMESPACE", "team-a") // which is for the other commands
 	url := startNATS(t)
@@ -305,6 +313,29 @@ func TestDisable(t *testing.T) {
 	d.mu.Unlock()
 	if orders, want := d.orders(), []string{`pause {"actor":"ann"}`, `wake {"actor":"ann"}`, `wake {"actor":"ann"}`}; !slices.Equal(orders, want) {
 		t.Errorf("ordered %q, want %q", orders, want)
+	}
+}
+
+// A pause is answered when it is in force, which takes a while by itself: that comes on top of the time to answer, as a wait does. A resume has no
+// such excuse.
+func TestPauseTakesAWhile(t *testing.T) {
+	url := startNATS(t)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_, err = nc.Subscribe("cortex.mcp.api.>", func(m *nats.Msg) {
+		time.Sleep(time.Second)
+		_ = m.Respond([]byte(`{"scope":"all servers","paused":true,"servers":1}`))
+	})
+	if err = errors.Join(err, nc.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	for verb, want := range map[string]int{"pause": 0, "resume": exitNoAnswer} {
+		if code, out, errs := execute(verb, "--all", "--nats", url, "--timeout", "200ms"); code != want {
+			t.Errorf("%s: ended with %d, want %d, and said\n%s%s", verb, code, want, out, errs)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,11 @@ func pauses(verb, done string, do func(*bus.Client, context.Context, scaler.ID, 
 	var c client
 	var all bool
 	cmd := c.command(verb+" {NAME... | -n NAMESPACE | --all}", "", 0, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
-		ctx, cancel := context.WithTimeout(ctx, c.timeout)
+		takes := time.Duration(0)
+		if verb == "pause" {
+			takes = bus.PauseTakes // it is answered when it is in force
+		}
+		ctx, cancel := context.WithTimeout(ctx, c.timeout+takes)
 		defer cancel()
 		if len(ids) > 0 {
 			return c.each(ctx, ids, func(ctx context.Context, id scaler.ID) (string, error) {

@@ -62,7 +62,8 @@ afterwards, "idle-scaler pause --all" first.`
 	return cmd
 }
 
-// settles is how long a sleep that was decided before a pause may still be on its way: an older decision is not carried out.
+// settles is how long a sleep is given to come to be that was on its way to Kubernetes when the pause began: a pause waits for decisions, not for
+// requests. One that takes longer, as with slow admission webhooks, is not seen.
 const settles = 2 * time.Second
 
 func disableCommand() *cobra.Command {

@@ -32,10 +32,11 @@ type PauseOrder struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
-// pauseTakes is after how long nobody decides any more to put anything to sleep who does not know of the pause: the proof that everything is
-// known may be old already when it is asked for, what is decided by it is decided soon after, and begins to be written soon after that. A write
-// that was begun before is not waited for: it may be under way for as long as Kubernetes and its webhooks take.
-const pauseTakes = proofLasts + 2*scaler.MaxDecisionAge
+// PauseTakes is how long the answer to a pause takes by itself. After it nobody decides any more to put anything to sleep who does not know of
+// the pause: the proof that everything is known may be old already when it is asked for, what is decided by it is decided soon after, and begins
+// to be written soon after that. A write that was begun before is not waited for: it may be under way for as long as Kubernetes and its webhooks
+// take.
+const PauseTakes = proofLasts + 2*scaler.MaxDecisionAge
 
 // pause answers requests to pause.
 func (a *API) pause(ctx context.Context, r micro.Request) error { return a.setPaused(ctx, r, true) }
@@ -77,7 +78,7 @@ func (a *API) setPaused(ctx context.Context, r micro.Request, paused bool) error
 	if !paused {
 		return a.answer(r, answer, nil)
 	}
-	a.later(pauseTakes, r, answer)
+	a.later(PauseTakes, r, answer)
 	return nil
 }
 
