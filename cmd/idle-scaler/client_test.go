@@ -88,7 +88,10 @@ func (d *fakeDaemon) answer(m *nats.Msg) *nats.Msg {
 	case verb[0] == "wake":
 		say(`{"started":0,"left":["team-a/web: stopped by \"ann\""]}`)
 	default:
-		say(`{"server":`+summary+`,"event":{"type":"woken","from":0,"to":1}}`, verb[1], verb[2])
+		text := map[string]string{
+			"hold": `,"text":"held awake until 2026-01-02T17:00:00Z; this ends that \"bob\" held it asleep"`, "release": `,"text":"there was no hold"`,
+		}[verb[0]]
+		say(`{"server":`+summary+`,"event":{"type":"woken","from":0,"to":1%s}}`, verb[1], verb[2], text)
 	}
 	return answer
 }
@@ -230,14 +233,14 @@ func TestOrders(t *testing.T) {
 		{
 			[]string{"hold", "--awake-until", "18:00", "team-a/web"},
 			[]string{`hold.team-a.web {"awake_until":"18:00",` + by},
-			"team-a/web is held awake until 18:00 (woken: 0 → 1 replicas, 1 ready)\n",
+			"team-a/web woken: 0 → 1 replicas, 1 ready: " + `held awake until 2026-01-02T17:00:00Z; this ends that "bob" held it asleep` + "\n",
 		},
 		{
 			[]string{"hold", "--asleep-until", "2h", "-n", "team-a", "web"},
 			[]string{`hold.team-a.web {"asleep_until":"2h",` + by},
-			"team-a/web is held asleep for 2h (woken: 0 → 1 replicas, 1 ready)\n",
+			"team-a/web woken: 0 → 1 replicas, 1 ready: " + `held awake until 2026-01-02T17:00:00Z; this ends that "bob" held it asleep` + "\n",
 		},
-		{[]string{"release", "team-a/web"}, []string{"release.team-a.web {" + by}, "team-a/web is not held any more\n"},
+		{[]string{"release", "team-a/web"}, []string{"release.team-a.web {" + by}, "team-a/web woken: 0 → 1 replicas, 1 ready: there was no hold\n"},
 		{[]string{"pause", "--all"}, []string{"pause {" + by}, "paused: all servers\n"},
 		{[]string{"pause", "-n", "team-a"}, []string{"pause.team-a {" + by}, "paused: all servers of team-a\n"},
 		{[]string{"pause", "-n", "tema-a"}, []string{"pause.tema-a {" + by}, "paused: all servers of tema-a, of which there are none now\n"},

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
 	"idle-scaler/scaler"
 )
 
@@ -20,8 +17,7 @@ func holdCommand() *cobra.Command {
 			until = asleep
 		}
 		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id scaler.ID) (string, error) {
-			a, err := c.Hold(ctx, id, asleep != "", until, c.by())
-			return held(a, asleep != "", until), err
+			return said(c.Hold(ctx, id, asleep != "", until, c.by()))
 		})
 	})
 	c.check = func([]string) error {
@@ -43,24 +39,11 @@ A server that is held asleep is woken by no ping; one that is held awake is woke
 	return cmd
 }
 
-// held says what a hold came to.
-func held(a bus.Answer, asleep bool, until string) string {
-	what := "awake"
-	if asleep {
-		what = "asleep"
-	}
-	if _, err := time.ParseDuration(until); err == nil {
-		return fmt.Sprintf("is held %s for %s (%s)", what, until, outcome(a))
-	}
-	return fmt.Sprintf("is held %s until %s (%s)", what, until, outcome(a))
-}
-
 func releaseCommand() *cobra.Command {
 	var c client
 	cmd := c.command("release NAME...", "End the holds of servers", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
 		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id scaler.ID) (string, error) {
-			_, err := c.Release(ctx, id, c.by())
-			return "is not held any more", err
+			return said(c.Release(ctx, id, c.by()))
 		})
 	})
 	cmd.Example = "  idle-scaler release team-a/github"

@@ -109,19 +109,23 @@ func (c *client) order(ctx context.Context, cmd *cobra.Command, ids []scaler.ID,
 // said is what an order came to, unless it failed.
 func said(a bus.Answer, err error) (string, error) { return outcome(a), err }
 
-// outcome says what an order came to.
+// outcome says what an order came to: until when a hold lasts, and which order it ends, in the words of the event.
 func outcome(a bus.Answer) string {
 	if a.Event == nil || a.Server == nil {
 		return "is ordered"
+	}
+	text := ""
+	if a.Event.Text != "" {
+		text = ": " + a.Event.Text
 	}
 	did := fmt.Sprintf("%s: %d → %d replicas", a.Event.Type, a.Event.From, a.Event.To)
 	if a.Event.From == a.Event.To {
 		did = fmt.Sprintf("%s: %d replicas", a.Event.Type, a.Event.To)
 	}
 	if a.Event.To == 0 {
-		return did // those that are ready still are being ended
+		return did + text // those that are ready still are being ended
 	}
-	return fmt.Sprintf("%s, %d ready", did, a.Server.ReadyReplicas)
+	return fmt.Sprintf("%s, %d ready%s", did, a.Server.ReadyReplicas, text)
 }
 
 // showProgress shows why servers, named NS/NAME, are not ready yet, until ctx is done. Only their namespaces are watched: a tenant may not

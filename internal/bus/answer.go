@@ -26,6 +26,7 @@ type Transition struct {
 	Type string `json:"type"`
 	From int    `json:"from"`
 	To   int    `json:"to"`
+	Text string `json:"text,omitempty"` // what happened, in words: until when a hold lasts, which order it ends
 }
 
 // CommandRef is the place of a command in the command stream.
@@ -97,7 +98,7 @@ func transition(e scaler.Event) *Transition {
 	if e.Type == "" {
 		return nil
 	}
-	return &Transition{Type: string(e.Type), From: e.From, To: e.To}
+	return &Transition{Type: string(e.Type), From: e.From, To: e.To, Text: e.Text}
 }
 
 // answerable returns where to answer, or nothing when that is no inbox. See inboxPrefix.

@@ -397,8 +397,8 @@ func TestWriteIsACommand(t *testing.T) {
 	if left := time.Until(c.Deadline); left < 20*time.Second || left > patience {
 		t.Errorf("it may be applied for %s, want %s", left, patience)
 	}
-	c.finish(scaler.Outcome{Server: &scaler.Server{ID: files, Replicas: 1}, Event: scaler.Event{Type: scaler.Woken, To: 1}})
-	if r := receive(t, "the answer", got); r.error != nil || r.Server.Name != files.Name || r.Event.To != 1 || r.Command.Sequence != c.Stamp.Sequence {
+	c.finish(scaler.Outcome{Server: &scaler.Server{ID: files, Replicas: 1}, Event: scaler.Event{Type: scaler.Woken, To: 1, Text: "this ends a hold"}})
+	if r := receive(t, "the answer", got); r.error != nil || r.Server.Name != files.Name || *r.Event != (Transition{Type: "woken", To: 1, Text: "this ends a hold"}) || r.Command.Sequence != c.Stamp.Sequence {
 		t.Errorf("got %+v", r)
 	}
 

@@ -65,7 +65,6 @@ type LastTransition struct {
 	Cause  string    `json:"cause"`
 	Actor  string    `json:"actor,omitempty"`
 	Reason string    `json:"reason,omitempty"`
-	Text   string    `json:"text,omitempty"`
 }
 
 // Lease is a live lease.
@@ -110,7 +109,7 @@ func describe(v scaler.View) ServerStatus {
 	if last := mark.Last; last.ID != "" {
 		s.Marks.Last = &LastTransition{
 			ID: last.ID, Transition: *transition(last), At: last.At.UTC(), Cause: string(last.Cause),
-			Actor: last.Actor, Reason: last.Reason, Text: last.Text,
+			Actor: last.Actor, Reason: last.Reason,
 		}
 	}
 	for _, c := range server.Conditions {

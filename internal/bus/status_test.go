@@ -56,7 +56,7 @@ func TestStatusOnTheWire(t *testing.T) {
 		`"conditions":[{"type":"Available","status":"True","reason":"R","message":"m","since":"2026-01-02T03:04:05Z"}],` +
 		`"decision":{"action":"keep","reason":"lease","text":"stays awake until 05:04:05 Europe/Rome (in 1h): a lease on it is live, held by gw and ui","next_change":"2026-01-02T04:04:05Z"},` +
 		`"marks":{"restore":2,"asleep_since":"2026-01-02T03:04:05Z","asleep_because":"idle","failed":"no image","command_id":"x","command_sequence":7,` +
-		`"last":{"id":"e","type":"slept","from":2,"to":0,"at":"2026-01-02T03:04:05Z","cause":"idle","text":"unused"}},` +
+		`"last":{"id":"e","type":"slept","from":2,"to":0,"text":"unused","at":"2026-01-02T03:04:05Z","cause":"idle"}},` +
 		`"settings":{"idle_after":"30m0s","keep_warm":"0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h","sleep_at":"0 22 * * *","time_zone":"Europe/Rome","sleep_notice":"30s",` +
 		`"wake_replicas":1,"max_replicas":10,"wake_on_activity":true,"paused":false,"dry_run":false,"group":"shop","after":["db","cache"]},` +
 		`"sources":{"after":"annotation","dry_run":"default","group":"annotation","idle_after":"annotation","keep_warm":"annotation","max_replicas":"default",` +

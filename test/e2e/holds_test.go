@@ -73,7 +73,7 @@ func TestAHoldLastsUntilItEnds(t *testing.T) {
 // The newest order wins and says which one it ends: a hold ends a stop, a stop or a start ends a hold, release ends it without another.
 func TestTheNewestOrderWins(t *testing.T) {
 	b := newBench(t)
-	b.deploy("alpha", annotation("idle-after", "never")) // silence is not what this is about
+	b.deploy("alpha", annotation("idle-after", "never"), annotation("time-zone", "Africa/Lagos")) // an hour before UTC, all the year; silence is not what this is about
 	b.run(idle...)
 	b.ping("alpha")
 	b.awaitReplicas("alpha", 1)
@@ -86,17 +86,26 @@ func TestTheNewestOrderWins(t *testing.T) {
 			t.Errorf("the last transition is %s, want %q in it", last, says)
 		}
 	}
+	said := func(says []string, args ...string) {
+		t.Helper()
+		if text := b.says(0, append(args, alpha)...); !containsAll(text, append(says, alpha+" ")...) {
+			t.Errorf("%q says %q, want %q", args, text, says)
+		}
+	}
+	said([]string{"unchanged", "there was no hold"}, "release")
 	b.says(0, "stop", "--actor", "ann", alpha)
 	expect(0, policy.Stopped, "slept")
-	b.says(0, "hold", "--awake-until", "1h", "--actor", "bob", alpha)
+	said([]string{"woken", "held awake until 20", "Z; this ends that a command had stopped it"}, "hold", "--awake-until", "1h", "--actor", "bob")
 	expect(1, policy.Held, "this ends that a command had stopped it")
-	b.says(0, "hold", "--asleep-until", time.Now().UTC().Add(2*time.Hour).Format("15:04"), "--actor", "cleo", alpha)
+	later := time.Now().Add(2 * time.Hour).Truncate(time.Minute)
+	said([]string{"slept", "held asleep until " + later.UTC().Format(time.RFC3339) + `; this ends that "bob" held it awake`},
+		"hold", "--asleep-until", later.UTC().Add(time.Hour).Format("15:04"), "--actor", "cleo")
 	expect(0, policy.HeldAsleep, "this ends that \\\"bob\\\" held it awake")
 	b.says(0, "start", "--wait", "30s", "--actor", "dora", alpha)
 	expect(1, policy.Awake, "this ends that \\\"cleo\\\" held it asleep")
 	b.says(0, "hold", "--awake-until", time.Now().Add(time.Hour).Format(time.RFC3339), alpha)
 	expect(1, policy.Held, "held awake until")
-	b.says(0, "release", alpha)
+	said([]string{"unchanged", "this ends that", "held it awake until 20"}, "release")
 	expect(1, policy.Awake, "held it awake")
 	b.says(0, "hold", "--awake-until", "1h", "--actor", "eve", alpha)
 	b.order("stop", "alpha", `{"actor":"finn"}`)
