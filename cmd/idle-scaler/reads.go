@@ -94,14 +94,12 @@ func watchCommand() *cobra.Command {
 	return cmd
 }
 
-// encodeLine writes an event as one line of JSON: the data of its CloudEvent, and what it is about.
+// encodeLine writes an event as one line of JSON: what a history tells of it, and what it is about.
 func encodeLine(out io.Writer, e scaler.Event) error {
 	return json.NewEncoder(out).Encode(struct {
-		Time   time.Time `json:"time"`
-		Type   string    `json:"type"`
-		Server string    `json:"server"`
-		bus.EventData
-	}{e.At, string(e.Type), e.Server.String(), bus.NewEventData(e)})
+		Server string `json:"server"`
+		bus.HistoryEntry
+	}{e.Server.String(), bus.NewHistoryEntry(e)})
 }
 
 // sentence says an event in one line.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -102,13 +103,17 @@ func TestWatchOutput(t *testing.T) {
 	}
 
 	var out strings.Builder
-	e := event(scaler.Slept, func(e *scaler.Event) { e.At, e.From, e.Cause, e.Idle = noon.UTC(), 2, "idle", 31*time.Minute })
+	e := event(scaler.Slept, func(e *scaler.Event) { e.At, e.From, e.Cause, e.Idle, e.ID = noon, 2, "idle", 31*time.Minute, "e-1" })
 	if err := encodeLine(&out, e); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"time":"` + noon.UTC().Format(time.RFC3339) + `","type":"slept","server":"team-a/web","from":2,"to":0,"cause":"idle","idle":"31m0s"}` + "\n"
+	want := `{"server":"team-a/web","at":"` + noon.UTC().Format(time.RFC3339) + `","type":"slept","from":2,"to":0,"cause":"idle","idle":"31m0s","id":"e-1"}` + "\n"
 	if out.String() != want {
 		t.Errorf("got  %swant %s", &out, want)
+	}
+	var entry bus.HistoryEntry // as "history -o json" tells it
+	if err := json.Unmarshal([]byte(out.String()), &entry); err != nil || entry != bus.NewHistoryEntry(e) {
+		t.Errorf("as an entry of a history it is %+v, %v", entry, err)
 	}
 }
 

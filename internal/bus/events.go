@@ -104,14 +104,14 @@ func encodeEvent(e scaler.Event, source string) ([]byte, error) {
 	c.SetSource(source)
 	c.SetSubject(e.Server.String())
 	c.SetTime(e.At)
-	if err := c.SetData(cloudevents.ApplicationJSON, NewEventData(e)); err != nil {
+	if err := c.SetData(cloudevents.ApplicationJSON, newEventData(e)); err != nil {
 		return nil, err
 	}
 	return json.Marshal(c)
 }
 
-// NewEventData returns the data of an event.
-func NewEventData(e scaler.Event) EventData {
+// newEventData returns the data of an event.
+func newEventData(e scaler.Event) EventData {
 	return EventData{
 		From: e.From, To: e.To, Cause: string(e.Cause), Actor: e.Actor,
 		Command: e.Command, Reason: e.Reason, Text: e.Text, Idle: span(e.Idle), Took: span(e.Took), Asleep: span(e.Asleep),

@@ -26,6 +26,11 @@ type HistoryEntry struct {
 	ID string `json:"id"`
 }
 
+// NewHistoryEntry returns an event as a history has it.
+func NewHistoryEntry(e scaler.Event) HistoryEntry {
+	return HistoryEntry{e.At.UTC(), string(e.Type), newEventData(e), e.ID}
+}
+
 const (
 	defaultLimit = 100
 	maxLimit     = 10_000 // more never fit into one message
@@ -66,7 +71,7 @@ func (a *API) answerHistory(r micro.Request, last *newest) error {
 	answer := History{Events: []HistoryEntry{}, Truncated: last.more}
 	free := room(a.nc.MaxPayload() - pageRoom)
 	for _, e := range slices.Backward(last.events) {
-		entry := HistoryEntry{e.At.UTC(), string(e.Type), NewEventData(e), e.ID}
+		entry := NewHistoryEntry(e)
 		encoded, err := json.Marshal(entry) // to know how long it is
 		if err != nil {
 			return fmt.Errorf("encode event %s: %w", e.ID, err)

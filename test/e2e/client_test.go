@@ -166,6 +166,15 @@ func TestClientWatches(t *testing.T) {
 			t.Errorf("%s is %v, want %v", field, seen[0][field], want)
 		}
 	}
+	var told bus.HistoryEntry
+	var past bus.History
+	first, _, _ := strings.Cut(asJSON.String(), "\n")
+	if err := json.Unmarshal([]byte(first), &told); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(b.says(0, "history", "-o", "json", b.namespace+"/alpha")), &past); err != nil || !slices.Contains(past.Events, told) {
+		t.Errorf("watch tells %+v, which the history does not have: %+v, %v", told, past, err)
+	}
 }
 
 // The exit code says what kind of failure it was, and the text what to do: 1 the daemon has refused, 2 the command line is wrong, 3 nobody
