@@ -39,7 +39,7 @@ type client struct {
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		listCommand(), statusCommand(), explainCommand(), historyCommand(), reportCommand(), watchCommand(),
-		startCommand(), stopCommand(), scaleCommand(), holdCommand(), releaseCommand(), pingCommand(),
+		startCommand(), stopCommand(), scaleCommand(), holdCommand(), releaseCommand(), pingCommand(), leaseCommand(),
 		pauseCommand(), resumeCommand(), wakeCommand(), disableCommand(),
 	}
 }

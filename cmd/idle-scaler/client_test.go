@@ -342,6 +342,49 @@ func TestPauseTakesAWhile(t *testing.T) {
 	}
 }
 
+// A lease is stored with its holder and for how long, for each server; --end stores its end. Who does not say who holds it is found in its name.
+func TestLease(t *testing.T) {
+	url := startNATS(t)
+	makeStreams(t, url)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	leases, err := nc.SubscribeSync("cortex.mcp.lease.>")
+	if err = errors.Join(err, nc.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	own := ownHolder()
+	for _, test := range []struct {
+		args   []string
+		stored []string
+		says   string
+	}{
+		{[]string{"--ttl", "1h", "--holder", "gw-1", "team-a/web"}, []string{`gw-1.team-a.web {"ttl":"1h0m0s"}`}, "team-a/web is leased to gw-1 for 1h\n"},
+		{
+			[]string{"-n", "team-a", "--end", "--holder", "gw-1", "web", "team-b/web"},
+			[]string{`gw-1.team-a.web {"ttl":"0s"}`, `gw-1.team-b.web {"ttl":"0s"}`},
+			"team-a/web is not leased to gw-1 any more\nteam-b/web is not leased to gw-1 any more\n",
+		},
+		{[]string{"team-a/web"}, []string{own + `.team-a.web {"ttl":"5m0s"}`}, "team-a/web is leased to " + own + " for 5m\n"},
+	} {
+		code, out, errs := execute(append([]string{"lease", "--nats", url}, test.args...)...)
+		var stored []string
+		for range test.stored {
+			m, err := leases.NextMsg(time.Second)
+			if err != nil {
+				break
+			}
+			stored = append(stored, strings.TrimPrefix(m.Subject, "cortex.mcp.lease.")+" "+string(m.Data))
+		}
+		slices.Sort(stored)
+		if code != 0 || out != test.says || !slices.Equal(stored, test.stored) {
+			t.Errorf("%q: ended with %d, stored %q, and said\n%s%s", test.args, code, stored, out, errs)
+		}
+	}
+}
+
 // What is not ready in time is named, with why; what is gone is waited for no longer. Who interrupts it is told so, and not that the time is up.
 func TestAwait(t *testing.T) {
 	url := startNATS(t)

@@ -2,7 +2,7 @@
 //
 // "idle-scaler run" is the daemon; the other commands talk to it over NATS. Only this package knows all the others: daemon.go
 // wires them, config.go and servers.go say what can be set, layers.go where the values come from. The client commands share
-// client.go: orders are in orders.go, holds.go, pauses.go and wakes.go, questions in reads.go, status.go, history.go and report.go.
+// client.go: orders are in orders.go, holds.go, leases.go, pauses.go and wakes.go, questions in reads.go, status.go, history.go and report.go.
 package main
 
 import (

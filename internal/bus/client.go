@@ -163,7 +163,7 @@ func (c *Client) Ping(ctx context.Context, ids ...scaler.ID) error {
 // Lease says that a holder will use a server for ttl from now, however long it has said so before. Zero ends the lease. It returns
 // when the lease is stored.
 func (c *Client) Lease(ctx context.Context, holder string, id scaler.ID, ttl time.Duration) error {
-	if err := errors.Join(checkHolder(holder), CheckID(id), checkTTL(ttl)); err != nil {
+	if err := errors.Join(CheckHolder(holder), CheckID(id), CheckTTL(ttl)); err != nil {
 		return err
 	}
 	return c.store(ctx, c.subjects.Lease(holder, id), fmt.Appendf(nil, `{"ttl":%q}`, ttl.String()))

@@ -122,10 +122,11 @@ func readTTL(payload []byte) (time.Duration, error) {
 	if !has["ttl"] {
 		return 0, invalid(`no ttl: write how long the server is in use, like {"ttl":"5m"}, or {"ttl":"0s"} to end the lease`)
 	}
-	return ttl, checkTTL(ttl)
+	return ttl, CheckTTL(ttl)
 }
 
-func checkTTL(ttl time.Duration) error {
+// CheckTTL says whether a lease can last so long; zero ends it.
+func CheckTTL(ttl time.Duration) error {
 	if ttl < 0 {
 		return invalid(`ttl %s is negative: write "0s" to end the lease`, ttl)
 	}

@@ -40,7 +40,8 @@ func checkNamespace(namespace string) error {
 	return nil
 }
 
-func checkHolder(holder string) error {
+// CheckHolder says whether a lease can have this holder.
+func CheckHolder(holder string) error {
 	bad := holder == "" || len(holder) > maxHolder
 	for i := 0; i < len(holder) && !bad; i++ {
 		c := holder[i]

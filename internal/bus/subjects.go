@@ -134,7 +134,7 @@ func (s Subjects) ParseLease(subject string) (holder string, id scaler.ID, err e
 		return "", scaler.ID{}, fmt.Errorf("%w: subject %q does not begin with %q", scaler.ErrInvalid, subject, s.lease)
 	}
 	holder, rest, _ = strings.Cut(rest, ".")
-	if err := checkHolder(holder); err != nil {
+	if err := CheckHolder(holder); err != nil {
 		return "", scaler.ID{}, err
 	}
 	id, err = parseID(rest)

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"idle-scaler/internal/bus"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -130,6 +131,31 @@ func TestClientOrders(t *testing.T) {
 	events.find("beta is woken by its ping", func(e scaler.Event) bool {
 		return e.Type == scaler.Woken && e.Server.Name == "beta" && e.Cause == scaler.CauseActivity
 	})
+}
+
+// "lease" wakes a server, says in its status who holds it, and keeps it awake without a ping until the lease is ended.
+func TestClientLeases(t *testing.T) {
+	b := newBench(t)
+	b.deploy("alpha")
+	b.run(idle...)
+	b.ping("alpha")
+	b.awaitReplicas("alpha", 0)
+	events, alpha := b.events(), b.namespace+"/alpha"
+	if said := b.says(0, "lease", "--ttl", "1h", "--holder", "ann@laptop", alpha); said != alpha+" is leased to ann@laptop for 1h\n" {
+		t.Errorf("lease says %q", said)
+	}
+	if e := events.next(scaler.Woken, "alpha"); e.Cause != scaler.CauseLease {
+		t.Errorf("told %+v", e)
+	}
+	b.awaitReason("alpha", policy.Leased)
+	if said := b.says(0, "status", alpha); !containsAll(said, "ann@laptop, for another 59m") {
+		t.Errorf("status says %q", said)
+	}
+	consistently(t, 5*time.Second, "kept awake", b.staysAt("alpha", 1))
+	if said := b.says(0, "lease", "--end", "--holder", "ann@laptop", alpha); said != alpha+" is not leased to ann@laptop any more\n" {
+		t.Errorf("lease --end says %q", said)
+	}
+	events.next(scaler.Slept, "alpha")
 }
 
 // "watch" shows events as they come, one in a line, until it is told to end.
