@@ -179,13 +179,16 @@ func (c *Client) store(ctx context.Context, subject string, payload []byte) erro
 	ctx, done := c.refused.until(ctx, subject)
 	defer done()
 	_, err := c.js.Publish(ctx, subject, payload)
-	if said := (*jetstream.APIError)(nil); errors.As(err, &said) {
+	var said *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &said):
 		return fmt.Errorf("the stream does not take it: %s", said.Description)
+	case errors.Is(err, jetstream.ErrInvalidJSAck):
+		return errors.New("no stream, but something else answers on this subject")
 	}
-	if err != nil {
-		return c.unanswered(ctx, err)
-	}
-	return nil
+	return c.unanswered(ctx, err)
 }
 
 // Watch hands on what happens from now on to the servers of a namespace, or of all when it is empty, until ctx is done

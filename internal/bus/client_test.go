@@ -132,3 +132,24 @@ func TestNoStreamTakesIt(t *testing.T) {
 		}
 	}
 }
+
+// What takes a ping and is no stream, or a stream that is full, is told as what it is, and not as NATS being away.
+func TestPingIsNotTaken(t *testing.T) {
+	w := newWorldWithStreams(t)
+	c, js := newClient(w), w.jetStream()
+	check(t, c.Ping(t.Context(), web))
+	config := w.info(w.subjects.activityStream()).Config
+	config.MaxMsgs = 1
+	_, err := js.UpdateStream(t.Context(), config)
+	check(t, err)
+	full := c.Ping(t.Context(), files)
+	check(t, js.DeleteStream(t.Context(), config.Name))
+	_, err = c.nc.Subscribe(w.subjects.Activity(web), func(m *nats.Msg) { _ = m.Respond([]byte("thanks")) })
+	check(t, err)
+	foreign := c.Ping(t.Context(), web)
+	for want, got := range map[string]error{"team-b/files.v2: the stream does not take it: maximum messages": full, "team-a/web: no stream, but something else answers on this subject": foreign} {
+		if got == nil || !strings.HasPrefix(got.Error(), want) || errors.Is(got, ErrUnreachable) {
+			t.Errorf("got %v, want %s", got, want)
+		}
+	}
+}

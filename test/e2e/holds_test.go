@@ -73,7 +73,7 @@ func TestAHoldLastsUntilItEnds(t *testing.T) {
 // The newest order wins and says which one it ends: a hold ends a stop, a stop or a start ends a hold, release ends it without another.
 func TestTheNewestOrderWins(t *testing.T) {
 	b := newBench(t)
-	b.deploy("alpha", annotation("idle-after", "never"), annotation("time-zone", "Africa/Lagos")) // an hour before UTC, all the year; silence is not what this is about
+	b.deploy("alpha", annotation("idle-after", "never"), annotation("time-zone", "Africa/Lagos")) // an hour ahead of UTC, all the year; silence is not what this is about
 	b.run(idle...)
 	b.ping("alpha")
 	b.awaitReplicas("alpha", 1)
