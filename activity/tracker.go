@@ -178,6 +178,16 @@ func (t *Tracker) Leases(id ID, now time.Time) []Lease {
 	return live
 }
 
+// Measured records how far the clock of the log is behind ours, as somebody else than the reader of the log has just found out. While the log can be
+// heard its reader knows better.
+func (t *Tracker) Measured(behind time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sight.why != "" {
+		t.behind = behind
+	}
+}
+
 // Local turns an instant of the log's clock into ours, as far as the difference is known.
 func (t *Tracker) Local(at time.Time) time.Time {
 	t.mu.RLock()

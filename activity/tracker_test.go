@@ -233,6 +233,27 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
+// Who measures the clock beside the reader of the log is believed only while the log can't be heard.
+func TestMeasuredClock(t *testing.T) {
+	noon := at("12:00:00")
+	tracker := NewTracker(0)
+	for _, step := range []struct {
+		name string
+		do   func()
+		want time.Duration
+	}{
+		{"before it was heard", func() { tracker.Measured(time.Hour) }, time.Hour},
+		{"heard", func() { tracker.Hear(Log{Behind: time.Minute}, noon); tracker.Measured(time.Hour) }, time.Minute},
+		{"deaf", func() { tracker.Deaf("NATS is away", noon) }, time.Minute},
+		{"deaf, and measured", func() { tracker.Measured(-time.Hour) }, -time.Hour},
+	} {
+		step.do()
+		if got := noon.Sub(tracker.Stamp(noon)); got != step.want {
+			t.Errorf("%s: the clock is %s behind, want %s", step.name, got, step.want)
+		}
+	}
+}
+
 // All methods may be called at once; run under -race.
 func TestConcurrentUse(t *testing.T) {
 	tracker := NewTracker(time.Minute)

@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func TestClocksOfLeadersDiffer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
 				w.hearWith(row.first)
-				w.do(Command{Verb: Start, Behind: row.first, Stamp: activity.Stamp{Sequence: 1, Time: time.Now().Add(-row.first)}})
+				w.do(Command{Verb: Start, Stamp: activity.Stamp{Sequence: 1, Time: time.Now().Add(-row.first)}})
 				if awake, want := w.alpha().Mark.Awake, time.Now().Add(-row.first); !awake.Equal(want) {
 					t.Errorf("awake since %s by the clock of the log, want %s", awake, want)
 				}
@@ -67,7 +68,7 @@ func TestHowLongAWakeTook(t *testing.T) {
 				t.Errorf("NATS %s behind: told %+v", behind, e)
 			}
 			w.change("alpha", func(s *Server) { s.Ready, s.UnreadySince = 0, time.Now().Add(-behind) })
-			w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: 2, Wait: time.Minute, Server: alpha, Stamp: w.stamp(), Behind: behind}, func(Outcome) {})
+			w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: 2, Wait: time.Minute, Server: alpha, Stamp: activity.Stamp{Sequence: 1, Time: time.Now().Add(-behind)}}, func(Outcome) {})
 			time.Sleep(2 * time.Second)
 			w.getReady("alpha")
 			if e := w.last(Ready); e.Took != 2*time.Second {
@@ -116,7 +117,7 @@ func TestHoldsOfLeadersWhoseClocksDiffer(t *testing.T) {
 				lead(t, func(w *world) {
 					w.hearWith(row.first)
 					now := time.Now().Add(-row.first)
-					c.Behind, c.Stamp = row.first, activity.Stamp{Sequence: 1, Time: now}
+					c.Stamp = activity.Stamp{Sequence: 1, Time: now}
 					w.do(c)
 					if hold := w.alpha().Mark.Hold; !hold.Since.Equal(now) || !hold.Until.Equal(now.Add(2*time.Hour)) {
 						t.Errorf("held since %s until %s by the clock of the log, where it is %s", hold.Since, hold.Until, now)
@@ -157,7 +158,7 @@ func TestHoldUntilAnInstantByAClockAhead(t *testing.T) {
 		w.hearWith(10 * time.Minute)
 		now := time.Now().Add(-10 * time.Minute)
 		c := holdAwake
-		c.Server, c.Until, c.Behind, c.Stamp = alpha, clock(now.Add(5*time.Minute)), 10*time.Minute, activity.Stamp{Sequence: 1, Time: now}
+		c.Server, c.Until, c.Stamp = alpha, clock(now.Add(5*time.Minute)), activity.Stamp{Sequence: 1, Time: now}
 		if _, err := w.Check(w.t.Context(), c); err != nil {
 			t.Error(err)
 		}
@@ -177,8 +178,8 @@ func TestHoldUntilAnInstantByAClockAhead(t *testing.T) {
 func TestOrdersAfterAHoldByAClockAhead(t *testing.T) {
 	order := func(w *world, c Command) Event {
 		w.t.Helper()
-		c.Behind, c.Stamp = 10*time.Minute, w.stamp()
-		c.Stamp.Time = c.Stamp.Time.Add(-c.Behind)
+		c.Stamp = w.stamp()
+		c.Stamp.Time = c.Stamp.Time.Add(-10 * time.Minute)
 		return w.must(c)
 	}
 	lead(t, func(w *world) {
@@ -232,7 +233,7 @@ func TestDryRunOfLeadersWhoseClocksDiffer(t *testing.T) {
 				w.expectTold(WouldSleep)
 				time.Sleep(time.Minute)
 				began := time.Now()
-				w.do(Command{Verb: Start, Behind: row.next, Stamp: activity.Stamp{Sequence: 2, Time: began.Add(-row.next)}})
+				w.do(Command{Verb: Start, Stamp: activity.Stamp{Sequence: 2, Time: began.Add(-row.next)}})
 				synctest.Wait()
 				if e := w.last(WouldWake); e.Cause != CauseCommand || !e.At.Equal(began) {
 					t.Errorf("event %+v, want one of %s", e, began)
@@ -280,4 +281,52 @@ func TestMisSleepByAClockAhead(t *testing.T) {
 			}
 		}, with(asleep(policy.BecauseIdle), func(s *Server) { s.Mark.Asleep = time.Now().Add(-10*time.Minute - slept) }))
 	}
+}
+
+// Whether a command comes too late, and until when its hold lasts, is judged by the clocks as they differ then: ours may be corrected while the session
+// that brought it lasts for weeks.
+func TestClockIsCorrected(t *testing.T) {
+	for _, was := range []time.Duration{-2 * time.Minute, 2 * time.Minute, -time.Hour, time.Hour} { // how far that of NATS was behind ours
+		lead(t, func(w *world) {
+			w.hearWith(was)
+			w.bus.takes = map[EventType]time.Duration{Scaled: time.Second} // meanwhile the others wait in the lane
+			submit := func(c Command, behind time.Duration) chan Outcome {
+				outcomes := make(chan Outcome, 1)
+				taken := time.Now().Add(-behind)
+				c.Server, c.Stamp = alpha, activity.Stamp{Sequence: w.stamp().Sequence, Time: taken}
+				if c.Deadline.IsZero() {
+					c.Deadline = taken.Add(30 * time.Second)
+				}
+				w.Submit(w.t.Context(), c, func(o Outcome) { outcomes <- o })
+				return outcomes
+			}
+			first := submit(Command{Verb: Scale, Replicas: 5}, was)
+			synctest.Wait()
+			w.hearWith(0)
+			rest := []chan Outcome{first, submit(Command{Verb: Start}, 0), submit(holdAwake, 0)}
+			late := submit(Command{Verb: Stop, Deadline: time.Now().Add(-time.Second)}, 0)
+			for i, outcomes := range rest {
+				if o := <-outcomes; o.Err != nil {
+					t.Errorf("NATS was %s behind: outcome %d %+v", was, i, o)
+				}
+			}
+			if hold := w.alpha().Mark.Hold; !hold.Until.Equal(hold.Since.Add(2*time.Hour - time.Second)) { // it waited for one
+				t.Errorf("NATS was %s behind: held since %s until %s", was, hold.Since, hold.Until)
+			}
+			if o := <-late; !errors.Is(o.Err, ErrExpired) {
+				t.Errorf("NATS was %s behind: of what is late the outcome is %+v", was, o)
+			}
+		}, running(2))
+	}
+}
+
+// A clock that was corrected a moment ago, which is not measured yet, makes no command expire: before that is told it is measured.
+func TestClockIsMeasuredBeforeACommandExpires(t *testing.T) {
+	lead(t, func(w *world) {
+		w.hearWith(-2 * time.Minute)
+		w.bus.prove = func() { w.hearWith(0) }
+		if o := w.do(Command{Verb: Start, Deadline: time.Now().Add(30 * time.Second)}); o == nil || o.Err != nil {
+			t.Errorf("outcome %+v", o)
+		}
+	}, running(2))
 }

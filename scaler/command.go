@@ -36,8 +36,7 @@ type Command struct {
 	Asleep   bool          // of a hold: asleep, not awake
 	Until    string        // of a hold: until when, as policy.ParseUntil reads it
 	Wait     time.Duration // answer when the server is ready, or after this long; 0 answers when it is written
-	Behind   time.Duration // how far the clock that stamped it is behind that of this process; negative when it is ahead
-	Deadline time.Time     // not to be applied after this instant; zero: none but the age limit
+	Deadline time.Time     // not to be applied after this instant, by the clock that stamped it; zero: none but the age limit
 	ID       string        // its sender's name for it, may be empty
 	Actor    string        // who sent it, as it says itself
 	Reason   string        // why, in the words of the actor

@@ -106,16 +106,16 @@ func (s *Scaler) Reject(c Command, err error, finish func(Outcome)) {
 // execute applies a command, ends the pods if that is asked for, and tells. When the command was applied before, by this
 // process or by a former leader, what may be left is done.
 func (t *term) execute(c Command) (*Server, Event, error) {
-	if err := t.expired(c); err != nil && !t.applied(c) {
+	if err := t.late(c); err != nil {
 		return nil, Event{}, err
 	}
 	if err := t.s.checkValues(c); err != nil {
 		return nil, Event{}, err
 	}
 	if c.Verb == Start {
-		t.s.meter.Wake("queued", t.s.now().Sub(c.Stamp.Time.Add(c.Behind)))
+		t.s.meter.Wake("queued", t.s.age(c))
 	}
-	appears := c.Stamp.Time.Add(c.Behind)
+	appears := t.s.tracker.Unstamp(c.Stamp.Time)
 	if appears.Before(t.began) { // while nobody led
 		appears = t.began
 	}
@@ -142,13 +142,25 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 	return server, event, nil
 }
 
+// late says why a command comes too late, nil when it does not. What differs is the clock, perhaps, and was corrected a moment ago: when the log is asked,
+// it is measured anew.
+func (t *term) late(c Command) error {
+	if t.expired(c) == nil || t.applied(c) {
+		return nil
+	}
+	_ = t.s.log.Prove(t.ctx) // if that can't be, what was measured last counts
+	return t.expired(c)
+}
+
+// age is how long ago the stream took a command, as far as is known now how far its clock is from ours.
+func (s *Scaler) age(c Command) time.Duration { return s.tracker.Stamp(s.now()).Sub(c.Stamp.Time) }
+
 func (t *term) expired(c Command) error {
-	now := t.s.now()
-	if age := now.Sub(c.Stamp.Time.Add(c.Behind)); age > t.s.config.CommandMaxAge {
+	if age := t.s.age(c); age > t.s.config.CommandMaxAge {
 		return fmt.Errorf("%w: the command is %s old, the limit is %s: send it again if it is still wanted",
 			ErrExpired, age.Round(time.Second), t.s.config.CommandMaxAge)
 	}
-	if !c.Deadline.IsZero() && now.After(c.Deadline) {
+	if !c.Deadline.IsZero() && t.s.tracker.Stamp(t.s.now()).After(c.Deadline) {
 		return fmt.Errorf("%w: its deadline was %s: send it again if it is still wanted", ErrExpired, c.Deadline.UTC().Format(time.RFC3339))
 	}
 	return nil

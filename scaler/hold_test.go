@@ -222,10 +222,10 @@ func TestHoldCountsFromItsCommand(t *testing.T) {
 	}, running(2))
 	lead(t, func(w *world) { // the log's clock is behind ours
 		c := holdAwake
-		c.Stamp, c.Behind = activity.Stamp{Sequence: 1, Time: time.Now().Add(-time.Hour)}, time.Hour
-		ordered := time.Now()
+		w.hearWith(time.Hour)
+		c.Stamp = activity.Stamp{Sequence: 1, Time: time.Now().Add(-time.Hour)}
 		w.must(c)
-		if hold := w.alpha().Mark.Hold; hold.Until.Sub(ordered) != 2*time.Hour {
+		if hold := w.alpha().Mark.Hold; hold.Until.Sub(c.Stamp.Time) != 2*time.Hour {
 			t.Errorf("held %+v", hold)
 		}
 	}, running(2))

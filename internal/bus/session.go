@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"idle-scaler/activity"
 	"idle-scaler/scaler"
 )
 
@@ -27,6 +28,7 @@ type Commands interface {
 type SessionConfig struct {
 	Subjects  Subjects
 	Commands  Commands
+	Tracker   *activity.Tracker           // is told how far the clock of the stream is behind ours, before any command of a session
 	Leads     func() bool                 // whether this process leads, and Commands takes commands, as of now
 	Ensure    func(context.Context) error // makes the stream again when it is gone
 	AckWait   time.Duration               // longer than the age limit of a command: redelivery within a session comes after newer work
@@ -93,14 +95,13 @@ func (s *Sessions) hold(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream := s.config.Subjects.commandStream()
-	behind, err := s.deleteConsumers(ctx, stream)
-	if err != nil {
+	if err := s.deleteConsumers(ctx, stream); err != nil {
 		return err
 	}
 	if !s.config.Leads() { // that took a moment: whoever leads now must not lose its consumer to us
 		return errors.New("leadership was lost")
 	}
-	session := &session{Sessions: s, ctx: ctx, behind: behind, audience: newAudience(s.nc, s.config.Probe)}
+	session := &session{Sessions: s, ctx: ctx, audience: newAudience(s.nc, s.config.Probe)}
 	feed, err := openFeed(ctx, s.nc, s.js, stream, jetstream.ConsumerConfig{
 		Description:       "idle-scaler applies commands",
 		DeliverPolicy:     jetstream.DeliverAllPolicy,
@@ -124,33 +125,33 @@ func (s *Sessions) hold(ctx context.Context) error {
 }
 
 // deleteConsumers deletes the consumers of former sessions. Two can't be on a work queue at the same time, so it also
-// shows a leader that does not know better yet that it leads no more. It returns how far the clock of the stream is behind ours.
-func (s *Sessions) deleteConsumers(ctx context.Context, name string) (time.Duration, error) {
+// shows a leader that does not know better yet that it leads no more. On the way it is measured how far the clock of the stream is behind ours: the log may not have been heard yet, and
+// no command may seem to come too late because of that.
+func (s *Sessions) deleteConsumers(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	before := time.Now()
 	stream, err := s.js.Stream(ctx, name)
 	if err != nil {
-		return 0, fmt.Errorf("stream %s: %w", name, err)
+		return fmt.Errorf("stream %s: %w", name, err)
 	}
-	difference := behind(before, time.Now(), stream.CachedInfo().TimeStamp)
+	s.config.Tracker.Measured(behind(before, time.Now(), stream.CachedInfo().TimeStamp))
 	consumers := stream.ConsumerNames(ctx)
 	for consumer := range consumers.Name() {
 		if err := stream.DeleteConsumer(ctx, consumer); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return 0, fmt.Errorf("delete the consumer of a former session: %w", err)
+			return fmt.Errorf("delete the consumer of a former session: %w", err)
 		}
 	}
 	if err := consumers.Err(); err != nil {
-		return 0, fmt.Errorf("list the consumers of former sessions: %w", err)
+		return fmt.Errorf("list the consumers of former sessions: %w", err)
 	}
-	return difference, nil
+	return nil
 }
 
 // session is one of them.
 type session struct {
 	*Sessions
 	ctx      context.Context // done when the session has ended
-	behind   time.Duration   // how far the clock of the stream is behind ours; negative when it is ahead
 	audience *audience
 	mu       sync.Mutex // held while a command is handed on
 	ended    bool
@@ -176,10 +177,7 @@ func (s *session) take(m *nats.Msg, p place) {
 	if err == nil {
 		err = readDeadline(&c, m.Header.Get(deadlineHeader), p.at)
 	}
-	c.Stamp, c.Behind = p.stamp(), s.behind
-	if !c.Deadline.IsZero() {
-		c.Deadline = c.Deadline.Add(s.behind)
-	}
+	c.Stamp = p.stamp()
 	finish := s.finish(c, m.Reply, reply)
 	switch {
 	case err != nil:

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
+	"idle-scaler/activity"
 	"idle-scaler/scaler"
 )
 
@@ -48,7 +49,7 @@ func lead(w *world, nc *nats.Conn, change ...func(*SessionConfig)) (d *domain, s
 	config := SessionConfig{
 		Subjects: w.subjects, Commands: d, Leads: func() bool { return true },
 		Ensure:  func(context.Context) error { return w.ensure() },
-		AckWait: time.Hour, InFlight: 4096, Heartbeat: 200 * time.Millisecond, Probe: 20 * time.Millisecond, Logger: quiet,
+		Tracker: activity.NewTracker(0), AckWait: time.Hour, InFlight: 4096, Heartbeat: 200 * time.Millisecond, Probe: 20 * time.Millisecond, Logger: quiet,
 	}
 	for _, c := range change {
 		c(&config)
@@ -98,6 +99,28 @@ func TestCommandIsHandedOn(t *testing.T) {
 	}
 	got.finish(scaler.Outcome{Event: scaler.Event{Type: scaler.Scaled}})
 	eventually(t, "the end of it", func() bool { return w.left() == 0 })
+}
+
+// A session measures how far our clock is from that of NATS before it hands a command on: the log may not have been heard yet. What it says of the
+// command stays in the time of NATS, however long the session lasts.
+func TestSessionMeasuresTheClock(t *testing.T) {
+	w := newWorldWithStreams(t)
+	js := w.jetStream()
+	tracker := activity.NewTracker(0)
+	tracker.Hear(activity.Log{Behind: time.Hour}, time.Now()) // as it was before the clock was corrected
+	tracker.Deaf("NATS is away", time.Now())
+	d, _ := lead(w, w.connect(), func(c *SessionConfig) { c.Tracker = tracker })
+	for _, behind := range []time.Duration{0, time.Minute, -time.Minute} {
+		send(t, js, w.subjects.Command(scaler.Start, web), ``, deadlineHeader, "30s")
+		got := receive(t, "the command", d.given)
+		if now := time.Now(); behind == 0 && tracker.Stamp(now).Sub(now).Abs() > time.Second {
+			t.Errorf("the clock of NATS is believed to be %s behind", now.Sub(tracker.Stamp(now)))
+		}
+		if !got.Deadline.Equal(got.Stamp.Time.Add(30 * time.Second)) {
+			t.Errorf("taken at %s, to be applied until %s", got.Stamp.Time, got.Deadline)
+		}
+		tracker.Hear(activity.Log{Behind: behind}, time.Now())
+	}
 }
 
 // The wait of a command that was published is not waited for, as nobody would get the answer: it says from the start that nobody is there. The
