@@ -200,6 +200,13 @@ func (t *term) tellLast(id ID) {
 	}
 }
 
+// untold reports whether the last change of a server, as it is seen now, may still have to be told: no answer came to its write, or a former
+// leader wrote it when this one had looked already what was left. The caller tells it if nothing is at work in the server's lane.
+func (t *term) untold(server *Server, now time.Time) bool {
+	last := &server.Mark.Last
+	return last.ID != "" && !t.isTold(*last) && now.Sub(last.At) < republishFor
+}
+
 func (t *term) isTold(last Event) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -63,6 +63,7 @@ func TestSweepLeavesNoGarbage(t *testing.T) {
 		"dry":     dry(running(1)),
 		"held":    with(running(1), func(s *Server) { s.Mark.Hold.Until = time.Now().Add(time.Hour) }),
 		"asleep":  with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }),
+		"told":    with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{ID: "last", Server: s.ID, Type: Slept, At: time.Now()} }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			quickly(t, 1000, server, func(w *world, _ *quick) {

@@ -16,6 +16,7 @@ type round struct {
 	errs  []error
 
 	wake, sleep, notify []ID
+	untold              []ID // whose last change may have to be told
 	ordered             []ID // that sleep once others do
 	slept               int  // how many the last do has put to sleep
 }
@@ -52,7 +53,7 @@ func (r *round) again() {
 	s := r.t.s
 	l := s.look()
 	waited := r.ordered
-	r.wake, r.sleep, r.notify, r.ordered = nil, nil, nil, nil
+	r.wake, r.sleep, r.notify, r.untold, r.ordered = nil, nil, nil, nil, nil
 	for _, id := range waited {
 		if server, ok := s.cache.Get(id); ok {
 			s.guard(id, func() {
@@ -114,6 +115,11 @@ func (r *round) do(ctx context.Context) {
 			break
 		}
 		tend(id, true, func() { release(s.sleeping) })
+	}
+	for _, id := range r.untold {
+		if !r.t.lanes.busy(id) { // else it is told there
+			r.t.run(id, func() { r.t.tellLast(id) })
+		}
 	}
 	pending.Wait()
 }

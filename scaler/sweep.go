@@ -80,5 +80,8 @@ func (r *round) look(l *look, server *Server) {
 		t.alarm.set(d.Next)
 	}
 	r.sort(server, d)
+	if t.untold(server, l.now) {
+		r.untold = append(r.untold, server.ID)
+	}
 	t.shadow(server, &facts, d, l.now)
 }

@@ -62,6 +62,9 @@ func (t *term) consider(l *look, server *Server) {
 	d := s.config.Rules.Decide(&facts, l.now)
 	if d.Action != policy.Wake && !server.wokenByOthers() {
 		t.alarm.set(d.Next)
+		if t.untold(server, l.now) && !t.lanes.busy(id) {
+			t.run(id, func() { t.tellLast(id) })
+		}
 		return
 	}
 	if t.wasRefused(id, l.now) {
