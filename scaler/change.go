@@ -93,6 +93,9 @@ func (t *term) apply(id ID, appears time.Time, plan func(*Server) (Change, error
 			if t.asked.Err() != nil || t.ctx.Err() != nil {
 				return nil, Event{}, errNotLeader
 			}
+			if server, lookErr := t.lookAgain(t.ctx, id); lookErr == nil && wrote(tried, server.Mark.Last) {
+				return server, server.Mark.Last, nil
+			}
 			return nil, Event{}, fmt.Errorf("%w (tried for %s)", err, t.s.config.RetryFor)
 		}
 		read = t.s.fresh
@@ -109,9 +112,7 @@ func (t *term) attempt(ctx context.Context, id ID, read func(context.Context, ID
 	if err != nil {
 		return nil, Event{}, err
 	}
-	last := server.Mark.Last
-	if slices.ContainsFunc(*tried, func(e Event) bool { return e.ID == last.ID && e.Type == last.Type && e.At.Equal(last.At) }) {
-		// All three: another leader's write to the same version has the same ID, and is not ours.
+	if wrote(*tried, server.Mark.Last) {
 		return server, server.Mark.Last, nil // the answer to our write got lost, the write did not
 	}
 	c, err := plan(server)
@@ -126,6 +127,27 @@ func (t *term) attempt(ctx context.Context, id ID, read func(context.Context, ID
 		t.s.meter.Wake("patch", t.s.now().Sub(began))
 	}
 	return written, event, err
+}
+
+// wrote reports whether the last change of a server is one of those that were tried.
+func wrote(tried []Event, last Event) bool {
+	return slices.ContainsFunc(tried, func(e Event) bool {
+		return e.ID == last.ID && e.Type == last.Type && e.At.Equal(last.At) // all three: another leader's write to the same version has the same ID, and is not ours
+	})
+}
+
+// lookAgainFor is how long the API server may take to say how it is.
+const lookAgainFor = 10 * time.Second
+
+// lookAgain reads a server once, before it is told that something was not done.
+func (t *term) lookAgain(ctx context.Context, id ID) (*Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookAgainFor)
+	defer cancel()
+	if !acquire(ctx, t.s.inFlight) {
+		return nil, ctx.Err()
+	}
+	defer release(t.s.inFlight)
+	return t.s.cluster.Fresh(ctx, id)
 }
 
 // acquire waits for one of the slots; it reports whether it got one before ctx was done.

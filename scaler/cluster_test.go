@@ -16,6 +16,7 @@ type fakeCluster struct {
 	version  int
 	slow     bool
 	reads    int
+	lost     int    // how many of the next reads get no answer
 	missing  string // what has not been read
 	writes   []*Server
 	onWrite  func(*Server) error // says how the next writes go; ErrUnsure is returned after the write is done
@@ -117,6 +118,10 @@ func (c *fakeCluster) Fresh(_ context.Context, id ID) (*Server, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reads++
+	if c.lost > 0 {
+		c.lost--
+		return nil, ErrUnsure
+	}
 	if s, ok := c.servers[id]; ok {
 		return s, nil
 	}

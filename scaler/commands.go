@@ -59,6 +59,9 @@ func (t *term) perform(ctx context.Context, c Command, finish func(Outcome)) {
 	case errors.Is(err, errOutdated): // commands are applied in order: it was finished before, and its acknowledgement got lost
 		finish(Outcome{Err: err})
 	case err != nil && ctx.Err() != nil: // a newer session has it, and would find it rejected here and apply it there
+	case err != nil && event.ID != "": // it was applied, which is told: what failed is what was to follow
+		t.s.logger.Warn("a command was applied, but not all of it was done", "server", c.Server.String(), "command", c.ID, "err", err)
+		finish(Outcome{Err: err, Server: server, Event: event})
 	case err != nil:
 		t.reject(c, err, finish)
 	case c.Wait == 0 || server.Replicas == 0 && !server.waits():
@@ -104,7 +107,7 @@ func (s *Scaler) Reject(c Command, err error, finish func(Outcome)) {
 }
 
 // execute applies a command, ends the pods if that is asked for, and tells. When the command was applied before, by this
-// process or by a former leader, what may be left is done.
+// process or by a former leader, what may be left is done. An error with an event is that of a command that was applied.
 func (t *term) execute(c Command) (*Server, Event, error) {
 	if err := t.late(c); err != nil {
 		return nil, Event{}, err
@@ -132,7 +135,7 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 	if c.Force && c.Verb == Stop {
 		if err := t.kill(server); err != nil {
 			t.tell(event)
-			return nil, Event{}, err
+			return server, event, err
 		}
 		if now, ok := t.s.cache.Get(server.ID); ok {
 			server = now
@@ -142,14 +145,36 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 	return server, event, nil
 }
 
-// late says why a command comes too late, nil when it does not. What differs is the clock, perhaps, and was corrected a moment ago: when the log is asked,
-// it is measured anew.
+// late says why a command comes too late, nil when it does not, or was applied before. What differs is the clock, perhaps, which was corrected a moment
+// ago: when the log is asked, it is measured anew. And what is known of the server may be older than what a former leader has done.
 func (t *term) late(c Command) error {
-	if t.expired(c) == nil || t.applied(c) {
+	if t.expired(c) == nil {
+		return nil
+	}
+	if server, ok := t.s.cache.Get(c.Server); ok && c.appliedTo(server) {
 		return nil
 	}
 	_ = t.s.log.Prove(t.ctx) // if that can't be, what was measured last counts
-	return t.expired(c)
+	late := t.expired(c)
+	if late == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, t.s.config.RetryFor)
+	defer cancel()
+	defer context.AfterFunc(t.asked, cancel)()
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		server, err := t.lookAgain(ctx, c.Server)
+		switch {
+		case err == nil && c.appliedTo(server):
+			return nil
+		case err == nil, errors.Is(err, ErrUnknown), errors.Is(err, ErrUnmanaged):
+			return late
+		case t.asked.Err() != nil || t.ctx.Err() != nil:
+			return errNotLeader
+		case !t.s.pause(ctx, c.Server, pause, false):
+			return fmt.Errorf("%w; whether it was applied in time can't be found out: %w", late, err)
+		}
+	}
 }
 
 // age is how long ago the stream took a command, as far as is known now how far its clock is from ours.
@@ -166,13 +191,9 @@ func (t *term) expired(c Command) error {
 	return nil
 }
 
-// applied reports whether the command, or a newer one, was applied before: then it only comes again because its acknowledgement got
+// appliedTo reports whether the command, or a newer one, was applied before: then it only comes again because its acknowledgement got
 // lost, and did not come too late.
-func (t *term) applied(c Command) bool {
-	server, ok := t.s.cache.Get(c.Server)
-	if !ok {
-		return false
-	}
+func (c Command) appliedTo(server *Server) bool {
 	done := server.Mark.Done.Stamp
 	return c.Stamp.Equal(done) || c.Stamp.OlderThan(done)
 }

@@ -14,6 +14,7 @@ import (
 type fakePods struct {
 	diagnoses chan Diagnosis
 	killing   func() // what happens while pods are killed
+	err       error  // of each kill
 
 	mu     sync.Mutex
 	killed []ID
@@ -27,7 +28,7 @@ func (p *fakePods) Kill(_ context.Context, s *Server) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.killed = append(p.killed, s.ID)
-	return nil
+	return p.err
 }
 
 // fakeBus is Events and ActivityLog: it keeps what was published, and can be away.

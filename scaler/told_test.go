@@ -1,12 +1,14 @@
 package scaler
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"idle-scaler/activity"
 	"idle-scaler/policy"
 )
 
@@ -114,4 +116,81 @@ func (w *world) queued(id ID) int {
 	lanes.mu.Lock()
 	defer lanes.mu.Unlock()
 	return len(lanes.queues[id])
+}
+
+// A command whose last write got no answer is looked for once more before it is told to be rejected: rejected means that it was not applied.
+func TestLastWriteIsLookedFor(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.onWrite = func(*Server) error { time.Sleep(w.config.RetryFor); return ErrUnsure }
+		if o := w.do(Command{Verb: Scale, Replicas: 5}); o == nil || o.Err != nil || o.Event.Type != Scaled {
+			t.Errorf("outcome %+v", o)
+		}
+		w.expectTold(Scaled)
+	}, running(2))
+	lead(t, func(w *world) { // it lands while the next, which is the last, is on its way
+		late := written(w.alpha(), 5, Mark{})
+		w.cluster.onWrite = func(server *Server) error {
+			if late.Mark.Last.ID == "" {
+				late.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: CauseCommand}
+				return fmt.Errorf("%w: not there yet", ErrUnsure)
+			}
+			time.Sleep(w.config.RetryFor)
+			w.cluster.put(late)
+			return ErrConflict
+		}
+		if o := w.do(Command{Verb: Scale, Replicas: 5}); o == nil || o.Err != nil || o.Event.Type != Scaled {
+			t.Errorf("outcome %+v", o)
+		}
+		w.expectTold(Scaled)
+	}, running(2))
+}
+
+// A forced stop whose pods can't be ended has failed, which is answered; but it is applied, and so not told to be rejected.
+func TestForcedStopWhosePodsCannotBeEnded(t *testing.T) {
+	lead(t, func(w *world) {
+		w.pods.err = ErrRefused
+		stop := Command{Verb: Stop, Force: true, Stamp: w.stamp()}
+		for _, time := range []string{"first", "second"} { // it comes again, as its acknowledgement got lost
+			if o := w.do(stop); o == nil || !errors.Is(o.Err, ErrRefused) || o.Event.Type != Slept || o.Server == nil || o.Server.Replicas != 0 {
+				t.Errorf("outcome %s %+v", time, o)
+			}
+		}
+		w.expectReplicas(0)
+		w.expectTold(Slept)
+	}, running(2))
+}
+
+// behind is a Cache that does not know of the last changes yet.
+type behind struct {
+	*fakeCluster
+	servers map[ID]*Server
+}
+
+func (b behind) Get(id ID) (*Server, bool) { s, ok := b.servers[id]; return s, ok }
+
+// A command that a former leader has applied is not told to have expired, though the leader that it comes to again does not know yet what is written
+// on the server.
+func TestAppliedCommandDoesNotExpireUnseen(t *testing.T) {
+	for name, fails := range map[string]int{"at once": 0, "after a while": 3} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				before := w.alpha()
+				stop := Command{Verb: Stop, Stamp: w.stamp()}
+				w.do(stop)
+				w.end()
+				w.Scaler.cache = behind{w.cluster, map[ID]*Server{alpha: before}}
+				w.nextLeader()
+				time.Sleep(time.Hour)
+				w.cluster.lost = fails
+				if o := w.do(stop); o == nil || o.Err != nil || o.Event.Type != Slept {
+					t.Errorf("outcome %+v", o)
+				}
+				w.expectTold(Slept)
+				if o := w.do(Command{Verb: Start, Stamp: activity.Stamp{Sequence: 1 << 40, Time: stop.Stamp.Time.Add(time.Second)}}); o == nil || !errors.Is(o.Err, ErrExpired) {
+					t.Errorf("of one that was not applied: outcome %+v", o)
+				}
+				w.expectTold(Slept, Expired)
+			}, running(2))
+		})
+	}
 }
