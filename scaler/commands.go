@@ -38,9 +38,11 @@ func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
 // What waits keeps a place among the commands in hand, of which the stream hands out so many and no more. Those that wait for what may
 // never come must leave places to the others.
 const (
+	MaxInHand     = 4096             // how many commands may be in hand: what the stream may hand out before one is finished
 	appearsWithin = 30 * time.Second // how long a server that is not there is waited for: its Deployment may come after its command
 	maxAbsent     = 512              // how many commands may wait so
 	maxWaiting    = 1024             // how many commands of a namespace may wait until their server is ready
+	maxAllWaiting = MaxInHand / 2    // and of all namespaces
 	maxRejected   = 10_000           // of how many servers it is remembered which command was rejected
 )
 
@@ -67,7 +69,7 @@ func (t *term) perform(ctx context.Context, c Command, finish func(Outcome)) {
 	case c.Wait == 0 || server.Replicas == 0 && !server.waits():
 		finish(Outcome{Server: server, Event: event})
 	case !t.mayWait(c.Server.Namespace):
-		err := fmt.Errorf("%w: %s was told to start, and %d requests wait for servers of its namespace already: ask for its status", ErrBusy, c.Server, maxWaiting)
+		err := fmt.Errorf("%w: %s was told to start, and too many requests wait already, %d for servers of its namespace or %d in all: ask for its status", ErrBusy, c.Server, maxWaiting, maxAllWaiting)
 		finish(Outcome{Err: err, Server: server, Event: event})
 	default:
 		t.beside(c.Server, func() {
@@ -80,20 +82,22 @@ func (t *term) perform(ctx context.Context, c Command, finish func(Outcome)) {
 	}
 }
 
-// mayWait counts one more that waits for a server of the namespace, unless there are too many.
+// mayWait counts one more that waits for a server of the namespace, unless there are too many of that or in all.
 func (t *term) mayWait(namespace string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.waiting[namespace] == maxWaiting {
+	if t.waiting[namespace] == maxWaiting || t.allWaiting == maxAllWaiting {
 		return false
 	}
 	t.waiting[namespace]++
+	t.allWaiting++
 	return true
 }
 
 func (t *term) waited(namespace string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.allWaiting--
 	if t.waiting[namespace]--; t.waiting[namespace] == 0 {
 		delete(t.waiting, namespace)
 	}

@@ -28,6 +28,7 @@ type term struct {
 	refused    map[ID]time.Time // when the API server has last refused to wake a server
 	wakes      map[ID]*wake     // servers that were woken and are not ready yet
 	waiting    map[string]int   // commands that wait until their server is ready, by namespace
+	allWaiting int              // the sum of these
 	shadows    map[ID]shadow    // what would have become of servers of a dry run
 	told       map[ID]string    // the last change of each server of which the stream is known to have the event
 	rejected   map[ID]string    // the last command of each server that was rejected

@@ -183,6 +183,32 @@ func TestWaitsAreBounded(t *testing.T) {
 	}, asleep(policy.BecauseIdle), with(asleep(policy.BecauseIdle), func(s *Server) { s.ID = elsewhere }))
 }
 
+// However many namespaces there are whose commands wait, half of the places of a session are left to the commands of others.
+func TestWaitsOfManyNamespacesAreBounded(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		for n := range MaxInHand/2 - 1 { // as if they waited: no namespace has too many
+			if !w.leading().mayWait(fmt.Sprintf("team-%d", n%10)) {
+				t.Fatalf("number %d may not wait", n)
+			}
+		}
+		last := make(chan Outcome, 1)
+		w.Submit(w.t.Context(), Command{Verb: Start, Wait: time.Minute, Server: alpha, Stamp: w.stamp()}, func(o Outcome) { last <- o })
+		synctest.Wait()
+		began := time.Now()
+		if o := w.do(Command{Verb: Start, Wait: time.Minute, ID: "beyond"}); o == nil || !errors.Is(o.Err, ErrBusy) || w.alpha().Mark.Done.ID != "beyond" || time.Since(began) != 0 {
+			t.Errorf("outcome %+v after %s", o, time.Since(began))
+		}
+		if o := <-last; !errors.Is(o.Err, ErrNotInTime) || time.Since(began) != time.Minute {
+			t.Errorf("the last that may wait: outcome %+v after %s", o, time.Since(began))
+		}
+		synctest.Wait()
+		if o := w.do(Command{Verb: Start, Wait: time.Second}); o == nil || !errors.Is(o.Err, ErrNotInTime) { // it had a place
+			t.Errorf("later: outcome %+v", o)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
 // A forced stop ends the pods that it was about, and none of somebody who has started the server since: also when it comes again long
 // after, because its acknowledgement got lost.
 func TestForcedStopSparesThePodsOfALaterStart(t *testing.T) {

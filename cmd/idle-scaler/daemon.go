@@ -85,7 +85,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	cache.OnChange = core.Consider
 	sessions, err := bus.NewSessions(commands, bus.SessionConfig{
 		Subjects: subjects, Commands: core, Tracker: tracker, Leads: core.Leads, Ensure: ensure,
-		AckWait: 2*c.CommandMaxAge + c.MaxWait, InFlight: 4096, Heartbeat: 2 * time.Second, Probe: 5 * time.Second, Logger: logger,
+		AckWait: 2*c.CommandMaxAge + c.MaxWait, InFlight: scaler.MaxInHand, Heartbeat: 2 * time.Second, Probe: 5 * time.Second, Logger: logger,
 	})
 	if err != nil {
 		return err

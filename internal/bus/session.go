@@ -32,7 +32,7 @@ type SessionConfig struct {
 	Leads     func() bool                 // whether this process leads, and Commands takes commands, as of now
 	Ensure    func(context.Context) error // makes the stream again when it is gone
 	AckWait   time.Duration               // longer than the age limit of a command: redelivery within a session comes after newer work
-	InFlight  int                         // how many commands may be unfinished at once: 4096
+	InFlight  int                         // how many commands may be unfinished at once: scaler.MaxInHand
 	Heartbeat time.Duration               // how often the server says that it is there: 2s
 	Probe     time.Duration               // how often it is asked whether those who wait for an answer are there: 5s
 	Logger    *slog.Logger
