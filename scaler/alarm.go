@@ -7,7 +7,7 @@ import (
 )
 
 // alarm goes off at the earliest instant that was set: when a server may have to wake without anything happening, as at the start of
-// a window, or was told that it sleeps then. The sweep could be late: its schedule says when to put to sleep.
+// a window, was told that it sleeps then, or could not be woken. The sweep could be late: its schedule says when to put to sleep.
 type alarm struct {
 	changed chan struct{} // has something to receive after it was set to go off sooner
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -76,31 +77,137 @@ func TestSweepWaitsForNoCommand(t *testing.T) {
 	}
 }
 
+// failing is how the writes go, and how many were tried, by the name of the server.
+type failing struct {
+	mu    sync.Mutex
+	err   error
+	tries map[string]int
+}
+
+func (w *world) fail(err error) *failing {
+	f := &failing{err: err, tries: map[string]int{}}
+	w.cluster.onWrite = func(s *Server) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.tries[s.ID.Name]++
+		return f.err
+	}
+	return f
+}
+
+func (f *failing) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = nil
+}
+
+func (f *failing) tried(name string) int {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tries[name]
+}
+
 // A wake that the API server refuses is not tried again at each of a thousand pings; but it is tried again.
 func TestRefusedWakesAreFew(t *testing.T) {
 	lead(t, func(w *world) {
-		writes, refused := 0, ErrRefused
-		w.cluster.onWrite = func(*Server) error { writes++; return refused }
+		refused := w.fail(ErrRefused)
 		for range 1000 {
 			w.ping()
 			time.Sleep(time.Millisecond)
 		}
-		if writes != 1 {
+		if writes := refused.tried("alpha"); writes != 1 {
 			t.Errorf("%d writes", writes)
 		}
-		if _, err := w.Sweep(w.t.Context()); !errors.Is(err, ErrRefused) || writes != 2 {
-			t.Errorf("%d writes after the sweep, which met %v", writes, err)
+		if _, err := w.Sweep(w.t.Context()); !errors.Is(err, ErrRefused) || refused.tried("alpha") != 2 {
+			t.Errorf("%d writes after the sweep, which met %v", refused.tried("alpha"), err)
 		}
 		time.Sleep(refusedFor)
 		w.ping()
-		if writes != 3 {
+		if writes := refused.tried("alpha"); writes != 3 {
 			t.Errorf("%d writes after a while", writes)
 		}
-		refused = nil
+		refused.end()
 		time.Sleep(refusedFor)
 		w.ping()
 		w.expectReplicas(3)
 	}, asleep(policy.BecauseIdle))
+}
+
+// A wake that failed is tried again though nobody asks again and the sweep is far: soon after it can succeed, but not much more often than at pings.
+func TestFailedWakesAreTriedAgain(t *testing.T) {
+	unsure := fmt.Errorf("%w: no answer", ErrUnsure)
+	for name, tt := range map[string]struct {
+		err  error
+		by   func(w *world)
+		most int // how often it is tried
+	}{
+		"refused, at a ping":       {ErrRefused, func(w *world) { w.Consider(alpha) }, 26},
+		"refused, in a sweep":      {ErrRefused, func(w *world) { _, _ = w.Sweep(w.t.Context()) }, 26},
+		"not answered, at a ping":  {unsure, func(w *world) { w.Consider(alpha) }, 220},
+		"not answered, in a sweep": {unsure, func(w *world) { _, _ = w.Sweep(w.t.Context()) }, 220},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				failing := w.fail(tt.err)
+				w.tracker.Ping(alpha, w.stamp())
+				tt.by(w)
+				time.Sleep(w.config.RetryFor + time.Second)
+				if tries := failing.tried("alpha"); tries < 2 || tries > tt.most {
+					t.Errorf("tried %d times", tries)
+				}
+				failing.end()
+				time.Sleep(2 * refusedFor)
+				w.expectReplicas(3)
+			}, asleep(policy.BecauseIdle))
+		})
+	}
+}
+
+// However many wakes are refused, and whenever each was, all servers are not looked at more often for that, and none is forgotten.
+func TestRefusedWakesAreTriedTogether(t *testing.T) {
+	var servers []func() *Server
+	for n := range 20 {
+		servers = append(servers, named(fmt.Sprintf("s-%d", n), asleep(policy.BecauseIdle)))
+	}
+	lead(t, func(w *world) {
+		w.end()
+		var looks atomic.Int32
+		w.Scaler.cache = counting{w.cluster, &looks}
+		w.begin(func() bool { return true })
+		refused := w.fail(ErrRefused)
+		looks.Store(0)
+		for n := range servers {
+			w.pingTo(fmt.Sprintf("s-%d", n))
+			time.Sleep(777 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		if n := looks.Load(); n < 6 || n > 16 {
+			t.Errorf("looked %d times", n)
+		}
+		for n := range servers {
+			if tried := refused.tried(fmt.Sprintf("s-%d", n)); tried < 6 || tried > 16 {
+				t.Errorf("s-%d was tried %d times", n, tried)
+			}
+		}
+		refused.end()
+		time.Sleep(2 * refusedFor)
+		for n := range servers {
+			w.expect(fmt.Sprintf("s-%d", n), 3)
+		}
+	}, servers...)
+	lead(t, func(w *world) { // the alarm of the one goes off too soon for the other
+		refused := w.fail(ErrRefused)
+		w.pingTo("s-1")
+		time.Sleep(refusedFor / 2)
+		w.pingTo("s-2")
+		refused.end()
+		time.Sleep(refusedFor / 2)
+		w.expect("s-1", 3)
+		w.expect("s-2", 0)
+		time.Sleep(refusedFor)
+		w.expect("s-2", 3)
+	}, servers[1], servers[2])
 }
 
 // Commands for servers that are not there, all different or all the same, leave places to the others: some wait, not for long, and

@@ -87,6 +87,9 @@ func (r *round) do(ctx context.Context) {
 			}
 			if err != nil && !errors.Is(err, ErrUnknown) {
 				r.errs = append(r.errs, fmt.Errorf("%s: %w", id, err))
+				if !maySleep {
+					r.t.tryAgain()
+				}
 			}
 			mu.Unlock()
 			done()
