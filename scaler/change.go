@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"idle-scaler/activity"
 )
 
 // MaxDecisionAge is how old a decision may be when it is sent, and the proof of silence when it is decided. The world that they were made
@@ -26,8 +28,8 @@ type Change struct {
 func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 	e := c.Event
 	e.ID, e.Server = eventID(server), server.ID
-	if age := t.s.now().Sub(e.At); age > MaxDecisionAge {
-		return nil, e, fmt.Errorf("%w: the decision is %s old", ErrConflict, age)
+	if err := holds("the decision", e.At, t.s.now()); err != nil {
+		return nil, e, err
 	}
 	for _, mark := range [...]*time.Time{&c.Mark.Asleep, &c.Mark.Awake} {
 		if mark.Equal(e.At) { // not one that is kept: the next leader's clock may differ from ours, and only that of the log is known to both
@@ -43,6 +45,18 @@ func (t *term) change(server *Server, c Change) (*Server, Event, error) {
 	}
 	written, err := t.s.cluster.Write(t.ctx, server, c.Replicas, c.Mark)
 	return written, e, err
+}
+
+// holds says why what was proven or decided at an instant no longer holds, nil when it does.
+func holds(what string, at, now time.Time) error {
+	age, sure := activity.Age(at, now)
+	switch {
+	case !sure:
+		return fmt.Errorf("%w: the clock was set after %s was made", ErrConflict, what)
+	case age > MaxDecisionAge:
+		return fmt.Errorf("%w: %s is %s old", ErrConflict, what, age)
+	}
+	return nil
 }
 
 // noticeID names something that was noticed about this generation of the server, and said in these words.

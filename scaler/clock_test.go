@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"idle-scaler/activity"
 	"idle-scaler/policy"
@@ -329,4 +331,67 @@ func TestClockIsMeasuredBeforeACommandExpires(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 	}, running(2))
+}
+
+// stepped is an instant of a bubble, which have no monotonic reading, with one: as if the clock on the wall had been set, and the monotonic one had gone on. No
+// method of time.Time makes one.
+func stepped(at time.Time, by time.Duration) time.Time {
+	monotonic := at.UnixNano()
+	at = at.Add(by)
+	type layout struct { // that of time.Time with a monotonic reading
+		wall      uint64 // a flag, 33 bits of seconds, 30 of nanoseconds
+		monotonic int64
+		_         *time.Location
+	}
+	t := (*layout)(unsafe.Pointer(&at))
+	t.wall = 1<<63 | uint64(at.Unix()-time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC).Unix())<<30 | uint64(at.Nanosecond())
+	t.monotonic = monotonic
+	return at
+}
+
+// setClock lets a test set the clock on the wall of this process, as far as the Scaler sees it. The monotonic clock goes on.
+func (w *world) setClock() *atomic.Int64 {
+	w.end()
+	by := &atomic.Int64{}
+	w.Scaler.now = func() time.Time { return stepped(time.Now(), time.Duration(by.Load())) }
+	w.begin(func() bool { return true })
+	return by
+}
+
+// A proof of silence ends when the clock is set, as after a suspension of the machine: what was heard by then, and how far the clock of NATS is behind ours, is
+// of before that.
+func TestSetClockEndsAProof(t *testing.T) {
+	for by, sleeps := range map[time.Duration]bool{time.Second: true, 2 * time.Second: false, 10 * time.Minute: false, -time.Second: true, -2 * time.Second: false, -10 * time.Minute: false} {
+		t.Run(by.String(), func(t *testing.T) {
+			lead(t, func(w *world) {
+				set, proofs := w.setClock(), 0
+				w.bus.prove = func() {
+					if proofs++; proofs == 1 {
+						set.Store(int64(by)) // just when it is proven
+					}
+				}
+				w.sweep()
+				if slept := w.alpha().Replicas == 0; slept != sleeps {
+					t.Errorf("slept is %v", slept)
+				}
+				time.Sleep(time.Minute)
+				w.sweep() // it is proven anew
+				w.expectReplicas(0)
+			}, with(running(3), func(s *Server) { s.Created = s.Created.Add(-2 * time.Hour) }))
+		})
+	}
+}
+
+// Nor is a decision sent that was made before the clock was set.
+func TestSetClockEndsADecision(t *testing.T) {
+	for by, want := range map[time.Duration]error{time.Second: nil, 2 * time.Second: ErrConflict, time.Hour: ErrConflict, -time.Second: nil, -time.Hour: ErrConflict} {
+		lead(t, func(w *world) {
+			set := w.setClock()
+			decided := Event{Type: Scaled, At: w.now()}
+			set.Store(int64(by))
+			if _, _, err := w.leading().change(w.alpha(), Change{Replicas: 5, Event: decided}); !errors.Is(err, want) {
+				t.Errorf("set by %s: error %v", by, err)
+			}
+		}, running(3))
+	}
 }

@@ -40,8 +40,8 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 		return Event{}, nil
 	}
 	now := s.now()
-	if age := now.Sub(proven); age > MaxDecisionAge { // there was no slot, or this process stood still
-		return Event{}, fmt.Errorf("%w: the proof of silence is %s old", ErrConflict, age)
+	if err := holds("the proof of silence", proven, now); err != nil { // there was no slot, or this process stood still
+		return Event{}, err
 	}
 	facts := s.facts(server, now)
 	d := s.config.Rules.Decide(&facts, now)

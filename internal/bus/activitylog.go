@@ -123,7 +123,7 @@ const proofLasts = time.Second
 // ask at once share one look.
 func (l *ActivityLog) Prove(ctx context.Context) error {
 	for range 2 { // the look that was shared may have begun too long ago
-		if l.provenSince(time.Now().Add(-proofLasts)) {
+		if l.isProven() {
 			return nil
 		}
 		select {
@@ -135,7 +135,7 @@ func (l *ActivityLog) Prove(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	if l.provenSince(time.Now().Add(-proofLasts)) {
+	if l.isProven() {
 		return nil
 	}
 	return errors.New("NATS answers too slowly to know that the activity log is silent")
@@ -146,10 +146,12 @@ func (l *ActivityLog) prove() error {
 	return err
 }
 
-func (l *ActivityLog) provenSince(t time.Time) bool {
+// isProven reports whether the last proof still holds: not if the clock was set since, which is also measured anew with the next.
+func (l *ActivityLog) isProven() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.proven.After(t)
+	age, sure := activity.Age(l.proven, time.Now())
+	return sure && age < proofLasts
 }
 
 // look finds out whether the tracker knows everything that the log holds, and tells the tracker. Only one runs at a time.
