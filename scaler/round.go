@@ -107,7 +107,9 @@ func (r *round) do(ctx context.Context) {
 		tend(id, false, func() {})
 	}
 	for _, id := range r.notify {
-		r.t.run(id, func() { r.t.notify(id) })
+		if !r.t.lanes.busy(id) { // else in the next sweep
+			r.t.run(id, func() { r.t.notify(id) })
+		}
 	}
 	for _, id := range r.sleep {
 		if r.t.lanes.busy(id) {

@@ -277,3 +277,38 @@ func TestNoticesLeaveNothingBehind(t *testing.T) {
 		}
 	}, noticed(running(2)), noticed(named("gone", running(2))))
 }
+
+// While a notice can't be told, or a command is tried for minutes, sweeps put no more of them into the lane. After that the server is told, once.
+func TestNoticesDoNotQueue(t *testing.T) {
+	for name, stick := range map[string]func(w *world) (end func()){
+		"NATS is away": func(w *world) func() {
+			w.bus.setAway(ErrUnsure)
+			return func() { w.bus.setAway(nil) }
+		},
+		"a command is tried": func(w *world) func() {
+			unsure := w.fail(fmt.Errorf("%w: no answer", ErrUnsure))
+			w.Submit(w.t.Context(), Command{Verb: Release, Server: alpha, Stamp: w.stamp()}, func(Outcome) {})
+			synctest.Wait()
+			return unsure.end
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				end := stick(w)
+				for range 10 {
+					w.sweep()
+				}
+				if n := w.queued(alpha); n != 0 {
+					t.Errorf("%d wait in the lane", n)
+				}
+				end()
+				time.Sleep(10 * time.Second)
+				w.sweep()
+				w.sweep()
+				if told := w.order(SoonAsleep); len(told) != 1 {
+					t.Errorf("told %v", told)
+				}
+			}, noticed(running(2)))
+		})
+	}
+}
