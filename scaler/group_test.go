@@ -35,6 +35,7 @@ func (w *world) order(kind EventType) (names []string) {
 
 // toZero is the order in which servers were put to zero. They tell it side by side, in any order.
 func (w *world) toZero() (names []string) {
+	synctest.Wait()
 	for _, s := range w.cluster.writes {
 		if s.Replicas == 0 {
 			names = append(names, s.ID.Name)
