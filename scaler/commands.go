@@ -150,18 +150,20 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 }
 
 // late says why a command comes too late, nil when it does not, or was applied before. What differs is the clock, perhaps, which was corrected a moment
-// ago: when the log is asked, it is measured anew. And what is known of the server may be older than what a former leader has done.
+// ago: when the log is asked, it is measured anew. And what is known of the server may be older than what a former leader has done: it is read
+// once in a term, as there may be many that come too late.
 func (t *term) late(c Command) error {
 	if t.expired(c) == nil {
 		return nil
 	}
-	if server, ok := t.s.cache.Get(c.Server); ok && c.appliedTo(server) {
+	server, ok := t.s.cache.Get(c.Server)
+	if ok && c.appliedTo(server) {
 		return nil
 	}
 	_ = t.s.log.Prove(t.ctx) // if that can't be, what was measured last counts
 	late := t.expired(c)
-	if late == nil {
-		return nil
+	if late == nil || !ok || t.isRead(c.Server) {
+		return late
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, t.s.config.RetryFor)
 	defer cancel()
@@ -169,9 +171,13 @@ func (t *term) late(c Command) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		server, err := t.lookAgain(ctx, c.Server)
 		switch {
-		case err == nil && c.appliedTo(server):
-			return nil
-		case err == nil, errors.Is(err, ErrUnknown), errors.Is(err, ErrUnmanaged):
+		case err == nil:
+			t.setRead(c.Server)
+			if c.appliedTo(server) {
+				return nil
+			}
+			return late
+		case errors.Is(err, ErrUnknown), errors.Is(err, ErrUnmanaged):
 			return late
 		case t.asked.Err() != nil || t.ctx.Err() != nil:
 			return errNotLeader
@@ -179,6 +185,18 @@ func (t *term) late(c Command) error {
 			return fmt.Errorf("%w; whether it was applied in time can't be found out: %w", late, err)
 		}
 	}
+}
+
+func (t *term) isRead(id ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.read[id]
+}
+
+func (t *term) setRead(id ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.read[id] = true
 }
 
 // age is how long ago the stream took a command, as far as is known now how far its clock is from ours.

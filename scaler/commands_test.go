@@ -180,6 +180,23 @@ func TestAppliedCommandDoesNotExpire(t *testing.T) {
 	}, running(2))
 }
 
+// A long backlog that comes too late asks the API server once for each server that is there, and never for one that is not.
+func TestLateCommandsAreCheap(t *testing.T) {
+	lead(t, func(w *world) {
+		for _, id := range []ID{alpha, {Namespace: "team-a", Name: "nobody"}} {
+			for range 100 {
+				c := Command{Verb: Stop, Server: id, Stamp: activity.Stamp{Sequence: w.stamp().Sequence, Time: time.Now().Add(-time.Hour)}}
+				if o := w.do(c); o == nil || !errors.Is(o.Err, ErrExpired) {
+					t.Fatalf("outcome %+v", o)
+				}
+			}
+		}
+		if w.cluster.reads != 1 {
+			t.Errorf("%d reads", w.cluster.reads)
+		}
+	}, running(2))
+}
+
 // Commands meet a rival writer on fresh facts, until they are through.
 func TestCommandRetriesAfterConflict(t *testing.T) {
 	lead(t, func(w *world) {

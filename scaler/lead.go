@@ -32,6 +32,7 @@ type term struct {
 	shadows    map[ID]shadow    // what would have become of servers of a dry run
 	told       map[ID]string    // the last change of each server of which the stream is known to have the event
 	rejected   map[ID]string    // the last command of each server that was rejected
+	read       map[ID]bool      // servers of which it is known what former leaders have done
 	known      map[string]bool  // the events that the stream had when the term began
 }
 
@@ -44,7 +45,7 @@ func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func(
 	t := &term{
 		s: s, asked: ctx, ctx: work, leads: leads, alarm: newAlarm(), began: s.now(), absent: make(chan struct{}, maxAbsent),
 		considered: make(map[ID]bool), refused: make(map[ID]time.Time), wakes: make(map[ID]*wake), waiting: make(map[string]int),
-		shadows: make(map[ID]shadow), told: make(map[ID]string), rejected: make(map[ID]string),
+		shadows: make(map[ID]shadow), told: make(map[ID]string), rejected: make(map[ID]string), read: make(map[ID]bool),
 	}
 	defer context.AfterFunc(ctx, func() { // not only when the sweep has ended: what it waits for may wait for NATS
 		if leads() {
