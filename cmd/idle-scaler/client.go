@@ -138,7 +138,7 @@ func whoami() string {
 }
 
 func (c *client) open() error {
-	nc, err := c.connect(c.NATS, "idle-scaler client", false, slog.New(slog.DiscardHandler))
+	nc, err := c.connect(c.NATS, "idle-scaler client", false, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return coded{err, exitNoAnswer}
 	}

@@ -13,12 +13,8 @@ import (
 )
 
 // connect opens a connection to NATS. With retry it is there at once, and connects as soon as NATS can be reached.
-func (c *natsConfig) connect(servers, name string, retry bool, logger *slog.Logger) (*nats.Conn, error) {
-	return c.connectCounting(servers, name, retry, nil, logger)
-}
-
-// connectCounting is connect, and what the connection drops is counted.
-func (c *natsConfig) connectCounting(servers, name string, retry bool, drops *bus.Drops, logger *slog.Logger) (*nats.Conn, error) {
+// What it drops is counted, if drops is not nil.
+func (c *natsConfig) connect(servers, name string, retry bool, drops *bus.Drops, logger *slog.Logger) (*nats.Conn, error) {
 	urls, err := natsURLs(servers)
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)

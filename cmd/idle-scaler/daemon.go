@@ -31,11 +31,11 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		logger.Info("embedded NATS is ready", "url", urls)
 	}
 	drops := new(bus.Drops)
-	pings, err := c.connectCounting(urls, "idle-scaler activity", true, drops, logger)
+	pings, err := c.connect(urls, "idle-scaler activity", true, drops, logger)
 	if err != nil {
 		return err
 	}
-	commands, err := c.connectCounting(urls, "idle-scaler commands", true, drops, logger)
+	commands, err := c.connect(urls, "idle-scaler commands", true, drops, logger)
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,14 @@ func printStatus(out io.Writer, s bus.ServerStatus, now time.Time) {
 	if s.Failure != "" {
 		line("failure", "%s", s.Failure)
 	}
+	if s.AvailableReplicas != s.ReadyReplicas || s.UpdatedReplicas != s.Replicas {
+		line("pods", "%d available, %d of the newest version", s.AvailableReplicas, s.UpdatedReplicas)
+	}
+	for _, c := range s.Conditions {
+		if good := c.Type != "ReplicaFailure"; (c.Status == "True") != good {
+			line("condition", "%s is %s: %s: %s", c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
 	line("decision", "%s", s.Decision.Text)
 	if !s.LastActivity.IsZero() {
 		line("last used", "%s", ago(s.LastActivity, now))

@@ -19,12 +19,13 @@ func TestStatusOutput(t *testing.T) {
 		{"awake", bus.ServerStatus{
 			ServerSummary: web(func(s *bus.ServerSummary) {
 				s.Endpoints = []bus.Endpoint{{Service: "web", Type: "ClusterIP", URL: "http://web.team-a.svc:80"}}
-			}),
+			}), AvailableReplicas: 1, UpdatedReplicas: 2,
 			Decision: bus.Decision{Text: "stays awake: a lease on it is live"},
 			Leases:   []bus.Lease{{Holder: "gw-1", Until: noon.Add(5 * time.Minute)}},
 			Settings: settings,
 		}, `
 team-a/web: running, 2 of 2 ready
+  pods         1 available, 2 of the newest version
   decision     stays awake: a lease on it is live
   last used    1m ago
   lease        gw-1, for another 5m
@@ -46,24 +47,31 @@ team-a/web: stopped, 0 of 0 ready
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
 `},
 		{"failed and misconfigured", bus.ServerStatus{
-			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "failed", Replicas: 1, Failure: "CrashLoopBackOff"},
-			Decision:      bus.Decision{Text: "left as it is"},
-			Settings:      settings, SettingsError: "idle-after \"x\"\npaused \"y\"",
+			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "failed", Replicas: 1, Failure: "CrashLoopBackOff"}, UpdatedReplicas: 1,
+			Conditions: []bus.Condition{
+				{Type: "Available", Status: "False", Reason: "MinimumReplicasUnavailable", Message: "not enough"},
+				{Type: "Progressing", Status: "True", Reason: "ReplicaSetUpdated", Message: "progressing"},
+				{Type: "ReplicaFailure", Status: "True", Reason: "FailedCreate", Message: "exceeded quota"},
+			},
+			Decision: bus.Decision{Text: "left as it is"},
+			Settings: settings, SettingsError: "idle-after \"x\"\npaused \"y\"",
 		}, `
 team-a/web: failed, 0 of 1 ready
   failure      CrashLoopBackOff
+  condition    Available is False: MinimumReplicasUnavailable: not enough
+  condition    ReplicaFailure is True: FailedCreate: exceeded quota
   decision     left as it is
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
   error        idle-after "x"; paused "y"
 `},
 		{"held, paused, in a group, and fought over", bus.ServerStatus{
-			ServerSummary: web(nil),
-			Decision:      bus.Decision{Text: "stays awake: held"},
-			Hold:          &bus.Hold{Since: noon, Until: noon.Add(2 * time.Hour), Actor: "ann", Reason: "demo"},
-			Paused:        &bus.Pause{Scope: "all servers", Since: noon.Add(-time.Hour), Actor: "bob"},
-			Group:         &bus.Group{Name: "shop", Mates: []string{"cache", "db"}},
-			Rival:         "a ScaledObject of KEDA",
-			Reverts:       &bus.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Contended: true, Advice: "set ignoreDifferences"},
+			ServerSummary: web(nil), AvailableReplicas: 2, UpdatedReplicas: 2,
+			Decision: bus.Decision{Text: "stays awake: held"},
+			Hold:     &bus.Hold{Since: noon, Until: noon.Add(2 * time.Hour), Actor: "ann", Reason: "demo"},
+			Paused:   &bus.Pause{Scope: "all servers", Since: noon.Add(-time.Hour), Actor: "bob"},
+			Group:    &bus.Group{Name: "shop", Mates: []string{"cache", "db"}},
+			Rival:    "a ScaledObject of KEDA",
+			Reverts:  &bus.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Contended: true, Advice: "set ignoreDifferences"},
 			Settings: bus.Settings{
 				IdleAfter: "1h0m0s", KeepWarm: "0 9 * * MON-FRI for 9h", SleepAt: "0 22 * * *", TimeZone: "Europe/Rome", SleepNotice: "30s",
 				WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true, DryRun: true, Group: "shop", After: []string{"db", "cache"},
