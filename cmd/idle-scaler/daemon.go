@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"k8s.io/client-go/kubernetes"
 
 	"idle-scaler/activity"
@@ -130,7 +131,8 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		enough()
 		return api.Run(ctx)
 	}
-	return operate(ctx, []part{health, cache.Run, services.Run, recorder.Run}, []part{func(ctx context.Context) error {
+	open := func(nc *nats.Conn) part { return func(ctx context.Context) error { return bus.Watch(ctx, nc) } }
+	return operate(ctx, []part{health, cache.Run, services.Run, recorder.Run, open(pings), open(commands)}, []part{func(ctx context.Context) error {
 		if err := ensureOnce(ctx, commands, ensure, logger); err != nil { // until NATS is there, we are alive and not ready
 			return err
 		}

@@ -101,9 +101,13 @@ func transition(e scaler.Event) *Transition {
 	return &Transition{Type: string(e.Type), From: e.From, To: e.To, Text: e.Text}
 }
 
+// maxInbox is the longest subject that is answered to. The libraries' have about 50 bytes. NATS closes the connection of whoever sends it a line
+// that is longer than it takes (4 KiB, unless configured), and in a header anybody may write as much as he likes.
+const maxInbox = 256
+
 // answerable returns where to answer, or nothing when that is no inbox. See inboxPrefix.
 func answerable(reply string) string {
-	if !strings.HasPrefix(reply, inboxPrefix) || strings.ContainsAny(reply, "*> \t\r\n") ||
+	if len(reply) > maxInbox || !strings.HasPrefix(reply, inboxPrefix) || strings.ContainsAny(reply, "*> \t\r\n") ||
 		strings.Contains(reply, "..") || strings.HasSuffix(reply, ".") {
 		return ""
 	}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,6 +142,21 @@ func logAsync(logger *slog.Logger, sub *nats.Subscription, err error) {
 	default:
 		logger.Warn("NATS reports an error", "subject", subject, "err", err)
 	}
+}
+
+// Watch returns why a connection was closed for good, as it is after an error that the library takes for final, like a line that NATS finds too
+// long. Nothing opens it again: what works on it is dead, and looks alive. It returns nil when ctx is done, and has to be called only until Close is.
+func Watch(ctx context.Context, nc *nats.Conn) error {
+	closed := nc.StatusChanged(nats.CLOSED)
+	defer nc.RemoveStatusListener(closed)
+	if !nc.IsClosed() {
+		select {
+		case <-closed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return fmt.Errorf("the connection %q to NATS was closed for good: %w", nc.Opts.Name, cmp.Or(nc.LastError(), nats.ErrConnectionClosed))
 }
 
 // Close sends what is buffered, lets the handlers of what has arrived finish, and closes the connection. It returns

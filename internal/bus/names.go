@@ -13,11 +13,15 @@ const (
 	maxHolder    = 128 // it is kept in memory for as long as its lease is
 )
 
-// parseID reads NS.NAME. On error it returns as much as could be read.
+// parseID reads NS.NAME. On error it returns as much as could be read, shortened: it becomes the subject of the event that tells of it, and NATS
+// closes the connection of whoever sends it a longer line than it takes.
 func parseID(text string) (scaler.ID, error) {
 	namespace, name, _ := strings.Cut(text, ".")
 	id := scaler.ID{Namespace: namespace, Name: name}
-	return id, CheckID(id)
+	if err := CheckID(id); err != nil {
+		return scaler.ID{Namespace: shorten(namespace), Name: shorten(name)}, err
+	}
+	return id, nil
 }
 
 // CheckID says whether a server can have this namespace and name.

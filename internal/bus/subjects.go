@@ -115,7 +115,7 @@ func (s Subjects) ParseCommand(subject string) (scaler.Verb, scaler.ID, error) {
 			return v, id, err
 		}
 	}
-	return scaler.Verb(verb), id, fmt.Errorf("%w: unknown verb %q: use %s", scaler.ErrInvalid, shorten(verb), oneOf(verbs))
+	return scaler.Verb(shorten(verb)), id, fmt.Errorf("%w: unknown verb %q: use %s", scaler.ErrInvalid, shorten(verb), oneOf(verbs))
 }
 
 // ParseActivity returns whom a ping is about. It is called for each ping, and allocates nothing unless it fails.
