@@ -52,6 +52,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	if err != nil {
 		return err
 	}
+	events.Ensure = ensure
 
 	// Kubernetes.
 	config, err := kube.Connect(c.Kubeconfig, c.KubeContext, version, metrics.APIRequest)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
@@ -34,10 +35,15 @@ type EventData struct {
 
 // Events publishes what happened as CloudEvents. It implements scaler.Events.
 type Events struct {
+	Ensure func(context.Context) error // makes the stream again when it is gone; set before anything is published
+
 	subjects Subjects
 	source   string
 	nc       *nats.Conn
 	js       jetstream.JetStream
+
+	mu     sync.Mutex // held while it is looked whether the stream is there
+	looked time.Time
 }
 
 // NewEvents returns the Events of a cluster.
@@ -46,7 +52,10 @@ func NewEvents(nc *nats.Conn, subjects Subjects, cluster string) (*Events, error
 	if err != nil {
 		return nil, err
 	}
-	return &Events{subjects, "/idle-scaler/" + cluster, nc, js}, nil
+	return &Events{
+		Ensure:   func(context.Context) error { return nil },
+		subjects: subjects, source: "/idle-scaler/" + cluster, nc: nc, js: js,
+	}, nil
 }
 
 // Publish returns after the stream has stored the event, or knows that it has it already.
@@ -59,12 +68,35 @@ func (e *Events) Publish(ctx context.Context, event scaler.Event) error {
 	m.Data = payload
 	m.Header.Set(nats.MsgIdHdr, messageID(event.ID))
 	m.Header.Set("Content-Type", cloudevents.ApplicationCloudEventsJSON)
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	publishing, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if _, err := e.js.PublishMsg(ctx, m); err != nil {
-		return fmt.Errorf("publish event %s: %w", event.ID, err)
+	if _, err := e.js.PublishMsg(publishing, m); err != nil {
+		return fmt.Errorf("publish event %s: %w", event.ID, errors.Join(err, e.restore(ctx)))
 	}
 	return nil
+}
+
+// restorePause is between two looks whether the stream is there: many servers may have something to tell.
+const restorePause = 2 * time.Second
+
+// restore makes the stream again if it is gone. That it is gone is asked for and not read from the error: where somebody watches the events by
+// a subscription, a message that no stream takes is only not acknowledged.
+func (e *Events) restore(ctx context.Context) error {
+	if ctx.Err() != nil || !e.nc.IsConnected() || !e.mu.TryLock() {
+		return nil
+	}
+	defer e.mu.Unlock()
+	if time.Since(e.looked) < restorePause {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := e.js.Stream(ctx, e.subjects.eventStream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = e.Ensure(ctx)
+	}
+	e.looked = time.Now()
+	return err
 }
 
 // knownTimeout is how long it may take to read which events there are. A leader does not begin before it has.

@@ -3,7 +3,11 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"reflect"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,6 +137,44 @@ func TestEventIsNotLost(t *testing.T) {
 	cancel()
 	if err := events.Publish(ctx, slept); err == nil {
 		t.Error("it is published after the end")
+	}
+}
+
+// A stream of events that was deleted is made again as it was, whether anybody watches the events or not, and has what happened next; until then that is not
+// taken for told.
+func TestEventStreamIsMadeAgain(t *testing.T) {
+	for _, watched := range []bool{false, true} {
+		w := newWorldWithStreams(t)
+		var made atomic.Int32
+		events, err := NewEvents(w.connect(), w.subjects, "here")
+		check(t, err)
+		events.Ensure = func(context.Context) error { made.Add(1); return w.ensure() }
+		check(t, events.Publish(context.Background(), slept))
+		before := w.info(w.subjects.eventStream())
+		check(t, w.jetStream().DeleteStream(context.Background(), before.Config.Name))
+		if watched {
+			nc := w.connect()
+			_, err := nc.SubscribeSync(w.subjects.event + ">")
+			check(t, err)
+			check(t, nc.Flush())
+		}
+		const lanes = 20
+		ctx, cancel := context.WithTimeout(context.Background(), patiently)
+		var all sync.WaitGroup
+		for i := range lanes {
+			all.Go(func() {
+				e := slept
+				e.ID = fmt.Sprint(i)
+				for events.Publish(ctx, e) != nil && ctx.Err() == nil {
+				}
+			})
+		}
+		all.Wait()
+		cancel()
+		after := w.info(before.Config.Name)
+		if after.State.Msgs != lanes || !reflect.DeepEqual(after.Config, before.Config) || made.Load() != 1 {
+			t.Errorf("watched %v: made %d times, with %d events, as %+v, want %+v", watched, made.Load(), after.State.Msgs, after.Config, before.Config)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -579,4 +580,42 @@ func TestAPurgedLogProvesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A stream of events that somebody deletes while a leader runs is made again with the next thing to tell, and no server is held up by it.
+func TestADeletedEventStreamIsMadeAgain(t *testing.T) {
+	b := newBench(t)
+	b.deploy("alpha")
+	b.run(append(idle, "--idle-after", "4s")...)
+	b.awaitReplicas("alpha", 1)
+	js, err := jetstream.New(b.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := js.Stream(t.Context(), "CORTEX_MCP_EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "CORTEX_MCP_EVENTS"); err != nil {
+		t.Fatal(err)
+	}
+	b.ping("alpha")
+	b.awaitReplicas("alpha", 0)
+	b.ping("alpha")
+	b.awaitReplicas("alpha", 1)
+	eventually(t, "the events are in the stream", func() error {
+		after, err := js.Stream(t.Context(), "CORTEX_MCP_EVENTS")
+		if err != nil {
+			return err
+		}
+		if got, want := after.CachedInfo().Config, before.CachedInfo().Config; !reflect.DeepEqual(got, want) {
+			t.Fatalf("it is made as %+v, and was %+v", got, want)
+		}
+		for _, kind := range []string{"slept", "woken"} {
+			if _, err := after.GetLastMsgForSubject(t.Context(), "cortex.mcp.event."+kind+"."+b.namespace+".alpha"); err != nil {
+				return fmt.Errorf("%s: %w", kind, err)
+			}
+		}
+		return nil
+	})
 }
