@@ -47,6 +47,7 @@ func Connect(o Options, logger *slog.Logger) (*nats.Conn, error) {
 		nats.RetryOnFailedConnect(o.Retry),
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectBufSize(-1), // what can't be sent is an error: an order that was kept until NATS is back would win against newer ones
 		nats.Timeout(5 * time.Second),
 		nats.PingInterval(10 * time.Second), // a connection that is black-holed is noticed within 30 seconds
 		nats.MaxPingsOutstanding(2),
