@@ -60,6 +60,8 @@ type Log struct {
 	Born   time.Time     // since when the log is complete, by the clock of this process: its creation, or when a purge was noticed
 	Empty  bool          // it never held any ping
 	Behind time.Duration // how far its clock is behind that of this process
+
+	LeasesBehind time.Duration // how far the clock of the leases is behind its: on a NATS cluster each stream has that of its leader
 }
 
 type sight struct {
@@ -76,7 +78,7 @@ func (t *Tracker) Hear(log Log, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.sight
-	s.why, s.log, t.behind = "", log, log.Behind
+	s.why, s.log, t.behind, t.leasesBehind = "", log, log.Behind, log.Behind+log.LeasesBehind
 	switch {
 	case log.Empty: // as good as deaf: the first ping to one server must not prove that all others were unused
 		s.lose(now)

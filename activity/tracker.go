@@ -50,11 +50,12 @@ func (u Use) Leased(now time.Time) bool { return u.LeaseUntil.After(now) }
 type Tracker struct {
 	settle time.Duration
 
-	mu     sync.RWMutex
-	uses   map[ID]*use
-	sight  sight
-	behind time.Duration // how far the clock of the log is behind ours; negative when it is ahead
-	tidied time.Time     // when uses were last looked through for those that are long over
+	mu           sync.RWMutex
+	uses         map[ID]*use
+	sight        sight
+	behind       time.Duration // how far the clock of the log is behind ours; negative when it is ahead
+	leasesBehind time.Duration // how far that of the leases is
+	tidied       time.Time     // when uses were last looked through for those that are long over
 }
 
 type use struct {
@@ -135,7 +136,7 @@ func (t *Tracker) tidy(now time.Time) {
 	for id, u := range t.uses {
 		last := t.local(u.last.Time)
 		for _, l := range u.leases {
-			last = latest(last, t.local(l.Until))
+			last = latest(last, later(l.Until, t.leasesBehind))
 		}
 		if now.Sub(last) >= longOver && sight.Idle(last, now) >= longOver { // the first is cheap, and false of most
 			delete(t.uses, id)
@@ -153,7 +154,7 @@ func (t *Tracker) Of(id ID) Use {
 	}
 	use := Use{Last: u.last, LastAt: t.local(u.last.Time)}
 	for _, l := range u.leases {
-		since, until := t.local(l.Since), t.local(l.Until)
+		since, until := later(l.Since, t.leasesBehind), later(l.Until, t.leasesBehind)
 		if until.After(use.LeaseUntil) || until.Equal(use.LeaseUntil) && since.Before(use.LeaseSince) {
 			use.LeaseSince, use.LeaseUntil = since, until
 		}
@@ -171,7 +172,7 @@ func (t *Tracker) Leases(id ID, now time.Time) []Lease {
 	}
 	var live []Lease
 	for _, l := range u.leases {
-		if l.Since, l.Until = t.local(l.Since), t.local(l.Until); l.Until.After(now) {
+		if l.Since, l.Until = later(l.Since, t.leasesBehind), later(l.Until, t.leasesBehind); l.Until.After(now) {
 			live = append(live, l)
 		}
 	}
@@ -212,13 +213,16 @@ func (t *Tracker) Unstamp(at time.Time) time.Time {
 	return at.Add(t.behind)
 }
 
-// local turns an instant of the log's clock into ours. A log whose clock is behind stamps a ping too early by our clock,
-// which would look idle too soon: such stamps are moved. One that is ahead errs to "awake" by itself.
-func (t *Tracker) local(at time.Time) time.Time {
-	if at.IsZero() || t.behind <= 0 {
+// local turns an instant of the log's clock into ours.
+func (t *Tracker) local(at time.Time) time.Time { return later(at, t.behind) }
+
+// later turns an instant of a clock that is so far behind ours into one of ours. Such a clock stamps a ping too early by ours, which would look
+// idle too soon: its stamps are moved. One that is ahead errs to "awake" by itself.
+func later(at time.Time, behind time.Duration) time.Time {
+	if at.IsZero() || behind <= 0 {
 		return at
 	}
-	return at.Add(t.behind)
+	return at.Add(behind)
 }
 
 func latest(a, b time.Time) time.Time {

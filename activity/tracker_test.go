@@ -204,19 +204,24 @@ func TestForgettingShowsNowhere(t *testing.T) {
 // is ahead errs to awake by itself. The stamp, by which messages are told apart, is never moved.
 func TestClockSkew(t *testing.T) {
 	for _, row := range []struct {
-		name        string
-		behind      time.Duration
-		ping, lease string
-		begun       string
+		name           string
+		behind, leases time.Duration
+		ping, lease    string
+		begun          string
 	}{
-		{"no skew", 0, "09:00:00", "10:00:00", "09:30:00"},
-		{"behind by a minute", time.Minute, "09:01:00", "10:01:00", "09:31:00"},
-		{"ahead by a minute", -time.Minute, "09:00:00", "10:00:00", "09:30:00"},
+		{"no skew", 0, 0, "09:00:00", "10:00:00", "09:30:00"},
+		{"behind by a minute", time.Minute, 0, "09:01:00", "10:01:00", "09:31:00"},
+		{"ahead by a minute", -time.Minute, 0, "09:00:00", "10:00:00", "09:30:00"},
+		{"the leases' clock is behind", 0, 5 * time.Minute, "09:00:00", "10:05:00", "09:35:00"},
+		{"the leases' clock is further behind", time.Minute, 5 * time.Minute, "09:01:00", "10:06:00", "09:36:00"},
+		{"the leases' clock is less behind", 5 * time.Minute, -4 * time.Minute, "09:05:00", "10:01:00", "09:31:00"},
+		{"only the pings' clock is behind", time.Minute, -5 * time.Minute, "09:01:00", "10:00:00", "09:30:00"},
+		{"only the pings' clock is ahead", -time.Minute, 2 * time.Minute, "09:00:00", "10:01:00", "09:31:00"},
 	} {
 		tracker := NewTracker(0)
 		tracker.Ping(server, stamp(1, "09:00:00"))
 		tracker.Lease(server, "a", at("09:30:00"), 30*time.Minute)
-		tracker.Hear(Log{Born: at("08:00:00"), Behind: row.behind}, at("09:40:00"))
+		tracker.Hear(Log{Born: at("08:00:00"), Behind: row.behind, LeasesBehind: row.leases}, at("09:40:00"))
 		want := Use{Last: stamp(1, "09:00:00"), LastAt: at(row.ping), LeaseSince: at(row.begun), LeaseUntil: at(row.lease)}
 		if use := tracker.Of(server); use != want {
 			t.Errorf("%s: %v, want %v", row.name, use, want)
@@ -309,6 +314,7 @@ func TestUsesThatAreLongOverAreForgotten(t *testing.T) {
 		{"deaf in between, and long over", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day, 0, 0},
 		{"deaf until now", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)) }, longOver + day, 0, 1},
 		{"our clock is ahead", func(*Tracker) {}, longOver + day, 2 * day, 1},
+		{"our clock is ahead, of leases too", func(t *Tracker) { t.Lease(other, "a", begin, time.Hour) }, longOver + day, 2 * day, 2},
 		{"the clock of the log is ahead", func(*Tracker) {}, longOver - day, -2 * day, 1},
 		{"looked through a moment ago", func(t *Tracker) { t.Hear(Log{}, begin.Add(longOver-time.Hour)) }, longOver, 0, 1},
 	} {

@@ -59,6 +59,7 @@ type ActivityLog struct {
 	proven    time.Time // since when the log was last proven to be known; zero before it was and once it is lost
 	replayed  bool
 	skew      time.Duration
+	apart     bool                         // the clocks of the streams' leaders differ, as last logged
 	blindness string                       // why the log can't be heard, as last logged
 	ordered   map[scaler.ID]activity.Stamp // the last order to pause or resume, by scope
 }
@@ -175,6 +176,7 @@ func (l *ActivityLog) look() error {
 	if l.losses != losses {
 		return errDisconnected // meanwhile: what was seen was seen before
 	}
+	l.compare(log.LeasesBehind)
 	l.config.Tracker.Hear(log, time.Now())
 	if l.blindness != "" || !l.replayed {
 		l.config.Logger.Info("the activity log can be heard", "since", log.Born, "empty", log.Empty)
@@ -212,23 +214,39 @@ func (l *ActivityLog) state(ctx context.Context) (activity.Log, error) {
 	if err != nil {
 		return activity.Log{}, err
 	}
-	leases, _, err := l.read(ctx, l.leases, &l.leaseHistory)
+	leases, leaseSkew, err := l.read(ctx, l.leases, &l.leaseHistory)
 	if err != nil {
 		return activity.Log{}, err
 	}
 	if !l.leasesRead {
 		l.leasesRead, l.leasesKnown = true, forgottenUntil(leases)
 	}
-	if _, _, err = l.read(ctx, l.pauses, &l.pauseHistory); err != nil {
+	_, pauseSkew, err := l.read(ctx, l.pauses, &l.pauseHistory)
+	if err != nil {
 		return activity.Log{}, err
 	}
-	born := l.pingHistory.born // the log is as complete as the least complete of the three
-	for _, t := range [...]time.Time{l.leaseHistory.born, l.leasesKnown, l.pauseHistory.born} {
+	born := l.pingHistory.born.Add(max(0, skew)) // the log is as complete as the least complete of the three
+	for _, t := range [...]time.Time{
+		l.leaseHistory.born.Add(max(0, leaseSkew)), l.leasesKnown.Add(max(0, leaseSkew)), l.pauseHistory.born.Add(max(0, pauseSkew)),
+	} {
 		if t.After(born) {
 			born = t
 		}
 	}
-	return activity.Log{Born: born.Add(max(0, skew)), Empty: pings.State.LastSeq == 0, Behind: skew}, nil
+	return activity.Log{Born: born, Empty: pings.State.LastSeq == 0, Behind: skew, LeasesBehind: leaseSkew - skew}, nil
+}
+
+// mostApart is how far the clocks of two NATS servers may be from each other before that is worth a word.
+const mostApart = time.Second
+
+// compare tells when the clocks of the servers that lead the streams differ.
+func (l *ActivityLog) compare(apart time.Duration) {
+	differ := apart.Abs() > mostApart
+	if differ && !l.apart {
+		l.config.Logger.Warn("the clocks of the NATS servers differ: set them by NTP; each stream is read by that of its leader, but what it has stamped under another leader is not",
+			"leases_behind_pings", apart.Round(time.Millisecond).String())
+	}
+	l.apart = differ
 }
 
 // read asks for the state of one stream, and returns it when all that is in it was handled, with how far the clock of the

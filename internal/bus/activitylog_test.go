@@ -1,11 +1,14 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -184,8 +187,33 @@ func TestBlackHole(t *testing.T) {
 
 // proxy forwards one way and back, or holds everything up.
 type proxy struct {
-	url  string
-	hole atomic.Bool
+	url   string
+	hole  atomic.Bool
+	clock atomic.Pointer[wrongClock] // if it is set
+}
+
+// wrongClock is one by which a stream says what time it is.
+type wrongClock struct {
+	stream string
+	behind time.Duration
+}
+
+var stamped = regexp.MustCompile(`"ts":"[^"]+"`)
+
+// tells puts the clock's time where the state of its stream has that of the server, in as many bytes.
+func (c *wrongClock) tells(said []byte) []byte {
+	if c == nil || !bytes.Contains(said, []byte(`"name":"`+c.stream+`"`)) {
+		return said
+	}
+	return stamped.ReplaceAllFunc(said, func(ts []byte) []byte {
+		text := strings.Trim(strings.TrimPrefix(string(ts), `"ts":`), `"`)
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return ts
+		}
+		day, fraction, _ := strings.Cut(text, ".")
+		return []byte(`"ts":"` + at.Add(-c.behind).Format(time.RFC3339[:len(day)]) + "." + fraction + `"`)
+	})
 }
 
 func newProxy(t *testing.T, to string) *proxy {
@@ -199,7 +227,7 @@ func newProxy(t *testing.T, to string) *proxy {
 			for p.hole.Load() {
 				time.Sleep(time.Millisecond)
 			}
-			if _, err := to.Write(buffer[:n]); err != nil {
+			if _, err := to.Write(p.clock.Load().tells(buffer[:n])); err != nil {
 				return
 			}
 		}
@@ -220,6 +248,62 @@ func newProxy(t *testing.T, to string) *proxy {
 		}
 	}()
 	return p
+}
+
+// On a NATS cluster each stream is stamped by the clock of its leader. A lease is read by that of its stream, and its server is not put to sleep when it begins
+// because another clock is ahead; pings are read by that of theirs. That the two differ is said once.
+func TestStreamsWithClocksThatDiffer(t *testing.T) {
+	w := newWorldWithStreams(t)
+	proxy := newProxy(t, w.server.URL())
+	nc, err := Connect(Options{URLs: []string{proxy.url}}, quiet)
+	check(t, err)
+	t.Cleanup(nc.Close)
+	var said lockedBuffer
+	l := listen(w, nc, func(c *ActivityLogConfig) { c.Logger = slog.New(slog.NewTextHandler(&said, nil)) })
+	ping(t, w.jetStream(), w.subjects, web)
+	client, err := NewClient(w.connect(), w.subjects)
+	check(t, err)
+	began := time.Now()
+	check(t, client.Lease(context.Background(), "a", web, 5*time.Minute))
+	until := func() time.Duration { return l.tracker.Of(web).LeaseUntil.Sub(began).Round(time.Minute) }
+	eventually(t, "the lease", func() bool { return until() == 5*time.Minute })
+	for _, row := range []struct {
+		clock *wrongClock
+		want  time.Duration
+		says  int
+	}{
+		{&wrongClock{w.subjects.leaseStream(), 5 * time.Minute}, 10 * time.Minute, 1},
+		{&wrongClock{w.subjects.leaseStream(), -5 * time.Minute}, 5 * time.Minute, 1}, // errs to awake by itself
+		{nil, 5 * time.Minute, 1},
+		{&wrongClock{w.subjects.activityStream(), -5 * time.Minute}, 5 * time.Minute, 2}, // what it stamped, and the lease's stream did not
+	} {
+		proxy.clock.Store(row.clock)
+		differ := func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.apart }
+		eventually(t, fmt.Sprintf("a lease for %s by %+v, told %d times", row.want, row.clock, row.says), func() bool {
+			return differ() == (row.clock != nil) && until() == row.want && strings.Count(said.String(), "the clocks of the NATS servers differ") == row.says
+		})
+		if last := time.Since(l.tracker.Of(web).LastAt); last > time.Minute || last < 0 {
+			t.Errorf("by %+v the last ping is %s old", row.clock, last)
+		}
+	}
+}
+
+// lockedBuffer is what many write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // Prove is false while the tracker has not taken what is in the log; and it does not believe an old proof.
