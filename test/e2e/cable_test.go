@@ -126,3 +126,70 @@ func TestAConnectionClosedForGoodEndsTheDaemon(t *testing.T) {
 		return nil
 	})
 }
+
+// A leader that alone has lost NATS gives up after twice the duration of the lease, and another does what is ordered. When NATS is away for all, one of them goes
+// on leading, for what needs no NATS, and says what is missing; when it is back, one leads and the other does not.
+func TestALeaderWithoutNATSLetsAnotherLead(t *testing.T) {
+	const lease = 4 * time.Second
+	b := newBench(t)
+	b.deploy("alpha")
+	var cables [2]*cable
+	var daemons [2]*daemon
+	for i := range daemons {
+		cables[i] = b.newCable()
+		daemons[i] = b.run("--nats", cables[i].url, "--lease-duration", lease.String())
+	}
+	leader := func() int {
+		for i, d := range daemons {
+			if d.leader() {
+				return i
+			}
+		}
+		return -1
+	}
+	eventually(t, "one leads", func() error {
+		if leader() < 0 {
+			return fmt.Errorf("none does")
+		}
+		return nil
+	})
+	first := leader()
+	cables[first].setCut(true)
+	b.order("scale", "alpha", `{"replicas":2}`)
+	within(t, 2*lease+10*time.Second+lease+10*time.Second, "the other has scaled it", b.staysAt("alpha", 2)) // 10s to end the term, the rest for a busy machine
+	if leader() != 1-first {
+		t.Error("the other does not lead")
+	}
+	eventually(t, "it says what is missing", func() error {
+		if code, body, err := daemons[first].get("/readyz"); err != nil || code != 503 || !strings.Contains(body, "nats") {
+			return fmt.Errorf("%d %s %w", code, body, err)
+		}
+		return nil
+	})
+
+	cables[1-first].setCut(true)
+	was, changes, without := leader(), 0, time.Duration(0)
+	for began, last := time.Now(), time.Now(); time.Since(began) < 10*lease; time.Sleep(100 * time.Millisecond) {
+		now := leader()
+		if now < 0 {
+			without += time.Since(last)
+		} else if now != was {
+			was, changes = now, changes+1
+		}
+		last = time.Now()
+	}
+	if changes > 1 || without > 4*lease {
+		t.Errorf("while NATS is away for all, the lead changes %d times, and nobody leads for %s", changes, without)
+	}
+	for _, c := range cables {
+		c.setCut(false)
+	}
+	b.order("scale", "alpha", `{"replicas":3}`)
+	b.awaitReplicas("alpha", 3)
+	consistently(t, 2*lease, "one leads", func() error {
+		if one, two := daemons[0].leader(), daemons[1].leader(); one == two {
+			return fmt.Errorf("the first leads: %v, the second: %v", one, two)
+		}
+		return nil
+	})
+}
