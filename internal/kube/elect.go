@@ -95,7 +95,7 @@ func (e Election) stand(ctx context.Context, config *rest.Config, lead func(ctx 
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
 	var gaveUp atomic.Bool
-	go e.watch(leading, func() { gaveUp.Store(true); cancel() })
+	go e.watch(leading, e.Unable() == "", func() { gaveUp.Store(true); cancel() })
 	lead(leading, func() bool {
 		return term.Err() == nil && elector.IsLeader() && elector.Check(e.RenewDeadline-e.LeaseDuration) == nil
 	})
@@ -128,8 +128,11 @@ const (
 
 // watch ends a term when the leader is unable for too long: another one may be able. If none is, it leads again, or another as unable as it
 // does: something has to wake servers for their windows also then.
-func (e Election) watch(ctx context.Context, yield func()) {
+func (e Election) watch(ctx context.Context, able bool, yield func()) {
 	since, most := time.Now(), neverAbled*e.LeaseDuration
+	if able {
+		most = unableFor * e.LeaseDuration
+	}
 	for ctx.Err() == nil {
 		why := e.Unable()
 		switch away := time.Since(since); {
