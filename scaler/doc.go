@@ -1,7 +1,7 @@
 // Package scaler turns servers off while nobody uses them and on when somebody asks.
 //
 // Ways in: [Scaler.Submit] takes a command of the bus, [Scaler.Consider] looks at one server because something about it
-// changed (a ping, a lease, its Deployment), [Scaler.Sweep] looks at all of them because the schedule says so, and the alarm because
+// changed (a ping, a lease, its Deployment), a [Sweep] looks at all of them because the schedule says so, and the alarm because
 // a window begins, a hold ends or a notice is over. All end in one function, change, which writes one Deployment once, and in the
 // same write what happened, who asked and why; tell then publishes that, before anything may overwrite it.
 //

@@ -43,7 +43,7 @@ func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
 	}
 }
 
-// Sweep decides about every server now, and does what the decisions ask for. It returns when that is done; the errors of
+// Sweep decides about every server now, beside the schedule, and does what the decisions ask for. It returns when that is done; the errors of
 // single servers are joined and stop no other.
 func (s *Scaler) Sweep(ctx context.Context) (Sweep, error) {
 	t := s.leading()
