@@ -3,20 +3,9 @@ package activity
 import (
 	"testing"
 	"time"
-	"unsafe"
-)
 
-// stepped is an instant at which the clock on the wall was set, by whole seconds, and the monotonic clock went on: no method of time.Time makes one.
-func stepped(at time.Time, by time.Duration) time.Time {
-	type layout struct { // that of time.Time with a monotonic reading
-		wall uint64 // a flag, 33 bits of seconds, 30 of nanoseconds
-		_    int64
-		_    *time.Location
-	}
-	t := (*layout)(unsafe.Pointer(&at))
-	t.wall += uint64(by/time.Second) << 30
-	return at
-}
+	"idle-scaler/test/clocktest"
+)
 
 // How old something is says whichever clock says more; when they don't agree, as after a suspension of the machine, nobody knows.
 func TestAge(t *testing.T) {
@@ -36,7 +25,7 @@ func TestAge(t *testing.T) {
 		{"suspended, or set forward", 700 * time.Millisecond, time.Hour, time.Hour + 700*time.Millisecond, true},
 		{"set back", 700 * time.Millisecond, -time.Hour, 700 * time.Millisecond, true},
 	} {
-		now := stepped(then.Add(row.mono), row.set)
+		now := clocktest.Stepped(then.Add(row.mono), row.set)
 		if now.Sub(then) != row.mono || now.Round(0).Sub(then.Round(0)) != row.mono+row.set {
 			t.Fatalf("%s: the test does not set the clock: %s, %s", row.name, now.Sub(then), now.Round(0).Sub(then.Round(0)))
 		}

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"idle-scaler/activity"
 	"idle-scaler/policy"
+	"idle-scaler/test/clocktest"
 )
 
 // hearWith makes the clock of the log so far behind that of this process.
@@ -333,27 +333,11 @@ func TestClockIsMeasuredBeforeACommandExpires(t *testing.T) {
 	}, running(2))
 }
 
-// stepped is an instant of a bubble, which have no monotonic reading, with one: as if the clock on the wall had been set, and the monotonic one had gone on. No
-// method of time.Time makes one.
-func stepped(at time.Time, by time.Duration) time.Time {
-	monotonic := at.UnixNano()
-	at = at.Add(by)
-	type layout struct { // that of time.Time with a monotonic reading
-		wall      uint64 // a flag, 33 bits of seconds, 30 of nanoseconds
-		monotonic int64
-		_         *time.Location
-	}
-	t := (*layout)(unsafe.Pointer(&at))
-	t.wall = 1<<63 | uint64(at.Unix()-time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC).Unix())<<30 | uint64(at.Nanosecond())
-	t.monotonic = monotonic
-	return at
-}
-
 // setClock lets a test set the clock on the wall of this process, as far as the Scaler sees it. The monotonic clock goes on.
 func (w *world) setClock() *atomic.Int64 {
 	w.end()
 	by := &atomic.Int64{}
-	w.Scaler.now = func() time.Time { return stepped(time.Now(), time.Duration(by.Load())) }
+	w.Scaler.now = func() time.Time { return clocktest.Stepped(time.Now(), time.Duration(by.Load())) }
 	w.begin(func() bool { return true })
 	return by
 }

@@ -14,13 +14,13 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"idle-scaler/activity"
 	"idle-scaler/scaler"
+	"idle-scaler/test/clocktest"
 )
 
 // listener is an ActivityLog under test, with its tracker.
@@ -338,18 +338,6 @@ func TestProveWhileBehind(t *testing.T) {
 	}
 }
 
-// stepped is an instant at which the clock on the wall was set, by whole seconds, and the monotonic clock went on: no method of time.Time makes one.
-func stepped(at time.Time, by time.Duration) time.Time {
-	type layout struct { // that of time.Time with a monotonic reading
-		wall uint64 // a flag, 33 bits of seconds, 30 of nanoseconds
-		_    int64
-		_    *time.Location
-	}
-	t := (*layout)(unsafe.Pointer(&at))
-	t.wall += uint64(by/time.Second) << 30
-	return at
-}
-
 // A proof ends when the clock on the wall is set, as after a suspension of the machine: how far the clock of NATS is behind ours has to be measured anew,
 // too, before silence proves anything again.
 func TestProofEndsWhenTheClockIsSet(t *testing.T) {
@@ -361,7 +349,7 @@ func TestProofEndsWhenTheClockIsSet(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		check(t, l.Prove(context.Background()))
 		l.mu.Lock()
-		l.proven = stepped(l.proven, -by)
+		l.proven = clocktest.Stepped(l.proven, -by)
 		l.mu.Unlock()
 		l.tracker.Hear(activity.Log{Behind: time.Hour}, time.Now()) // which it was by the clock as it was
 		check(t, l.Prove(context.Background()))
