@@ -148,7 +148,11 @@ func TestBadCommands(t *testing.T) {
 	}
 	for _, c := range all {
 		e := events.find(c.about+" is told", func(e scaler.Event) bool { return strings.HasPrefix(e.ID, c.id) })
-		if e.Type != scaler.Rejected || !containsAll(e.Text, c.says...) || e.Server != b.id(c.name) || e.From != e.To {
+		server := b.id(c.name)
+		if begin, cut := strings.CutSuffix(e.Server.Name, "..."); cut && len(c.name) > 253 && strings.HasPrefix(c.name, begin) {
+			server.Name = e.Server.Name // what is too long to be a name is told in part
+		}
+		if e.Type != scaler.Rejected || !containsAll(e.Text, c.says...) || e.Server != server || e.From != e.To {
 			t.Errorf("%s: told %+v, want %q", c.about, e, c.says)
 		}
 		if len(e.Text) > 1024 {

@@ -45,6 +45,9 @@ func TestPublishedCommandsSayWhoAndWhy(t *testing.T) {
 		b.publish(c.verb, "alpha", c.payload)
 		got := events.next(c.want.Type, "alpha")
 		c.want.ID, c.want.At, c.want.Server, c.want.Cause = got.ID, got.At, b.id("alpha"), scaler.CauseCommand
+		if got.Asleep > 0 == (c.want.Type == scaler.Woken) {
+			c.want.Asleep = got.Asleep
+		}
 		if got != c.want {
 			t.Errorf("%s is told as %+v, want %+v", c.verb, got, c.want)
 		}
