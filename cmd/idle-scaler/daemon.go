@@ -107,12 +107,6 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	election := kube.Election{
 		Off: !c.LeaderElect, Namespace: c.LeaseNamespace, Name: c.LeaseName, LeaseDuration: c.LeaseDuration,
 		RenewDeadline: c.LeaseDuration * 2 / 3, RetryPeriod: min(c.LeaseDuration/8, time.Second), Logger: logger,
-		Unable: func() string {
-			if pings.IsConnected() && commands.IsConnected() {
-				return ""
-			}
-			return "NATS is not connected"
-		},
 	}
 	lead := func(ctx context.Context, leads func() bool) {
 		metrics.Leads(true)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,30 +28,20 @@ type Election struct {
 	LeaseDuration time.Duration // how long others wait after a leader that vanished
 	RenewDeadline time.Duration // how long the leader leads without renewing the Lease; less than LeaseDuration
 	RetryPeriod   time.Duration
-	Unable        func() string // why this process can't do now what only a leader does; empty when it can
 	Logger        *slog.Logger
 }
 
 // Elect waits until this process leads, and calls lead. The Lease is renewed until lead returns, also when ctx is done, then given
 // up, so that the next leader begins at once and never sooner. Leads says at any moment whether the Lease was renewed in time. When
-// it was not, lead's context ends, too, and Elect returns ErrLeaseLost. A leader that is unable for long ends its term, and stands again.
+// it was not, lead's context ends, too, and Elect returns ErrLeaseLost.
 func Elect(ctx context.Context, config *rest.Config, e Election, lead func(ctx context.Context, leads func() bool)) error {
 	if e.Off {
 		lead(ctx, func() bool { return true })
 		return nil
 	}
-	for {
-		if yielded, err := e.stand(ctx, config, lead); err != nil || !yielded || ctx.Err() != nil {
-			return err
-		}
-	}
-}
-
-// stand is one candidacy, and the term that follows from it. It reports whether that was ended because this process was unable.
-func (e Election) stand(ctx context.Context, config *rest.Config, lead func(ctx context.Context, leads func() bool)) (yielded bool, err error) {
 	lock, err := e.lock(config)
 	if err != nil {
-		return false, err
+		return err
 	}
 	held := make(chan context.Context, 1)
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -71,7 +60,7 @@ func (e Election) stand(ctx context.Context, config *rest.Config, lead func(ctx 
 		},
 	})
 	if err != nil {
-		return false, fmt.Errorf("leader election: %w", err)
+		return fmt.Errorf("leader election: %w", err)
 	}
 	electing, stop := context.WithCancel(quiet(context.WithoutCancel(ctx)))
 	elected := make(chan struct{})
@@ -89,20 +78,18 @@ func (e Election) stand(ctx context.Context, config *rest.Config, lead func(ctx 
 	select {
 	case term = <-held:
 	case <-ctx.Done():
-		return false, nil
+		return nil
 	}
 	leading, cancel := context.WithCancel(term)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	var gaveUp atomic.Bool
-	go e.watch(leading, e.Unable() == "", func() { gaveUp.Store(true); cancel() })
 	lead(leading, func() bool {
 		return term.Err() == nil && elector.IsLeader() && elector.Check(e.RenewDeadline-e.LeaseDuration) == nil
 	})
 	if term.Err() != nil { // it ends before stop only if the elector gave up
-		return false, ErrLeaseLost
+		return ErrLeaseLost
 	}
-	return gaveUp.Load(), nil
+	return nil
 }
 
 func (e *Election) lock(config *rest.Config) (resourcelock.Interface, error) {
@@ -116,38 +103,7 @@ func (e *Election) lock(config *rest.Config) (resourcelock.Interface, error) {
 	identity := host + "-" + rand.Text()[:8]
 	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, e.Namespace, e.Name,
 		resourcelock.ResourceLockConfig{Identity: identity}, config, e.RenewDeadline)
-	return &lease{Interface: lock, namespace: e.Namespace, name: e.Name, unable: e.Unable, holdOff: e.LeaseDuration, logger: e.Logger}, err
-}
-
-// How long a leader may be unable, in durations of the Lease: one that was able when its term began, and one that was not. The latter leads
-// because nobody was able, and gives the others an opportunity from time to time.
-const (
-	unableFor  = 2
-	neverAbled = 10
-)
-
-// watch ends a term when the leader is unable for too long: another one may be able. If none is, it leads again, or another as unable as it
-// does: something has to wake servers for their windows also then.
-func (e Election) watch(ctx context.Context, able bool, yield func()) {
-	since, most := time.Now(), neverAbled*e.LeaseDuration
-	if able {
-		most = unableFor * e.LeaseDuration
-	}
-	for ctx.Err() == nil {
-		why := e.Unable()
-		switch away := time.Since(since); {
-		case why == "":
-			since, most = time.Now(), unableFor*e.LeaseDuration
-		case away > most:
-			e.Logger.Warn("giving up the lease of leadership: another replica may do what this one can't", "err", why, "for", away.Round(time.Second).String())
-			yield()
-			return
-		}
-		select {
-		case <-time.After(e.RetryPeriod):
-		case <-ctx.Done():
-		}
-	}
+	return &lease{Interface: lock, namespace: e.Namespace, name: e.Name, logger: e.Logger}, err
 }
 
 // lease is the lock, and logs what keeps this process from having it: the elector itself only goes on trying.
@@ -156,65 +112,22 @@ type lease struct {
 	namespace, name string
 	logger          *slog.Logger
 	told            string // the last failure, told once until it is another; one goroutine uses the lock
-
-	unable  func() string
-	holdOff time.Duration // how long the Lease must have been free until one takes it who is unable
-	held    bool          // by this process
-	renewed time.Time     // when another holder has last renewed it
-	free    time.Time     // since when this process could have had it
 }
 
 func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := l.Interface.Get(ctx)
 	l.report(ctx, "get", err)
-	if err == nil {
-		l.held = record.HolderIdentity == l.Identity()
-		if record.HolderIdentity != "" && !record.RenewTime.Time.Equal(l.renewed) {
-			l.renewed, l.free = record.RenewTime.Time, time.Time{}
-		}
-	}
 	return record, raw, err
 }
 
-// leave says why this process, which could take the Lease, leaves it to others for a while.
-func (l *lease) leave(record resourcelock.LeaderElectionRecord) error {
-	why := l.unable()
-	if l.held || why == "" || record.HolderIdentity != l.Identity() {
-		return nil
-	}
-	if l.free.IsZero() {
-		l.free = time.Now()
-		l.logger.Info("leaving the lease of leadership to others for a while", "err", why, "for", l.holdOff.String())
-	}
-	if time.Since(l.free) < l.holdOff {
-		return fmt.Errorf("left to others: %s", why)
-	}
-	return nil
-}
-
-// had notes that the Lease was written.
-func (l *lease) had(record resourcelock.LeaderElectionRecord, err error) {
-	if err == nil {
-		l.held = record.HolderIdentity == l.Identity()
-	}
-}
-
 func (l *lease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	if err := l.leave(record); err != nil {
-		return err
-	}
 	err := l.Interface.Create(ctx, record)
-	l.had(record, err)
 	l.report(ctx, "create", err)
 	return err
 }
 
 func (l *lease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	if err := l.leave(record); err != nil {
-		return err
-	}
 	err := l.Interface.Update(ctx, record)
-	l.had(record, err)
 	l.report(ctx, "update", err)
 	return err
 }

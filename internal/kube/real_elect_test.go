@@ -21,7 +21,6 @@ func (w *world) election() Election {
 	return Election{
 		Namespace: w.namespace, Name: "idle-scaler", LeaseDuration: 60 * time.Second, RenewDeadline: 50 * time.Second,
 		RetryPeriod: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
-		Unable: func() string { return "" },
 	}
 }
 
@@ -209,83 +208,6 @@ func TestLeaseIsGivenUpSlowlyForReal(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// A leader that is unable gives the Lease up after a while, and one that is able has it at once. Those who are unable leave it alone for a while, so that any
-// who is able comes first; if none is, one of them leads, and goes on for longer. Who is able again in time goes on.
-func TestElectTheAble(t *testing.T) {
-	w := newWorld(t)
-	election := func(able *atomic.Bool) Election {
-		e := w.election()
-		e.LeaseDuration, e.RenewDeadline = 4*time.Second, 3*time.Second
-		e.Unable = func() string {
-			if able.Load() {
-				return ""
-			}
-			return "the test says so"
-		}
-		return e
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	terms, ended, able := [2]<-chan term{}, [2]<-chan error{}, [2]atomic.Bool{}
-	begin := func(i int) term {
-		t.Helper()
-		return receive(t, "a term of "+string(rune('a'+i)), terms[i])
-	}
-	for i := range terms {
-		able[i].Store(true)
-		lead := make(chan term)
-		e := election(&able[i])
-		done := make(chan error, 1)
-		go func() {
-			done <- Elect(ctx, w.config, e, func(ctx context.Context, leads func() bool) {
-				lead <- term{ctx: ctx, leads: leads}
-				<-ctx.Done()
-			})
-		}()
-		terms[i], ended[i] = lead, done
-		if i == 0 {
-			begin(0)
-		}
-	}
-	able[0].Store(false)
-	time.Sleep(election(&able[0]).LeaseDuration) // not long enough
-	able[0].Store(true)
-	select {
-	case <-terms[1]:
-		t.Fatal("a leader that is able again has given up")
-	case <-time.After(6 * time.Second):
-	}
-	able[0].Store(false)
-	gone := time.Now()
-	second := begin(1)
-	if took := time.Since(gone); took < 8*time.Second || took > 20*time.Second {
-		t.Errorf("the able one leads after %s", took)
-	}
-	able[1].Store(false)
-	receive(t, "the end of its term", second.ctx.Done())
-	free := time.Now()
-	var third term
-	select {
-	case third = <-terms[0]:
-	case third = <-terms[1]:
-	case <-time.After(deadline / 2):
-		t.Fatal("nobody leads while nobody is able")
-	}
-	if took := time.Since(free); took < 3*time.Second {
-		t.Errorf("one who is unable leads after %s", took)
-	}
-	select {
-	case <-third.ctx.Done():
-		t.Error("one who leads because nobody is able gives up soon")
-	case <-time.After(12 * time.Second):
-	}
-	stop()
-	for i := range ended {
-		if err := receive(t, "the end", ended[i]); err != nil {
-			t.Error(err)
-		}
-	}
-}
 
 // Without election the only replica leads at once, and one that is ended before it leads just ends.
 func TestElectEdges(t *testing.T) {
