@@ -79,6 +79,9 @@ func (t *Tracker) Hear(log Log, now time.Time) {
 	defer t.mu.Unlock()
 	s := &t.sight
 	s.why, s.log, t.behind, t.leasesBehind = "", log, log.Behind, log.Behind+log.LeasesBehind
+	if c := &t.commands; c.alone {
+		c.apart, c.alone = c.behind-log.Behind, false
+	}
 	switch {
 	case log.Empty: // as good as deaf: the first ping to one server must not prove that all others were unused
 		s.lose(now)

@@ -55,7 +55,12 @@ type Tracker struct {
 	sight        sight
 	behind       time.Duration // how far the clock of the log is behind ours; negative when it is ahead
 	leasesBehind time.Duration // how far that of the leases is
-	tidied       time.Time     // when uses were last looked through for those that are long over
+	commands     struct {      // their clock
+		behind time.Duration // as it was measured last
+		apart  time.Duration // how far it is behind that of the log
+		alone  bool          // it was measured while the log could not be heard, which is to be compared with it
+	}
+	tidied time.Time // when uses were last looked through for those that are long over
 }
 
 type use struct {
@@ -179,14 +184,26 @@ func (t *Tracker) Leases(id ID, now time.Time) []Lease {
 	return live
 }
 
-// Measured records how far the clock of the log is behind ours, as somebody else than the reader of the log has just found out. While the log can be
-// heard its reader knows better.
+// Measured records how far the clock of the commands is behind ours, as was just found out. While the log can't be heard it is taken for that of the log.
 func (t *Tracker) Measured(behind time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.sight.why != "" {
+	deaf := t.sight.why != ""
+	if deaf {
 		t.behind = behind
 	}
+	t.commands.behind, t.commands.apart, t.commands.alone = behind, behind-t.behind, deaf
+}
+
+// UnstampCommand turns an instant of the clock of the commands into one of ours, as Unstamp does of that of the log. On a NATS cluster they differ if those of
+// the servers do; how far is measured again when NATS was away.
+func (t *Tracker) UnstampCommand(at time.Time) time.Time {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(t.behind + t.commands.apart)
 }
 
 // Local turns an instant of the log's clock into ours, as far as the difference is known.

@@ -259,6 +259,48 @@ func TestMeasuredClock(t *testing.T) {
 	}
 }
 
+// On a cluster of NATS servers the commands may be stamped by another clock than the pings. How far these two are apart lasts when ours is corrected.
+func TestClockOfTheCommands(t *testing.T) {
+	noon := at("12:00:00")
+	for _, row := range []struct {
+		name string
+		do   func(tracker *Tracker)
+		want time.Duration // how far that of the commands is behind ours
+	}{
+		{"nothing is measured", func(*Tracker) {}, 0},
+		{"only that of the pings", func(tracker *Tracker) { tracker.Hear(Log{Behind: time.Minute}, noon) }, time.Minute},
+		{"before the log was heard", func(tracker *Tracker) { tracker.Measured(time.Hour) }, time.Hour},
+		{"and then it was heard", func(tracker *Tracker) {
+			tracker.Measured(time.Minute)
+			tracker.Hear(Log{Behind: time.Second}, noon)
+		}, time.Minute},
+		{"after it was heard", func(tracker *Tracker) {
+			tracker.Hear(Log{Behind: time.Minute}, noon)
+			tracker.Measured(-time.Minute)
+		}, -time.Minute},
+		{"ours is corrected by 10 minutes", func(tracker *Tracker) {
+			tracker.Hear(Log{Behind: time.Minute}, noon)
+			tracker.Measured(-time.Minute)
+			tracker.Hear(Log{Behind: 11 * time.Minute}, noon)
+		}, 9 * time.Minute},
+		{"deaf, and measured anew", func(tracker *Tracker) {
+			tracker.Hear(Log{Behind: time.Minute}, noon)
+			tracker.Measured(-time.Minute)
+			tracker.Deaf("NATS is away", noon)
+			tracker.Measured(time.Second)
+		}, time.Second},
+	} {
+		tracker := NewTracker(0)
+		row.do(tracker)
+		if got := tracker.UnstampCommand(noon).Sub(noon); got != row.want {
+			t.Errorf("%s: the clock is %s behind, want %s", row.name, got, row.want)
+		}
+	}
+	if !NewTracker(0).UnstampCommand(time.Time{}).IsZero() {
+		t.Error("no instant is one")
+	}
+}
+
 // All methods may be called at once; run under -race.
 func TestConcurrentUse(t *testing.T) {
 	tracker := NewTracker(time.Minute)

@@ -322,6 +322,28 @@ func TestClockIsCorrected(t *testing.T) {
 	}
 }
 
+// On a NATS cluster the commands may be stamped by another clock than the pings: by theirs it is judged whether one comes too late, and until when its hold lasts.
+func TestCommandsOfAnotherClock(t *testing.T) {
+	for _, behind := range []time.Duration{-time.Hour, -time.Minute, time.Minute, time.Hour} {
+		lead(t, func(w *world) {
+			w.tracker.Measured(behind)
+			taken := time.Now().Add(-behind)
+			c := holdAwake
+			c.Stamp, c.Deadline = activity.Stamp{Sequence: w.stamp().Sequence, Time: taken}, taken.Add(30*time.Second)
+			if o := w.do(c); o == nil || o.Err != nil {
+				t.Errorf("%s behind: outcome %+v", behind, o)
+			}
+			if hold := w.alpha().Mark.Hold; !hold.Until.Equal(time.Now().Add(2 * time.Hour)) {
+				t.Errorf("%s behind: held until %s", behind, hold.Until)
+			}
+			c.Stamp, c.Deadline = activity.Stamp{Sequence: w.stamp().Sequence, Time: taken}, taken.Add(-time.Second)
+			if o := w.do(c); o == nil || !errors.Is(o.Err, ErrExpired) {
+				t.Errorf("%s behind: of what is late the outcome is %+v", behind, o)
+			}
+		}, running(2))
+	}
+}
+
 // A clock that was corrected a moment ago, which is not measured yet, makes no command expire: before that is told it is measured.
 func TestClockIsMeasuredBeforeACommandExpires(t *testing.T) {
 	lead(t, func(w *world) {

@@ -122,7 +122,7 @@ func (t *term) execute(c Command) (*Server, Event, error) {
 	if c.Verb == Start {
 		t.s.meter.Wake("queued", t.s.age(c))
 	}
-	appears := t.s.tracker.Unstamp(c.Stamp.Time)
+	appears := t.s.tracker.UnstampCommand(c.Stamp.Time)
 	if appears.Before(t.began) { // while nobody led
 		appears = t.began
 	}
@@ -200,14 +200,16 @@ func (t *term) setRead(id ID) {
 }
 
 // age is how long ago the stream took a command, as far as is known now how far its clock is from ours.
-func (s *Scaler) age(c Command) time.Duration { return s.tracker.Stamp(s.now()).Sub(c.Stamp.Time) }
+func (s *Scaler) age(c Command) time.Duration {
+	return s.now().Sub(s.tracker.UnstampCommand(c.Stamp.Time))
+}
 
 func (t *term) expired(c Command) error {
 	if age := t.s.age(c); age > t.s.config.CommandMaxAge {
 		return fmt.Errorf("%w: the command is %s old, the limit is %s: send it again if it is still wanted",
 			ErrExpired, age.Round(time.Second), t.s.config.CommandMaxAge)
 	}
-	if !c.Deadline.IsZero() && t.s.tracker.Stamp(t.s.now()).After(c.Deadline) {
+	if !c.Deadline.IsZero() && t.s.now().After(t.s.tracker.UnstampCommand(c.Deadline)) {
 		return fmt.Errorf("%w: its deadline was %s: send it again if it is still wanted", ErrExpired, c.Deadline.UTC().Format(time.RFC3339))
 	}
 	return nil

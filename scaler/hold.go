@@ -24,7 +24,7 @@ func (c Command) until(server *Server, given time.Time) (time.Time, error) {
 // planHold keeps the server awake, or asleep, from now on.
 func (t *term) planHold(server *Server, c Command, e Event) (Change, error) {
 	tracker := t.s.tracker
-	until, err := c.until(server, c.Stamp.Time)
+	until, err := c.until(server, tracker.Stamp(tracker.UnstampCommand(c.Stamp.Time)))
 	if err != nil {
 		return Change{}, err
 	}

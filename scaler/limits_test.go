@@ -157,7 +157,7 @@ func TestFailedWakesAreTriedAgain(t *testing.T) {
 					t.Errorf("tried %d times", tries)
 				}
 				failing.end()
-				time.Sleep(2 * refusedFor)
+				time.Sleep(retryAfter)
 				w.expectReplicas(3)
 			}, asleep(policy.BecauseIdle))
 		})
@@ -181,7 +181,7 @@ func TestRefusedWakesAreTriedTogether(t *testing.T) {
 			w.pingTo(fmt.Sprintf("s-%d", n))
 			time.Sleep(777 * time.Millisecond)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(12 * retryAfter)
 		if n := looks.Load(); n < 6 || n > 16 {
 			t.Errorf("looked %d times", n)
 		}
@@ -191,7 +191,7 @@ func TestRefusedWakesAreTriedTogether(t *testing.T) {
 			}
 		}
 		refused.end()
-		time.Sleep(2 * refusedFor)
+		time.Sleep(retryAfter)
 		for n := range servers {
 			w.expect(fmt.Sprintf("s-%d", n), 3)
 		}
@@ -199,13 +199,13 @@ func TestRefusedWakesAreTriedTogether(t *testing.T) {
 	lead(t, func(w *world) { // the alarm of the one goes off too soon for the other
 		refused := w.fail(ErrRefused)
 		w.pingTo("s-1")
-		time.Sleep(refusedFor / 2)
+		time.Sleep(retryAfter - refusedFor/2)
 		w.pingTo("s-2")
 		refused.end()
 		time.Sleep(refusedFor / 2)
 		w.expect("s-1", 3)
 		w.expect("s-2", 0)
-		time.Sleep(refusedFor)
+		time.Sleep(retryAfter)
 		w.expect("s-2", 3)
 	}, servers[1], servers[2])
 }

@@ -79,7 +79,7 @@ func (t *term) consider(l *look, server *Server) {
 		e, err := t.tend(id, false)
 		t.noteRefusal(id, errors.Is(err, ErrRefused))
 		if err != nil && !errors.Is(err, errNotLeader) && !errors.Is(err, ErrUnknown) {
-			s.logger.Error("cannot wake a server, trying again soon", "server", id.String(), "err", err)
+			s.logger.Error("cannot wake a server, trying again within 30 seconds", "server", id.String(), "err", err)
 			t.tryAgain()
 		}
 		t.tellTended(e)
@@ -104,9 +104,13 @@ func (t *term) considers(id ID, holds bool) bool {
 // refusedFor is how long a server is not considered after the API server has refused to wake it. The sweep tries all the same.
 const refusedFor = 5 * time.Second
 
-// tryAgain has a server that could not be woken considered again: nobody may ask again, and the sweep may be far. That is at the same instant as for others
-// of that kind, so all servers are looked at once in refusedFor; whoever was refused less than that before waits for the next time.
-func (t *term) tryAgain() { t.alarm.set(t.s.now().Add(refusedFor)) }
+// retryAfter is when a server that could not be woken is considered again: nobody may ask again, and the sweep may be far. It is as often as a sweep
+// by default: what refuses one wake may refuse thousands, on and on.
+const retryAfter = 30 * time.Second
+
+// tryAgain has a server that could not be woken considered again. That is at the same instant as for others of that kind, so all servers are
+// looked at once in retryAfter; whoever was refused a moment before waits for the next time.
+func (t *term) tryAgain() { t.alarm.set(t.s.now().Add(retryAfter)) }
 
 func (t *term) noteRefusal(id ID, refused bool) {
 	t.mu.Lock()

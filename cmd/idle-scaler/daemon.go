@@ -115,7 +115,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		core.Lead(ctx, s.schedule, leads)
 	}
 	health := func(ctx context.Context) error {
-		return serveHealth(ctx, listener, metrics, checks(cache, commands, log, api), c.Pprof)
+		return serveHealth(ctx, listener, metrics, checks(cache, pings, commands, log, api), c.Pprof)
 	}
 	elect := func(ctx context.Context) error {
 		if !await(ctx, cache.Synced) {

@@ -36,7 +36,7 @@ func serveHealth(ctx context.Context, listener net.Listener, m *ops.Metrics, che
 }
 
 // checks are what must hold before this replica can do its work.
-func checks(cache *kube.Cache, nc *nats.Conn, log *bus.ActivityLog, api *bus.API) []ops.Check {
+func checks(cache *kube.Cache, pings, commands *nats.Conn, log *bus.ActivityLog, api *bus.API) []ops.Check {
 	when := func(holds bool, missing string) string {
 		if holds {
 			return ""
@@ -46,7 +46,7 @@ func checks(cache *kube.Cache, nc *nats.Conn, log *bus.ActivityLog, api *bus.API
 	return []ops.Check{
 		{Name: "deployments", Missing: func() string { return when(cache.Synced(), "not read yet") }},
 		{Name: "settings and autoscalers", Missing: cache.Missing},
-		{Name: "nats", Missing: func() string { return when(nc.IsConnected(), "not connected") }},
+		{Name: "nats", Missing: func() string { return when(pings.IsConnected() && commands.IsConnected(), "not connected") }},
 		{Name: "activity log", Missing: func() string { return when(log.Counts().Replayed, "not replayed yet") }},
 		{Name: "requests", Missing: func() string { return when(api.Answers(), "not answered yet") }},
 	}

@@ -245,7 +245,7 @@ func (a *API) finish(e endpoint, r micro.Request, failure error) {
 func (a *API) answer(r micro.Request, body any, failure error) error {
 	to := answerable(r.Reply())
 	if to == "" {
-		return fmt.Errorf("its reply subject %q does not begin with %s", shorten(r.Reply()), inboxPrefix)
+		return fmt.Errorf("its reply subject %q does not begin with %s, or is longer than %d bytes", shorten(r.Reply()), inboxPrefix, maxInbox)
 	}
 	return respond(a.nc, to, body, failure)
 }

@@ -68,6 +68,9 @@ func (e *Events) Publish(ctx context.Context, event scaler.Event) error {
 	m.Data = payload
 	m.Header.Set(nats.MsgIdHdr, messageID(event.ID))
 	m.Header.Set("Content-Type", cloudevents.ApplicationCloudEventsJSON)
+	if !e.nc.IsConnected() { // the library keeps something of each request that it can't send
+		return fmt.Errorf("publish event %s: %w", event.ID, errDisconnected)
+	}
 	publishing, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if _, err := e.js.PublishMsg(publishing, m); err != nil {
