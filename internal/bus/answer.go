@@ -2,6 +2,7 @@ package bus
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -129,5 +130,13 @@ func respond(nc *nats.Conn, to string, body any, failure error) error {
 	if m.Data, err = json.Marshal(body); err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	return nc.PublishMsg(m)
+	return unsent(nc.PublishMsg(m))
+}
+
+// unsent says why something could not be sent. While NATS is away the library speaks of a full buffer, which Connect has told it not to have.
+func unsent(err error) error {
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		return errDisconnected
+	}
+	return err
 }

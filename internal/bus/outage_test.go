@@ -52,7 +52,7 @@ func TestNothingIsSentLater(t *testing.T) {
 	for what, err := range map[string]error{
 		"an answer": respond(nc, nats.NewInbox(), Answer{}, nil), "a ping": client.Ping(ctx, web),
 	} {
-		if !errors.Is(err, nats.ErrReconnectBufExceeded) && !errors.Is(err, ErrUnreachable) {
+		if !errors.Is(err, errDisconnected) && !errors.Is(err, ErrUnreachable) {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}

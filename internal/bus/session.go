@@ -227,7 +227,7 @@ func (s *session) finish(c scaler.Command, ackTo, reply string) func(scaler.Outc
 		if o.Event.Type == scaler.Rejected || o.Event.Type == scaler.Expired {
 			word = term
 		}
-		if err := s.nc.Publish(ackTo, word); err != nil {
+		if err := unsent(s.nc.Publish(ackTo, word)); err != nil {
 			s.config.Logger.Warn("cannot acknowledge a command, it will come again", "server", c.Server.String(), "err", err)
 		}
 	}
