@@ -27,8 +27,8 @@ func (s Stamp) IsZero() bool { return s.Sequence == 0 && s.Time.IsZero() }
 // stream was made again the sequence is lower though the message is new, after a clock was set back the time is.
 func (s Stamp) OlderThan(t Stamp) bool { return s.Sequence < t.Sequence && !s.Time.After(t.Time) }
 
-// Lease is a promise of a holder (a gateway, a session) to use a server until an instant. Within the Tracker its instants are by the clock of the log,
-// which is told again and again how far it is from ours; those that Leases returns are by ours.
+// Lease is a promise of a holder (a gateway, a session) to use a server until an instant. Within the Tracker its instants are by the clock of the
+// leases, of which it is told again and again how far it is from ours; those that Leases returns are by ours.
 type Lease struct {
 	Holder string
 	Since  time.Time // when it was begun or last renewed

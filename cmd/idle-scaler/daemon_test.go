@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"idle-scaler/internal/bus"
@@ -105,5 +106,30 @@ func TestEndWhileTheStreamsAreLookedAt(t *testing.T) {
 	}, quiet)
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// A replica that has lost either of its connections is not ready: on the one it hears who is used, on the other what is ordered.
+func TestReadyOnBothConnections(t *testing.T) {
+	url := startNATS(t)
+	connect := func() *nats.Conn {
+		nc, err := bus.Connect(bus.Options{URLs: []string{url}, Name: "test"}, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	lost := connect()
+	lost.Close()
+	for _, row := range []struct {
+		pings, commands *nats.Conn
+		want            string
+	}{{connect(), connect(), ""}, {lost, connect(), "not connected"}, {connect(), lost, "not connected"}} {
+		for _, c := range checks(nil, row.pings, row.commands, nil, nil) {
+			if c.Name == "nats" && c.Missing() != row.want {
+				t.Errorf("says %q, want %q", c.Missing(), row.want)
+			}
+		}
 	}
 }

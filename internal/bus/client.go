@@ -194,10 +194,7 @@ func (c *Client) store(ctx context.Context, subject string, payload []byte) erro
 // Watch hands on what happens from now on to the servers of a namespace, or of all when it is empty, until ctx is done
 // or handle returns an error. What somebody else has sent there, among it acknowledgements of JetStream, is no event.
 func (c *Client) Watch(ctx context.Context, namespace string, handle func(scaler.Event) error) error {
-	subject := c.subjects.event + ">"
-	if namespace != "" {
-		subject = c.subjects.event + "*." + namespace + ".>"
-	}
+	subject := c.subjects.Events(scaler.ID{Namespace: namespace})
 	ctx, done := c.refused.until(ctx, subject)
 	defer done()
 	sub, err := c.nc.SubscribeSync(subject)

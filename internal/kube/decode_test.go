@@ -183,6 +183,11 @@ func TestMarksOfOthers(t *testing.T) {
 	returned := maps.Clone(was) // the hold and all else of a former time came back beside the last transition
 	maps.Copy(returned, few)
 	onlyLast := map[string]string{keyHold: was[keyHold], keyLast: encodeMark(scaler.Mark{Last: fullMark().Last})[keyLast]}
+	of := func(id string, to int) scaler.Mark {
+		mark := fullMark()
+		mark.Last.ID, mark.Last.To = id, to
+		return mark
+	}
 	former := maps.Clone(was) // by a version of the daemon that did not say which marks it wrote
 	former[keyLast] = formatEvent(fullMark().Last, nil)
 	for _, c := range []struct {
@@ -197,6 +202,9 @@ func TestMarksOfOthers(t *testing.T) {
 		{"ours, of a former version", former, []string{entry("idle-scaler", "Update", all)}, fullMark(), false},
 		{"applied by Argo CD as they are", was, []string{entry("argocd-controller", "Apply", all), entry("idle-scaler", "Update", all)}, fullMark(), false},
 		{"undone, the replicas ours", was, []string{entry("idle-scaler", "Update", replicas), entry("kubectl-rollout", "Update", marks)}, scaler.Mark{Restore: 3}, false},
+		{"ours, and merged with others", encodeMark(of("u1-7", 0)), []string{entry("ancient-changes", "Update", all)}, of("u1-7", 0), false},
+		{"ours, and merged with the replicas of others", encodeMark(of("u1-7", 5)), []string{entry("ancient-changes", "Update", all)}, of("u1-7", 5), false},
+		{"of another Deployment, and merged", encodeMark(of("u2-7", 0)), []string{entry("ancient-changes", "Update", all)}, scaler.Mark{Restore: 3}, false},
 		{"restored from a backup", was, []string{entry("velero-server", "Update", all)}, scaler.Mark{Restore: 3}, false},
 		{"nobody is known", was, nil, scaler.Mark{Restore: 3}, false},
 		{"damaged, and ours", damaged, []string{entry("idle-scaler", "Update", all)}, func() scaler.Mark { m := fullMark(); m.Hold = policy.Hold{}; return m }(), true},
