@@ -1,29 +1,67 @@
-// Package test holds what concerns the whole program: here the arrows between its packages, in its folders the tests on real servers.
+// Package test holds what concerns the whole program: here the arrows between its packages, in its
+// folders the tests on real servers.
 package test
 
 import (
+	"go/parser"
+	"go/token"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// allowed says what each package may import, of this module and of others. The domain knows no adapter, an adapter knows no other,
-// and only cmd knows all. A path that ends in / stands for all below it; the standard library is always allowed.
+// allowed says what each package may import, of this module and of others. The domain knows no
+// adapter, an adapter knows no other, and only cmd knows all. A path that ends in / stands for all
+// below it; the standard library is always allowed.
 var allowed = map[string][]string{
 	"idle-scaler/activity": {},
 	"idle-scaler/policy":   {"idle-scaler/activity", "github.com/robfig/cron/v3"},
 	"idle-scaler/scaler":   {"idle-scaler/activity", "idle-scaler/policy", "github.com/agnivade/levenshtein"},
+
 	"idle-scaler/internal/kube": {
 		"idle-scaler/activity", "idle-scaler/policy", "idle-scaler/scaler", "k8s.io/", "golang.org/x/sync/",
 	},
-	"idle-scaler/internal/bus": {
-		"idle-scaler/activity", "idle-scaler/policy", "idle-scaler/scaler", "github.com/nats-io/", "github.com/cloudevents/sdk-go/v2/", "golang.org/x/sync/",
+
+	// What both ends of NATS share, and the other end.
+	"idle-scaler/internal/wire":     {"idle-scaler/activity", "github.com/cloudevents/sdk-go/v2/"},
+	"idle-scaler/internal/natsconn": {"idle-scaler/internal/wire", "github.com/nats-io/"},
+	"idle-scaler/internal/client":   {"idle-scaler/internal/wire", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/", "golang.org/x/sync/"},
+
+	// The daemon's side of NATS, from the bottom.
+	"idle-scaler/internal/bus":          {},
+	"idle-scaler/internal/bus/embedded": {"github.com/nats-io/nats-server/"},
+	"idle-scaler/internal/bus/stream":   {"idle-scaler/activity", "idle-scaler/internal/natsconn", "idle-scaler/internal/wire", "github.com/nats-io/"},
+	"idle-scaler/internal/bus/answer": {
+		"idle-scaler/policy", "idle-scaler/scaler", "idle-scaler/internal/natsconn", "idle-scaler/internal/wire", "github.com/nats-io/",
 	},
+	"idle-scaler/internal/bus/event": {
+		"idle-scaler/scaler", "idle-scaler/internal/natsconn", "idle-scaler/internal/wire", "idle-scaler/internal/bus/stream", "github.com/nats-io/",
+	},
+	"idle-scaler/internal/bus/activitylog": {
+		"idle-scaler/activity", "idle-scaler/policy", "idle-scaler/scaler",
+		"idle-scaler/internal/natsconn", "idle-scaler/internal/wire", "idle-scaler/internal/bus/stream",
+		"github.com/nats-io/", "golang.org/x/sync/",
+	},
+	"idle-scaler/internal/bus/command": {
+		"idle-scaler/activity", "idle-scaler/scaler",
+		"idle-scaler/internal/natsconn", "idle-scaler/internal/wire", "idle-scaler/internal/bus/stream", "idle-scaler/internal/bus/answer",
+		"github.com/nats-io/",
+	},
+	"idle-scaler/internal/bus/api": {
+		"idle-scaler/policy", "idle-scaler/scaler", "idle-scaler/internal/wire", "idle-scaler/internal/bus/stream",
+		"idle-scaler/internal/bus/answer", "idle-scaler/internal/bus/command", "idle-scaler/internal/bus/event",
+		"github.com/nats-io/", "golang.org/x/sync/",
+	},
+
 	"idle-scaler/internal/ops": {"idle-scaler/scaler", "github.com/prometheus/client_golang/"},
 }
 
-// Every package imports only what its row allows, and every package but cmd and the tests has a row.
+// faces are the files of cmd that speak to the daemon over NATS only, as anybody's program could.
+var faces = []string{"client.go", "history.go", "holds.go", "leases.go", "orders.go", "pauses.go", "reads.go", "report.go", "status.go", "wakes.go"}
+
+// Every package imports only what its row allows, and every package but cmd and the tests has a
+// row.
 func TestArrows(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "idle-scaler/...").Output()
 	if err != nil {
@@ -54,4 +92,22 @@ func matches(rule, path string) bool {
 func standard(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	return !strings.Contains(first, ".") && first != "idle-scaler"
+}
+
+// The client commands know the client and the wire. What else they import is for people: words of
+// policy.
+func TestFaces(t *testing.T) {
+	for _, name := range faces {
+		file, err := parser.ParseFile(token.NewFileSet(), "../cmd/idle-scaler/"+name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range file.Imports {
+			path := strings.Trim(spec.Path.Value, `"`)
+			known := []string{"idle-scaler/internal/client", "idle-scaler/internal/wire", "idle-scaler/policy"}
+			if strings.HasPrefix(path, "idle-scaler/") && !slices.Contains(known, path) {
+				t.Errorf("%s imports %s: it may know the client and the wire", name, path)
+			}
+		}
+	}
 }

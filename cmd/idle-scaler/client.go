@@ -16,12 +16,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"idle-scaler/internal/bus"
-	"idle-scaler/scaler"
+	"idle-scaler/internal/client"
+	"idle-scaler/internal/wire"
 )
 
-// client is what the client commands share: how to reach the daemon, and which servers are meant.
-type client struct {
+// caller is what the client commands share: how to reach the daemon, and which servers are meant.
+type caller struct {
 	natsConfig
 	layers    *layers
 	namespace string
@@ -32,7 +32,7 @@ type client struct {
 	check     func(args []string) error // says what is wrong with what was written, before NATS is asked for
 	leading   int                       // how many arguments stand before the names
 	endless   bool                      // runs until it is ended: there is no answer to wait for
-	*bus.Client
+	*client.Client
 	nc *nats.Conn
 }
 
@@ -46,7 +46,7 @@ func clientCommands() []*cobra.Command {
 
 // command makes a client command. Run is called with a connection to NATS and the servers that are named, when nothing is wrong with what was
 // written.
-func (c *client) command(use, short string, minArgs int, run func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error) *cobra.Command {
+func (c *caller) command(use, short string, minArgs int, run func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -91,9 +91,9 @@ func (c *client) command(use, short string, minArgs int, run func(ctx context.Co
 }
 
 // load fills the flags and validates them. All that is wrong is in the error.
-func (c *client) load() error {
+func (c *caller) load() error {
 	errs := append(c.layers.fill(os.LookupEnv), c.validate()...)
-	if c.NATS == embedded {
+	if c.NATS == inProcess {
 		errs = append(errs, errors.New(`nats: "embedded" is for the daemon: give the URL that it printed`))
 	}
 	if c.timeout <= 0 && !c.endless {
@@ -107,7 +107,7 @@ func (c *client) load() error {
 
 // widen makes a command one about all servers, unless -n was written with it: the namespace that the environment names is there for other
 // commands, and must not turn all into some.
-func (c *client) widen() {
+func (c *caller) widen() {
 	if c.layers.source["namespace"] != "--namespace" {
 		c.namespace = ""
 	}
@@ -122,13 +122,13 @@ func notNegative(wait time.Duration) error {
 }
 
 // sender adds the flags that say who asks, and why.
-func (c *client) sender(cmd *cobra.Command) {
+func (c *caller) sender(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.actor, "actor", whoami(), "who asks, as it is shown in events")
 	cmd.Flags().StringVar(&c.reason, "reason", "", "why, as it is shown in events")
 	cmd.Flags().StringVar(&c.id, "id", "", "a name for this command, as it is shown in events")
 }
 
-func (c *client) by() bus.Sender { return bus.Sender{ID: c.id, Actor: c.actor, Reason: c.reason} }
+func (c *caller) by() wire.Sender { return wire.Sender{ID: c.id, Actor: c.actor, Reason: c.reason} }
 
 func whoami() string {
 	if u, err := user.Current(); err == nil {
@@ -137,23 +137,23 @@ func whoami() string {
 	return ""
 }
 
-func (c *client) open() error {
+func (c *caller) open() error {
 	nc, err := c.connect(c.NATS, "idle-scaler client", false, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return coded{err, exitNoAnswer}
 	}
-	subjects, err := bus.NewSubjects(c.Prefix)
+	subjects, err := wire.NewSubjects(c.Prefix)
 	if err != nil {
 		return err
 	}
 	c.nc = nc
-	c.Client, err = bus.NewClient(nc, subjects)
+	c.Client, err = client.New(nc, subjects)
 	return err
 }
 
 // answered gives an error its exit code: whether the daemon has refused, or did not answer.
 func answered(err error) error {
-	for _, missing := range []error{bus.ErrNoDaemon, bus.ErrNoStream, bus.ErrNoAnswer, bus.ErrUnreachable} {
+	for _, missing := range []error{client.ErrNoDaemon, client.ErrNoStream, client.ErrNoAnswer, client.ErrUnreachable} {
 		if errors.Is(err, missing) {
 			return coded{err, exitNoAnswer}
 		}
@@ -162,23 +162,23 @@ func answered(err error) error {
 }
 
 // server reads NAME or NS/NAME.
-func (c *client) server(text string) (scaler.ID, error) {
+func (c *caller) server(text string) (wire.ID, error) {
 	namespace, name, ok := strings.Cut(text, "/")
 	if !ok {
 		namespace, name = c.namespace, text
 	}
 	if namespace == "" {
-		return scaler.ID{}, usage("server %q: name its namespace too: NAMESPACE/%s, or -n NAMESPACE", text, text)
+		return wire.ID{}, usage("server %q: name its namespace too: NAMESPACE/%s, or -n NAMESPACE", text, text)
 	}
-	id := scaler.ID{Namespace: namespace, Name: name}
-	if err := bus.CheckID(id); err != nil {
+	id := wire.ID{Namespace: namespace, Name: name}
+	if err := wire.CheckID(id); err != nil {
 		return id, coded{err, exitUsage}
 	}
 	return id, nil
 }
 
-func (c *client) servers(args []string) ([]scaler.ID, error) {
-	ids := make([]scaler.ID, 0, len(args))
+func (c *caller) servers(args []string) ([]wire.ID, error) {
+	ids := make([]wire.ID, 0, len(args))
 	var errs []error
 	for _, arg := range args {
 		id, err := c.server(arg)
@@ -188,7 +188,7 @@ func (c *client) servers(args []string) ([]scaler.ID, error) {
 }
 
 // each does the same to several servers at once. The results come in the order of the servers; the errors are joined.
-func (c *client) each(ctx context.Context, ids []scaler.ID, do func(ctx context.Context, id scaler.ID) (string, error), out io.Writer) error {
+func (c *caller) each(ctx context.Context, ids []wire.ID, do func(ctx context.Context, id wire.ID) (string, error), out io.Writer) error {
 	type result struct {
 		text string
 		err  error
@@ -214,7 +214,7 @@ func (c *client) each(ctx context.Context, ids []scaler.ID, do func(ctx context.
 }
 
 // complete offers the names of the servers there are that are not on the command line yet. Without an answer it offers none.
-func (c *client) complete(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+func (c *caller) complete(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
 	if c.load() != nil || c.open() != nil {

@@ -14,8 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"idle-scaler/internal/bus"
-	"idle-scaler/scaler"
+	"idle-scaler/internal/client"
+	"idle-scaler/internal/wire"
 )
 
 // lands is how long after a pause a sleep still comes to be that was on its way.
@@ -113,21 +113,21 @@ func (d *fakeDaemon) orders() (orders []string) {
 func TestNames(t *testing.T) {
 	for _, test := range []struct {
 		namespace, text string
-		want            scaler.ID
+		want            wire.ID
 		wrong           string
 	}{
-		{"", "team-a/web", scaler.ID{Namespace: "team-a", Name: "web"}, ""},
-		{"team-a", "web", scaler.ID{Namespace: "team-a", Name: "web"}, ""},
-		{"team-a", "team-b/web", scaler.ID{Namespace: "team-b", Name: "web"}, ""},
-		{"team-a", "web.v2", scaler.ID{Namespace: "team-a", Name: "web.v2"}, ""},
-		{"", "web", scaler.ID{}, "name its namespace too: NAMESPACE/web"},
-		{"", "/web", scaler.ID{}, "name its namespace too"},
-		{"", "team-a/", scaler.ID{}, `name ""`},
-		{"", "team-a/web/x", scaler.ID{}, `name "web/x"`},
-		{"team.a", "web", scaler.ID{}, `namespace "team.a"`},
-		{"team-a", "*", scaler.ID{}, `name "*"`},
+		{"", "team-a/web", wire.ID{Namespace: "team-a", Name: "web"}, ""},
+		{"team-a", "web", wire.ID{Namespace: "team-a", Name: "web"}, ""},
+		{"team-a", "team-b/web", wire.ID{Namespace: "team-b", Name: "web"}, ""},
+		{"team-a", "web.v2", wire.ID{Namespace: "team-a", Name: "web.v2"}, ""},
+		{"", "web", wire.ID{}, "name its namespace too: NAMESPACE/web"},
+		{"", "/web", wire.ID{}, "name its namespace too"},
+		{"", "team-a/", wire.ID{}, `name ""`},
+		{"", "team-a/web/x", wire.ID{}, `name "web/x"`},
+		{"team.a", "web", wire.ID{}, `namespace "team.a"`},
+		{"team-a", "*", wire.ID{}, `name "*"`},
 	} {
-		id, err := (&client{namespace: test.namespace}).server(test.text)
+		id, err := (&caller{namespace: test.namespace}).server(test.text)
 		if test.wrong == "" && (err != nil || id != test.want) || test.wrong != "" && (err == nil || !strings.Contains(err.Error(), test.wrong)) {
 			t.Errorf("-n %q %q: got %v, %v", test.namespace, test.text, id, err)
 		}
@@ -389,21 +389,21 @@ func TestLease(t *testing.T) {
 func TestAwait(t *testing.T) {
 	url := startNATS(t)
 	answering(t, url)
-	c := client{natsConfig: natsConfig{NATS: url, Prefix: "cortex.mcp"}}
+	c := caller{natsConfig: natsConfig{NATS: url, Prefix: "cortex.mcp"}}
 	if err := c.open(); err != nil {
 		t.Fatal(err)
 	}
 	defer c.nc.Close()
 	all := []string{"team-a/web", "team-b/web", "team-a/gone"}
-	if err := c.await(t.Context(), all, time.Minute, "ready", func(bus.ServerSummary) bool { return true }); err != nil {
+	if err := c.await(t.Context(), all, time.Minute, "ready", func(wire.ServerSummary) bool { return true }); err != nil {
 		t.Error(err)
 	}
-	err := c.await(t.Context(), all, time.Millisecond, "ready", func(s bus.ServerSummary) bool { return s.Namespace == "team-a" })
+	err := c.await(t.Context(), all, time.Millisecond, "ready", func(s wire.ServerSummary) bool { return s.Namespace == "team-a" })
 	if err == nil || err.Error() != "team-b/web: not ready after 0s" {
 		t.Errorf("got %v", err)
 	}
 	ctx, interrupt := context.WithCancel(t.Context())
-	if err := c.await(ctx, all, time.Minute, "ready", func(bus.ServerSummary) bool { interrupt(); return false }); !errors.Is(err, bus.ErrInterrupted) {
+	if err := c.await(ctx, all, time.Minute, "ready", func(wire.ServerSummary) bool { interrupt(); return false }); !errors.Is(err, client.ErrInterrupted) {
 		t.Errorf("interrupted: %v", err)
 	}
 }
@@ -433,7 +433,7 @@ func TestInterrupted(t *testing.T) {
 // may not hear of.
 func TestProgress(t *testing.T) {
 	url := startNATS(t)
-	c := client{natsConfig: natsConfig{NATS: url, Prefix: "cortex.mcp"}}
+	c := caller{natsConfig: natsConfig{NATS: url, Prefix: "cortex.mcp"}}
 	if err := c.open(); err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"idle-scaler/internal/bus"
 	"idle-scaler/internal/kube"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -34,8 +34,8 @@ type natsConfig struct {
 	Prefix   string
 }
 
-// embedded as the NATS URL asks for a server inside this process.
-const embedded = "embedded"
+// inProcess as the NATS URL asks for a server inside this process.
+const inProcess = "embedded"
 
 func (c *natsConfig) register(flags *pflag.FlagSet) {
 	flags.StringVar(&c.NATS, "nats", "", "NATS URLs, separated by commas; \"embedded\" runs a server inside the daemon, for one machine (also NATS_URL)")
@@ -48,20 +48,20 @@ func (c *natsConfig) register(flags *pflag.FlagSet) {
 	flags.StringVar(&c.Cert, "nats-cert", "", "`file` with the client certificate for NATS")
 	flags.StringVar(&c.Key, "nats-key", "", "`file` with the key of the client certificate")
 	flags.StringVar(&c.Inbox, "nats-inbox-prefix", "", "prefix of the inbox for answers, for an account that has one of its own; begins with _INBOX")
-	flags.StringVar(&c.Prefix, "prefix", bus.DefaultPrefix, "prefix of all NATS subjects")
+	flags.StringVar(&c.Prefix, "prefix", wire.DefaultPrefix, "prefix of all NATS subjects")
 }
 
 func (c *natsConfig) validate() (errs []error) {
 	switch c.NATS {
 	case "":
 		errs = append(errs, errors.New(`nats: not set: give --nats nats://HOST:4222, or set NATS_URL; "--nats embedded" with "run" needs no server`))
-	case embedded:
+	case inProcess:
 	default:
 		if _, err := natsURLs(c.NATS); err != nil {
 			errs = append(errs, fmt.Errorf("nats: %w", err))
 		}
 	}
-	if _, err := bus.NewSubjects(c.Prefix); err != nil {
+	if _, err := wire.NewSubjects(c.Prefix); err != nil {
 		errs = append(errs, fmt.Errorf("prefix: %w", err))
 	}
 	if (c.User == "") != (c.Password == "") {
@@ -70,7 +70,7 @@ func (c *natsConfig) validate() (errs []error) {
 	if (c.Cert == "") != (c.Key == "") {
 		errs = append(errs, errors.New("nats-cert, nats-key: set both or none"))
 	}
-	if err := bus.CheckInboxPrefix(c.Inbox); err != nil {
+	if err := wire.CheckInboxPrefix(c.Inbox); err != nil {
 		errs = append(errs, fmt.Errorf("nats-inbox-prefix %q: %w", c.Inbox, err))
 	}
 	given := 0
@@ -96,8 +96,8 @@ func natsURLs(text string) ([]string, error) {
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
 			return nil, fmt.Errorf("URL number %d can't be read (it is not shown, as it may hold a password): write it like nats://HOST:4222", i+1)
 		}
-		if u.Hostname() == embedded {
-			return nil, fmt.Errorf("%q is no server: give it alone, or leave it out", embedded)
+		if u.Hostname() == inProcess {
+			return nil, fmt.Errorf("%q is no server: give it alone, or leave it out", inProcess)
 		}
 		urls[i] = one
 	}

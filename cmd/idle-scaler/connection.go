@@ -9,17 +9,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/natsconn"
 )
 
 // connect opens a connection to NATS. With retry it is there at once, and connects as soon as NATS can be reached.
 // What it drops is counted, if drops is not nil.
-func (c *natsConfig) connect(servers, name string, retry bool, drops *bus.Drops, logger *slog.Logger) (*nats.Conn, error) {
+func (c *natsConfig) connect(servers, name string, retry bool, drops *natsconn.Drops, logger *slog.Logger) (*nats.Conn, error) {
 	urls, err := natsURLs(servers)
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	return bus.Connect(bus.Options{
+	return natsconn.Connect(natsconn.Options{
 		URLs: urls, CredsFile: c.Creds, NKeyFile: c.NKey, User: c.User, Password: c.Password, Token: c.Token,
 		CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, Name: name, InboxPrefix: c.Inbox, Retry: retry, Drops: drops,
 	}, logger)
@@ -34,7 +34,7 @@ func closeAll(connections ...*nats.Conn) error {
 	defer cancel()
 	var errs []error
 	for _, nc := range connections {
-		errs = append(errs, bus.Close(ctx, nc))
+		errs = append(errs, natsconn.Close(ctx, nc))
 	}
 	return errors.Join(errs...)
 }

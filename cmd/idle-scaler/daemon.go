@@ -10,9 +10,16 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"idle-scaler/activity"
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/bus/activitylog"
+	"idle-scaler/internal/bus/api"
+	"idle-scaler/internal/bus/command"
+	"idle-scaler/internal/bus/embedded"
+	"idle-scaler/internal/bus/event"
+	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/kube"
+	"idle-scaler/internal/natsconn"
 	"idle-scaler/internal/ops"
+	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
@@ -22,8 +29,8 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 
 	// NATS: pings and commands have connections of their own, so that neither waits behind the other.
 	urls := c.NATS
-	if urls == embedded {
-		server, err := bus.StartEmbedded(c.EmbeddedDir, c.EmbeddedPort, logger)
+	if urls == inProcess {
+		server, err := embedded.Start(c.EmbeddedDir, c.EmbeddedPort, logger)
 		if err != nil {
 			return err
 		}
@@ -31,7 +38,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		urls, c.LeaderElect = server.URL(), false // no other replica could reach it
 		logger.Info("embedded NATS is ready", "url", urls)
 	}
-	drops := new(bus.Drops)
+	drops := new(natsconn.Drops)
 	pings, err := c.connect(urls, "idle-scaler activity", true, drops, logger)
 	if err != nil {
 		return err
@@ -41,18 +48,17 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll(pings, commands)) }()
-	subjects, err := bus.NewSubjects(c.Prefix)
+	subjects, err := wire.NewSubjects(c.Prefix)
 	if err != nil {
 		return err
 	}
 	ensure := func(ctx context.Context) error {
-		return bus.EnsureStreams(ctx, commands, bus.StreamOptions{Subjects: subjects, Owner: c.Cluster, Replicas: c.StreamReplicas}, logger)
+		return stream.Ensure(ctx, commands, stream.Options{Subjects: subjects, Owner: c.Cluster, Replicas: c.StreamReplicas}, logger)
 	}
-	events, err := bus.NewEvents(commands, subjects, c.Cluster)
+	events, err := event.NewPublisher(commands, subjects, c.Cluster, ensure)
 	if err != nil {
 		return err
 	}
-	events.Ensure = ensure
 
 	// Kubernetes.
 	config, err := kube.Connect(c.Kubeconfig, c.KubeContext, version, metrics.APIRequest)
@@ -73,7 +79,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	// The domain, between the two. The log fills the tracker and the pauses.
 	tracker, pauses := activity.NewTracker(c.Settle), scaler.NewPauses()
 	var core *scaler.Scaler
-	log, err := bus.NewActivityLog(pings, bus.ActivityLogConfig{
+	log, err := activitylog.New(pings, activitylog.Config{
 		Subjects: subjects, Tracker: tracker, Pauses: pauses, OnActivity: func(id activity.ID) { core.Consider(id) }, Ensure: ensure,
 		Interval: 5 * time.Second, Patience: 2 * time.Second, Heartbeat: 2 * time.Second, Logger: logger,
 	})
@@ -85,14 +91,14 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		Log: log, Pauses: pauses, Events: told{events, recorder}, Meter: metrics, Now: time.Now, Logger: logger,
 	})
 	cache.OnChange = core.Consider
-	sessions, err := bus.NewSessions(commands, bus.SessionConfig{
-		Subjects: subjects, Commands: core, Tracker: tracker, Leads: core.Leads, Ensure: ensure,
+	sessions, err := command.New(commands, command.Config{
+		Subjects: subjects, Applier: core, Tracker: tracker, Leads: core.Leads, Ensure: ensure,
 		AckWait: 2*c.CommandMaxAge + c.MaxWait, InFlight: scaler.MaxInHand, Heartbeat: 2 * time.Second, Probe: 5 * time.Second, Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
-	api, err := bus.NewAPI(commands, bus.APIConfig{
+	api, err := api.New(commands, api.Config{
 		Subjects: subjects, Servers: core, Selector: kube.ParseSelector, Cluster: c.Cluster, Version: serviceVersion(), AtOnce: 1024, Logger: logger,
 	})
 	if err != nil {
@@ -132,7 +138,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		enough()
 		return api.Run(ctx)
 	}
-	open := func(nc *nats.Conn) part { return func(ctx context.Context) error { return bus.Watch(ctx, nc) } }
+	open := func(nc *nats.Conn) part { return func(ctx context.Context) error { return natsconn.Watch(ctx, nc) } }
 	return operate(ctx, []part{health, cache.Run, services.Run, recorder.Run, open(pings), open(commands)}, []part{func(ctx context.Context) error {
 		if err := ensureOnce(ctx, commands, ensure, logger); err != nil { // until NATS is there, we are alive and not ready
 			return err
@@ -151,12 +157,12 @@ const leadAfter = 15 * time.Second
 
 // told publishes events on the bus, and leaves them on the Deployment once the bus has them.
 type told struct {
-	*bus.Events
+	*event.Publisher
 	recorder *kube.Recorder
 }
 
 func (t told) Publish(ctx context.Context, e scaler.Event) error {
-	err := t.Events.Publish(ctx, e)
+	err := t.Publisher.Publish(ctx, e)
 	if err == nil {
 		t.recorder.Record(e)
 	}

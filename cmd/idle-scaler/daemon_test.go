@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/natsconn"
 )
 
 // While NATS and Kubernetes are away the daemon is alive, says what it misses, and ends when it is told to: a liveness probe that fails
@@ -94,7 +94,7 @@ clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u
 
 // A daemon that is asked to end while it looks at its streams ends well: an exit code of 1 looks as if something was wrong with them.
 func TestEndWhileTheStreamsAreLookedAt(t *testing.T) {
-	nc, err := bus.Connect(bus.Options{URLs: []string{startNATS(t)}, Name: "test"}, quiet)
+	nc, err := natsconn.Connect(natsconn.Options{URLs: []string{startNATS(t)}, Name: "test"}, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestEndWhileTheStreamsAreLookedAt(t *testing.T) {
 func TestReadyOnBothConnections(t *testing.T) {
 	url := startNATS(t)
 	connect := func() *nats.Conn {
-		nc, err := bus.Connect(bus.Options{URLs: []string{url}, Name: "test"}, quiet)
+		nc, err := natsconn.Connect(natsconn.Options{URLs: []string{url}, Name: "test"}, quiet)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,8 +18,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// wire is docs/wire.md, in parts by heading.
-func wire(t *testing.T) (text string, parts map[string]string) {
+// wireDocs is docs/wire.md, in parts by heading.
+func wireDocs(t *testing.T) (text string, parts map[string]string) {
 	t.Helper()
 	return read(t, "../../docs/wire.md")
 }
@@ -99,10 +100,10 @@ func unquote(e ast.Expr) string {
 
 // Every field of every answer is in docs/wire.md under the name of its type, and no other is; the same goes for payloads.
 func TestWireFields(t *testing.T) {
-	_, parts := wire(t)
+	_, parts := wireDocs(t)
 	structs := make(map[string][]string)
 	var payload []string
-	inspect(source(t, "../../internal/bus"), func(n ast.Node) {
+	inspect(source(t, "../../internal/wire"), func(n ast.Node) {
 		switch n := n.(type) {
 		case *ast.TypeSpec:
 			if s, ok := n.Type.(*ast.StructType); ok && n.Name.IsExported() {
@@ -130,30 +131,34 @@ func TestWireFields(t *testing.T) {
 			}
 		}
 	})
-	delete(structs, "Sender") // what the client sends: the payload of a command
+	maps.DeleteFunc(structs, func(name string, _ []string) bool { // what clients send: the payloads below
+		return name == "Sender" || strings.HasSuffix(name, "Request")
+	})
 	if len(structs) < 10 || len(payload) < 10 {
 		t.Fatalf("found only %v and %q: does this test still know the code?", structs, payload)
 	}
 	for name, fields := range structs {
 		mustBeEqual(t, name, column(parts[name], 0), fields)
 	}
-	mustBeEqual(t, "the fields of payloads", slices.Concat(column(parts["Commands"], 0), column(parts["Leases"], 0), column(parts["Questions"], 0)), payload)
+	mustBeEqual(t, "the fields of payloads", slices.Concat(column(parts["Commands"], 0), column(parts["Leases"], 0), column(parts["Questions"], 0),
+		column(parts["PauseOrder"], 0)), payload)
 }
 
-// The table of codes is that of internal/bus/errors.go.
+// The table of codes is that of internal/bus/answer/code.go.
 func TestWireCodes(t *testing.T) {
-	_, parts := wire(t)
+	_, parts := wireDocs(t)
 	texts := make(map[string]string) // by the name of the error
-	domain, adapter := source(t, "../../scaler"), source(t, "../../internal/bus")
+	errs := slices.Concat(source(t, "../../scaler"), source(t, "../../internal/wire"))
+	table := source(t, "../../internal/bus/answer")
 	var inCode []string
-	inspect(slices.Concat(domain, adapter), func(n ast.Node) {
+	inspect(slices.Concat(errs, table), func(n ast.Node) {
 		if v, ok := n.(*ast.ValueSpec); ok && len(v.Names) == 1 && len(v.Values) == 1 {
 			if call, ok := v.Values[0].(*ast.CallExpr); ok && len(call.Args) == 1 {
 				texts[v.Names[0].Name] = unquote(call.Args[0])
 			}
 		}
 	})
-	inspect(adapter, func(n ast.Node) {
+	inspect(table, func(n ast.Node) {
 		v, ok := n.(*ast.ValueSpec)
 		if !ok || v.Names[0].Name != "codes" {
 			return
@@ -196,7 +201,7 @@ func eventTypes(t *testing.T) (types []string) {
 
 // The events are those of the domain, and the examples are JSON with no field that is not explained.
 func TestWireExamples(t *testing.T) {
-	text, parts := wire(t)
+	text, parts := wireDocs(t)
 	_, table, _ := strings.Cut(parts["Events"], "| type |")
 	mustBeEqual(t, "types of events", column(table, 0), eventTypes(t))
 

@@ -8,8 +8,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/bus/activitylog"
+	"idle-scaler/internal/bus/api"
 	"idle-scaler/internal/kube"
+	"idle-scaler/internal/natsconn"
 	"idle-scaler/internal/ops"
 	"idle-scaler/scaler"
 )
@@ -36,7 +38,7 @@ func serveHealth(ctx context.Context, listener net.Listener, m *ops.Metrics, che
 }
 
 // checks are what must hold before this replica can do its work.
-func checks(cache *kube.Cache, pings, commands *nats.Conn, log *bus.ActivityLog, api *bus.API) []ops.Check {
+func checks(cache *kube.Cache, pings, commands *nats.Conn, log *activitylog.Log, api *api.API) []ops.Check {
 	when := func(holds bool, missing string) string {
 		if holds {
 			return ""
@@ -53,7 +55,7 @@ func checks(cache *kube.Cache, pings, commands *nats.Conn, log *bus.ActivityLog,
 }
 
 // observe registers what is read when metrics are scraped.
-func observe(m *ops.Metrics, core *scaler.Scaler, log *bus.ActivityLog, recorder *kube.Recorder, drops *bus.Drops) {
+func observe(m *ops.Metrics, core *scaler.Scaler, log *activitylog.Log, recorder *kube.Recorder, drops *natsconn.Drops) {
 	m.Servers(core.Count)
 	m.Counter("idle_scaler_pings_total", "Pings read from the activity log.", func() float64 { return float64(log.Counts().Pings) })
 	m.Counter("idle_scaler_leases_total", "Messages about leases read.", func() float64 { return float64(log.Counts().Leases) })

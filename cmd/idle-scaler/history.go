@@ -9,15 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
-	"idle-scaler/scaler"
+	"idle-scaler/internal/wire"
 )
 
 func explainCommand() *cobra.Command {
-	var c client
+	var c caller
 	var kind string
-	cmd := c.command("explain NAME...", "Say why servers are treated as they are, what comes next, and where each setting comes from", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
-		return c.show(ctx, cmd, ids, kind, c.timeout, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
+	cmd := c.command("explain NAME...", "Say why servers are treated as they are, what comes next, and where each setting comes from", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
+		return c.show(ctx, cmd, ids, kind, c.timeout, func(ctx context.Context, id wire.ID, out io.Writer) (any, error) {
 			e, err := c.Explain(ctx, id)
 			fmt.Fprintln(out, strings.TrimSuffix(e.Text, "\n"))
 			return e, err
@@ -29,11 +28,11 @@ func explainCommand() *cobra.Command {
 }
 
 func historyCommand() *cobra.Command {
-	var c client
+	var c caller
 	var kind string
 	since, limit := span(7*day), 0
-	cmd := c.command("history NAME...", "Say what happened to servers, who wanted it, and why", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
-		return c.show(ctx, cmd, ids, kind, c.timeout+manyFor, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
+	cmd := c.command("history NAME...", "Say what happened to servers, who wanted it, and why", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
+		return c.show(ctx, cmd, ids, kind, c.timeout+manyFor, func(ctx context.Context, id wire.ID, out io.Writer) (any, error) {
 			h, err := c.History(ctx, id, time.Duration(since), limit)
 			printHistory(out, id, h, &since)
 			return h, err
@@ -52,16 +51,12 @@ func historyCommand() *cobra.Command {
 	return cmd
 }
 
-func printHistory(out io.Writer, id scaler.ID, h bus.History, since *span) {
+func printHistory(out io.Writer, id wire.ID, h wire.History, since *span) {
 	if h.Truncated {
 		fmt.Fprintf(out, "%s: there were more before these: see --limit\n", id)
 	}
 	for _, e := range h.Events {
-		took, _ := time.ParseDuration(e.Took) // empty when there is none
-		fmt.Fprintln(out, sentence(time.DateTime, scaler.Event{
-			Type: scaler.EventType(e.Type), Server: id, At: e.At, From: e.From, To: e.To, Cause: scaler.Cause(e.Cause),
-			Actor: e.Actor, Reason: e.Reason, Text: e.Text, Took: took,
-		}))
+		fmt.Fprintln(out, sentence(time.DateTime, wire.Event{Server: id, HistoryEntry: e}))
 	}
 	if len(h.Events) == 0 {
 		fmt.Fprintf(out, "%s: nothing happened in the last %s\n", id, since)

@@ -5,23 +5,22 @@ import (
 	"testing"
 	"time"
 
-	"idle-scaler/internal/bus"
-	"idle-scaler/scaler"
+	"idle-scaler/internal/wire"
 )
 
 // A history is the events of a server as "watch" tells them, with the day; that there was more, or nothing, is said.
 func TestHistoryOutput(t *testing.T) {
-	id := scaler.ID{Namespace: "team-a", Name: "web"}
+	id := wire.ID{Namespace: "team-a", Name: "web"}
 	week := span(7 * day)
 	for _, test := range []struct {
-		history bus.History
+		history wire.History
 		want    string
 	}{
-		{bus.History{}, "team-a/web: nothing happened in the last 7d\n"},
-		{bus.History{Truncated: true, Events: []bus.HistoryEntry{
-			{At: noon, Type: "slept", EventData: bus.EventData{From: 2, Cause: "idle", Text: "unused for 30m"}},
-			{At: noon.Add(time.Hour), Type: "woken", EventData: bus.EventData{To: 2, Cause: "command", Actor: "ann", Reason: "demo"}},
-			{At: noon.Add(time.Hour), Type: "ready", EventData: bus.EventData{From: 2, To: 2, Cause: "command", Took: "1.5s"}},
+		{wire.History{}, "team-a/web: nothing happened in the last 7d\n"},
+		{wire.History{Truncated: true, Events: []wire.HistoryEntry{
+			{At: noon, Type: "slept", EventData: wire.EventData{From: 2, Cause: "idle", Text: "unused for 30m"}},
+			{At: noon.Add(time.Hour), Type: "woken", EventData: wire.EventData{To: 2, Cause: "command", Actor: "ann", Reason: "demo"}},
+			{At: noon.Add(time.Hour), Type: "ready", EventData: wire.EventData{From: 2, To: 2, Cause: "command", Took: "1.5s"}},
 		}}, `team-a/web: there were more before these: see --limit
 2026-11-22 12:00:00  slept     team-a/web  2 → 0  by idle: unused for 30m
 2026-11-22 13:00:00  woken     team-a/web  0 → 2  by command of ann, because demo

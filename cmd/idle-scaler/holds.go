@@ -5,18 +5,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/scaler"
+	"idle-scaler/internal/wire"
 )
 
 func holdCommand() *cobra.Command {
-	var c client
+	var c caller
 	var awake, asleep string
-	cmd := c.command("hold NAME...", "Keep servers awake, or asleep, until a time", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+	cmd := c.command("hold NAME...", "Keep servers awake, or asleep, until a time", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
 		until := awake
 		if asleep != "" {
 			until = asleep
 		}
-		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id wire.ID) (string, error) {
 			return said(c.Hold(ctx, id, asleep != "", until, c.by()))
 		})
 	})
@@ -40,9 +40,9 @@ A server that is held asleep is woken by no ping; one that is held awake is woke
 }
 
 func releaseCommand() *cobra.Command {
-	var c client
-	cmd := c.command("release NAME...", "End the holds of servers", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
-		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+	var c caller
+	cmd := c.command("release NAME...", "End the holds of servers", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
+		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id wire.ID) (string, error) {
 			return said(c.Release(ctx, id, c.by()))
 		})
 	})

@@ -9,22 +9,21 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
-	"idle-scaler/scaler"
 )
 
 func leaseCommand() *cobra.Command {
-	var c client
+	var c caller
 	var holder string
 	var ttl time.Duration
 	var end bool
-	cmd := c.command("lease NAME...", "Say that servers are in use until a time: that wakes them, and keeps them awake without pings", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+	cmd := c.command("lease NAME...", "Say that servers are in use until a time: that wakes them, and keeps them awake without pings", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
 		did := fmt.Sprintf("is leased to %s for %s", holder, policy.Span(ttl))
 		if end {
 			ttl, did = 0, fmt.Sprintf("is not leased to %s any more", holder)
 		}
-		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id scaler.ID) (string, error) {
+		return c.order(ctx, cmd, ids, 0, func(ctx context.Context, id wire.ID) (string, error) {
 			return did, c.Lease(ctx, holder, id, ttl)
 		})
 	})
@@ -44,7 +43,7 @@ shorter, and --end ends it. A server sleeps when no lease on it is live and it i
 		case holder == "":
 			return usage("write who uses it: --holder ID")
 		}
-		for _, err := range []error{bus.CheckHolder(holder), bus.CheckTTL(ttl)} {
+		for _, err := range []error{wire.CheckHolder(holder), wire.CheckTTL(ttl)} {
 			if err != nil {
 				return coded{err, exitUsage}
 			}
@@ -63,7 +62,7 @@ func ownHolder() string {
 	host, _ := os.Hostname()
 	host, _, _ = strings.Cut(host, ".")
 	holder := whoami() + "@" + host
-	if bus.CheckHolder(holder) != nil {
+	if wire.CheckHolder(holder) != nil {
 		return ""
 	}
 	return holder

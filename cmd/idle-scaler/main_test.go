@@ -9,7 +9,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/bus/embedded"
+	"idle-scaler/internal/bus/stream"
+	"idle-scaler/internal/wire"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -35,7 +37,7 @@ func execute(args ...string) (code int, out, errs string) {
 // startNATS starts a NATS server for one test, and returns its URL.
 func startNATS(t *testing.T) string {
 	t.Helper()
-	s, err := bus.StartEmbedded(t.TempDir(), 0, quiet)
+	s, err := embedded.Start(t.TempDir(), 0, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,9 +53,9 @@ func makeStreams(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	subjects, err := bus.NewSubjects(bus.DefaultPrefix)
+	subjects, err := wire.NewSubjects(wire.DefaultPrefix)
 	if err == nil {
-		err = bus.EnsureStreams(t.Context(), nc, bus.StreamOptions{Subjects: subjects, Owner: "default", Replicas: 1}, quiet)
+		err = stream.Ensure(t.Context(), nc, stream.Options{Subjects: subjects, Owner: "default", Replicas: 1}, quiet)
 	}
 	if err != nil {
 		t.Fatal(err)

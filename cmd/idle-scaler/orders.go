@@ -10,15 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
-	"idle-scaler/scaler"
+	"idle-scaler/internal/wire"
 )
 
 func startCommand() *cobra.Command {
-	var c client
+	var c caller
 	var wait time.Duration
-	cmd := c.command("start NAME...", "Start servers, with the replicas that they had", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
-		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id scaler.ID) (string, error) {
+	cmd := c.command("start NAME...", "Start servers, with the replicas that they had", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
+		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id wire.ID) (string, error) {
 			return said(c.Start(ctx, id, wait, c.by()))
 		})
 	})
@@ -33,14 +32,14 @@ func startCommand() *cobra.Command {
 const forceFor = 15 * time.Second
 
 func stopCommand() *cobra.Command {
-	var c client
+	var c caller
 	var force bool
-	cmd := c.command("stop NAME...", "Stop servers until they are started or scaled", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+	cmd := c.command("stop NAME...", "Stop servers until they are started or scaled", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
 		wait := time.Duration(0)
 		if force {
 			wait = forceFor
 		}
-		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id scaler.ID) (string, error) {
+		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id wire.ID) (string, error) {
 			return said(c.Stop(ctx, id, force, c.by()))
 		})
 	})
@@ -51,11 +50,11 @@ func stopCommand() *cobra.Command {
 }
 
 func scaleCommand() *cobra.Command {
-	c := client{leading: 1}
+	c := caller{leading: 1}
 	var wait time.Duration
 	var replicas int
-	cmd := c.command("scale REPLICAS NAME...", "Give servers a number of replicas; 0 stops them", 2, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
-		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id scaler.ID) (string, error) {
+	cmd := c.command("scale REPLICAS NAME...", "Give servers a number of replicas; 0 stops them", 2, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
+		return c.order(ctx, cmd, ids, wait, func(ctx context.Context, id wire.ID) (string, error) {
 			return said(c.Scale(ctx, id, replicas, wait, c.by()))
 		})
 	})
@@ -78,8 +77,8 @@ func scaleCommand() *cobra.Command {
 }
 
 func pingCommand() *cobra.Command {
-	var c client
-	cmd := c.command("ping NAME...", "Say that servers are used now, which wakes those that sleep", 1, func(ctx context.Context, _ *cobra.Command, ids []scaler.ID) error {
+	var c caller
+	cmd := c.command("ping NAME...", "Say that servers are used now, which wakes those that sleep", 1, func(ctx context.Context, _ *cobra.Command, ids []wire.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 		return c.Ping(ctx, ids...)
@@ -90,7 +89,7 @@ func pingCommand() *cobra.Command {
 
 // order sends an order to several servers and prints what became of each, which send returns. On a terminal a long wait shows what is
 // waited for.
-func (c *client) order(ctx context.Context, cmd *cobra.Command, ids []scaler.ID, wait time.Duration, send func(context.Context, scaler.ID) (string, error)) error {
+func (c *caller) order(ctx context.Context, cmd *cobra.Command, ids []wire.ID, wait time.Duration, send func(context.Context, wire.ID) (string, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout+wait)
 	defer cancel()
 	if wait > 0 && isTerminal(cmd.ErrOrStderr()) {
@@ -100,17 +99,17 @@ func (c *client) order(ctx context.Context, cmd *cobra.Command, ids []scaler.ID,
 		}
 		c.showProgress(ctx, cmd.ErrOrStderr(), names)
 	}
-	return c.each(ctx, ids, func(ctx context.Context, id scaler.ID) (string, error) {
+	return c.each(ctx, ids, func(ctx context.Context, id wire.ID) (string, error) {
 		did, err := send(ctx, id)
 		return fmt.Sprintf("%s %s", id, did), err
 	}, cmd.OutOrStdout())
 }
 
 // said is what an order came to, unless it failed.
-func said(a bus.Answer, err error) (string, error) { return outcome(a), err }
+func said(a wire.Answer, err error) (string, error) { return outcome(a), err }
 
 // outcome says what an order came to: until when a hold lasts, and which order it ends, in the words of the event.
-func outcome(a bus.Answer) string {
+func outcome(a wire.Answer) string {
 	if a.Event == nil || a.Server == nil {
 		return "is ordered"
 	}
@@ -130,7 +129,7 @@ func outcome(a bus.Answer) string {
 
 // showProgress shows why servers, named NS/NAME, are not ready yet, until ctx is done. Only their namespaces are watched: a tenant may not
 // watch others. It is a comfort: without the right to read events there is none.
-func (c *client) showProgress(ctx context.Context, out io.Writer, names []string) {
+func (c *caller) showProgress(ctx context.Context, out io.Writer, names []string) {
 	waited, namespaces := make(map[string]bool), make(map[string]bool)
 	for _, name := range names {
 		namespace, _, _ := strings.Cut(name, "/")
@@ -138,8 +137,8 @@ func (c *client) showProgress(ctx context.Context, out io.Writer, names []string
 	}
 	for namespace := range namespaces {
 		go func() {
-			err := c.Watch(ctx, namespace, func(e scaler.Event) error {
-				if e.Type == scaler.Progress && waited[e.Server.String()] {
+			err := c.Watch(ctx, namespace, func(e wire.Event) error {
+				if e.Type == wire.EventProgress && waited[e.Server.String()] {
 					fmt.Fprintf(out, "%s waits: %s\n", e.Server, e.Text)
 				}
 				return nil

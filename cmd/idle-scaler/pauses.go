@@ -7,12 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
-	"idle-scaler/scaler"
+	"idle-scaler/internal/client"
+	"idle-scaler/internal/wire"
 )
 
 func pauseCommand() *cobra.Command {
-	cmd := pauses("pause", "paused", (*bus.Client).Pause)
+	cmd := pauses("pause", "paused", (*client.Client).Pause)
 	cmd.Short = "The emergency switch: servers are not put to sleep by themselves, until resume"
 	cmd.Long = `The emergency switch: servers are not put to sleep by themselves, until resume.
 
@@ -25,7 +25,7 @@ later too. It is kept in NATS: no restart ends it.`
 }
 
 func resumeCommand() *cobra.Command {
-	cmd := pauses("resume", "resumed", (*bus.Client).Resume)
+	cmd := pauses("resume", "resumed", (*client.Client).Resume)
 	cmd.Short = "End a pause"
 	cmd.Long = `End a pause.
 
@@ -37,23 +37,23 @@ It ends the pause of just what it names: a server stays paused as long as its na
 }
 
 // pauses makes a command about single servers, those of a namespace, or all.
-func pauses(verb, done string, do func(*bus.Client, context.Context, scaler.ID, bus.Sender) (bus.PauseAnswer, error)) *cobra.Command {
-	var c client
+func pauses(verb, done string, do func(*client.Client, context.Context, wire.ID, wire.Sender) (wire.PauseAnswer, error)) *cobra.Command {
+	var c caller
 	var all bool
-	cmd := c.command(verb+" {NAME... | -n NAMESPACE | --all}", "", 0, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
+	cmd := c.command(verb+" {NAME... | -n NAMESPACE | --all}", "", 0, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
 		takes := time.Duration(0)
 		if verb == "pause" {
-			takes = bus.PauseTakes // it is answered when it is in force
+			takes = wire.PauseTakes // it is answered when it is in force
 		}
 		ctx, cancel := context.WithTimeout(ctx, c.timeout+takes)
 		defer cancel()
 		if len(ids) > 0 {
-			return c.each(ctx, ids, func(ctx context.Context, id scaler.ID) (string, error) {
+			return c.each(ctx, ids, func(ctx context.Context, id wire.ID) (string, error) {
 				_, err := do(c.Client, ctx, id, c.by())
 				return fmt.Sprintf("%s: %s", done, id), err
 			}, cmd.OutOrStdout())
 		}
-		a, err := do(c.Client, ctx, scaler.ID{Namespace: c.namespace}, c.by())
+		a, err := do(c.Client, ctx, wire.ID{Namespace: c.namespace}, c.by())
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func pauses(verb, done string, do func(*bus.Client, context.Context, scaler.ID, 
 }
 
 // scope says which servers are meant when none are named.
-func (c *client) scope() string {
+func (c *caller) scope() string {
 	if c.namespace == "" {
 		return "all servers"
 	}

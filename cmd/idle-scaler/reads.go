@@ -13,9 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
-	"idle-scaler/scaler"
 )
 
 // output is the flag -o.
@@ -31,9 +30,9 @@ func output(cmd *cobra.Command, to *string, kinds ...string) {
 }
 
 func listCommand() *cobra.Command {
-	var c client
+	var c caller
 	var selector, kind string
-	cmd := c.command("list", "List the servers", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
+	cmd := c.command("list", "List the servers", 0, func(ctx context.Context, cmd *cobra.Command, _ []wire.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 		servers, err := c.List(ctx, c.namespace, selector)
@@ -48,11 +47,11 @@ func listCommand() *cobra.Command {
 	return cmd
 }
 
-func printServers(out io.Writer, kind string, servers []bus.ServerSummary, now time.Time) error {
+func printServers(out io.Writer, kind string, servers []wire.ServerSummary, now time.Time) error {
 	switch kind {
 	case "json", "yaml":
 		if servers == nil {
-			servers = []bus.ServerSummary{}
+			servers = []wire.ServerSummary{}
 		}
 		return encode(out, kind, servers)
 	case "name":
@@ -77,11 +76,11 @@ func printServers(out io.Writer, kind string, servers []bus.ServerSummary, now t
 }
 
 func watchCommand() *cobra.Command {
-	c := client{endless: true}
+	c := caller{endless: true}
 	var kind string
-	cmd := c.command("watch", "Show events as they come", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
+	cmd := c.command("watch", "Show events as they come", 0, func(ctx context.Context, cmd *cobra.Command, _ []wire.ID) error {
 		out := cmd.OutOrStdout()
-		return c.Watch(ctx, c.namespace, func(e scaler.Event) error {
+		return c.Watch(ctx, c.namespace, func(e wire.Event) error {
 			if kind == "json" {
 				return encodeLine(out, e)
 			}
@@ -94,16 +93,16 @@ func watchCommand() *cobra.Command {
 	return cmd
 }
 
-// encodeLine writes an event as one line of JSON: what a history tells of it, and what it is about.
-func encodeLine(out io.Writer, e scaler.Event) error {
+// encodeLine writes an event as one line of JSON: its entry in a history, and its server.
+func encodeLine(out io.Writer, e wire.Event) error {
 	return json.NewEncoder(out).Encode(struct {
 		Server string `json:"server"`
-		bus.HistoryEntry
-	}{e.Server.String(), bus.NewHistoryEntry(e)})
+		wire.HistoryEntry
+	}{e.Server.String(), e.HistoryEntry})
 }
 
 // sentence says an event in one line.
-func sentence(layout string, e scaler.Event) string {
+func sentence(layout string, e wire.Event) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s  %-9s %s", e.At.Local().Format(layout), e.Type, e.Server)
 	if e.From != e.To {
@@ -117,8 +116,8 @@ func sentence(layout string, e scaler.Event) string {
 			s.WriteString(part.before + part.text)
 		}
 	}
-	if e.Type == scaler.Ready {
-		fmt.Fprintf(&s, ", after %s", e.Took.Round(time.Millisecond))
+	if took, err := time.ParseDuration(e.Took); err == nil && e.Type == wire.EventReady {
+		fmt.Fprintf(&s, ", after %s", took.Round(time.Millisecond))
 	}
 	return s.String()
 }

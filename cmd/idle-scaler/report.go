@@ -10,16 +10,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
-	"idle-scaler/scaler"
 )
 
 func reportCommand() *cobra.Command {
-	var c client
+	var c caller
 	var kind string
 	over := span(day)
-	cmd := c.command("report", "Say what sleep came to: hours asleep, what they freed, wakes, and sleeps that were mistakes", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
+	cmd := c.command("report", "Say what sleep came to: hours asleep, what they freed, wakes, and sleeps that were mistakes", 0, func(ctx context.Context, cmd *cobra.Command, _ []wire.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout+manyFor)
 		defer cancel()
 		r, err := c.Report(ctx, c.namespace, time.Duration(over))
@@ -42,7 +41,7 @@ ready replica. A mis-sleep was followed by demand within 2 minutes. What is in b
 	return cmd
 }
 
-func printReport(out io.Writer, r bus.Report) error {
+func printReport(out io.Writer, r wire.Report) error {
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "SERVER\tASLEEP\tWOULD BE\tSLEEPS\tWAKES\tP50\tP95\tMIS-SLEEPS\tCORE-HOURS\tGIB-HOURS")
 	for _, row := range r.Servers {
@@ -56,7 +55,7 @@ func printReport(out io.Writer, r bus.Report) error {
 	return table.Flush()
 }
 
-func printRow(table io.Writer, name string, row bus.ReportRow) {
+func printRow(table io.Writer, name string, row wire.ReportRow) {
 	misSleeps := "0"
 	if row.AutomaticSleeps > 0 {
 		misSleeps = fmt.Sprintf("%d of %d (%.0f%%)", row.MisSleeps, row.AutomaticSleeps, 100*row.MisSleepRate)

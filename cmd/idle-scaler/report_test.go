@@ -5,25 +5,25 @@ import (
 	"testing"
 	"time"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 )
 
 // A report has a line for each server and one for all; what only would have been is told apart from what was.
 func TestReportOutput(t *testing.T) {
-	r := bus.Report{
-		Servers: []bus.ReportRow{
+	r := wire.Report{
+		Servers: []wire.ReportRow{
 			{
-				Namespace: "team-a", Name: "web", Asleep: bus.ReportedSleep{Seconds: 5400, CPUCoreHours: .75, MemoryGiBHours: 1.5},
+				Namespace: "team-a", Name: "web", Asleep: wire.ReportedSleep{Seconds: 5400, CPUCoreHours: .75, MemoryGiBHours: 1.5},
 				Sleeps: 4, Wakes: 3, WakeP50Seconds: 1.25, WakeP95Seconds: 12, AutomaticSleeps: 3, MisSleeps: 1, MisSleepRate: 1. / 3,
 			},
 			{
-				Namespace: "team-b", Name: "dry", WouldBeAsleep: bus.ReportedSleep{Seconds: 7200, CPUCoreHours: 2, MemoryGiBHours: 4},
+				Namespace: "team-b", Name: "dry", WouldBeAsleep: wire.ReportedSleep{Seconds: 7200, CPUCoreHours: 2, MemoryGiBHours: 4},
 				WouldSleeps: 2, AutomaticSleeps: 2,
 			},
 			{Namespace: "team-b", Name: "old", Gone: true},
 		},
-		Total: bus.ReportRow{
-			Asleep: bus.ReportedSleep{Seconds: 5400, CPUCoreHours: .75, MemoryGiBHours: 1.5}, WouldBeAsleep: bus.ReportedSleep{Seconds: 7200, CPUCoreHours: 2, MemoryGiBHours: 4},
+		Total: wire.ReportRow{
+			Asleep: wire.ReportedSleep{Seconds: 5400, CPUCoreHours: .75, MemoryGiBHours: 1.5}, WouldBeAsleep: wire.ReportedSleep{Seconds: 7200, CPUCoreHours: 2, MemoryGiBHours: 4},
 			Sleeps: 4, WouldSleeps: 2, Wakes: 3, WakeP50Seconds: 1.25, WakeP95Seconds: 12, AutomaticSleeps: 5, MisSleeps: 1, MisSleepRate: .2,
 		},
 	}

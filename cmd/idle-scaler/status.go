@@ -9,16 +9,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
-	"idle-scaler/scaler"
 )
 
 func statusCommand() *cobra.Command {
-	var c client
+	var c caller
 	var kind string
-	cmd := c.command("status NAME...", "Show all there is to say about servers, and why they are treated as they are", 1, func(ctx context.Context, cmd *cobra.Command, ids []scaler.ID) error {
-		return c.show(ctx, cmd, ids, kind, c.timeout, func(ctx context.Context, id scaler.ID, out io.Writer) (any, error) {
+	cmd := c.command("status NAME...", "Show all there is to say about servers, and why they are treated as they are", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
+		return c.show(ctx, cmd, ids, kind, c.timeout, func(ctx context.Context, id wire.ID, out io.Writer) (any, error) {
 			s, err := c.Status(ctx, id)
 			printStatus(out, s, time.Now())
 			return s, err
@@ -30,12 +29,12 @@ func statusCommand() *cobra.Command {
 }
 
 // show prints what there is to say about several servers: as data, or as the text that ask writes.
-func (c *client) show(ctx context.Context, cmd *cobra.Command, ids []scaler.ID, kind string, timeout time.Duration,
-	ask func(ctx context.Context, id scaler.ID, out io.Writer) (any, error),
+func (c *caller) show(ctx context.Context, cmd *cobra.Command, ids []wire.ID, kind string, timeout time.Duration,
+	ask func(ctx context.Context, id wire.ID, out io.Writer) (any, error),
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return c.each(ctx, ids, func(ctx context.Context, id scaler.ID) (string, error) {
+	return c.each(ctx, ids, func(ctx context.Context, id wire.ID) (string, error) {
 		var text, data strings.Builder
 		answer, err := ask(ctx, id, &text)
 		if err != nil {
@@ -52,7 +51,7 @@ func (c *client) show(ctx context.Context, cmd *cobra.Command, ids []scaler.ID, 
 	}, cmd.OutOrStdout())
 }
 
-func printStatus(out io.Writer, s bus.ServerStatus, now time.Time) {
+func printStatus(out io.Writer, s wire.ServerStatus, now time.Time) {
 	fmt.Fprintf(out, "%s/%s: %s, %d of %d ready\n", s.Namespace, s.Name, s.Status, s.ReadyReplicas, s.Replicas)
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(out, "  %-12s %s\n", label, fmt.Sprintf(format, args...))
@@ -114,7 +113,7 @@ func printStatus(out io.Writer, s bus.ServerStatus, now time.Time) {
 }
 
 // settingsInWords says each setting, and where it is written if it is. What is rare is left out unless it is written.
-func settingsInWords(s bus.Settings, sources map[string]string) (words []string) {
+func settingsInWords(s wire.Settings, sources map[string]string) (words []string) {
 	for _, setting := range []struct {
 		key   string
 		value any

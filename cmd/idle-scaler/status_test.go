@@ -5,23 +5,23 @@ import (
 	"testing"
 	"time"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 )
 
 // A status says all that decides about the server, and leaves out what is not there.
 func TestStatusOutput(t *testing.T) {
-	settings := bus.Settings{IdleAfter: "30m0s", WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true}
+	settings := wire.Settings{IdleAfter: "30m0s", WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true}
 	for _, test := range []struct {
 		name   string
-		status bus.ServerStatus
+		status wire.ServerStatus
 		want   string
 	}{
-		{"awake", bus.ServerStatus{
-			ServerSummary: web(func(s *bus.ServerSummary) {
-				s.Endpoints = []bus.Endpoint{{Service: "web", Type: "ClusterIP", URL: "http://web.team-a.svc:80"}}
+		{"awake", wire.ServerStatus{
+			ServerSummary: web(func(s *wire.ServerSummary) {
+				s.Endpoints = []wire.Endpoint{{Service: "web", Type: "ClusterIP", URL: "http://web.team-a.svc:80"}}
 			}), AvailableReplicas: 1, UpdatedReplicas: 2,
-			Decision: bus.Decision{Text: "stays awake: a lease on it is live"},
-			Leases:   []bus.Lease{{Holder: "gw-1", Until: noon.Add(5 * time.Minute)}},
+			Decision: wire.Decision{Text: "stays awake: a lease on it is live"},
+			Leases:   []wire.Lease{{Holder: "gw-1", Until: noon.Add(5 * time.Minute)}},
 			Settings: settings,
 		}, `
 team-a/web: running, 2 of 2 ready
@@ -32,11 +32,11 @@ team-a/web: running, 2 of 2 ready
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
   endpoint     http://web.team-a.svc:80 (ClusterIP web)
 `},
-		{"stopped by somebody", bus.ServerStatus{
-			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
-			Decision:      bus.Decision{Text: "stays at zero: a command stopped it"},
-			Marks: bus.Marks{Restore: 2, Last: &bus.LastTransition{
-				Transition: bus.Transition{Type: "slept", From: 2}, At: noon.Add(-time.Hour), Cause: "command", Actor: "ann",
+		{"stopped by somebody", wire.ServerStatus{
+			ServerSummary: wire.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
+			Decision:      wire.Decision{Text: "stays at zero: a command stopped it"},
+			Marks: wire.Marks{Restore: 2, Last: &wire.LastTransition{
+				Transition: wire.Transition{Type: "slept", From: 2}, At: noon.Add(-time.Hour), Cause: "command", Actor: "ann",
 			}},
 			Settings: settings,
 		}, `
@@ -46,14 +46,14 @@ team-a/web: stopped, 0 of 0 ready
   replicas     2 when it wakes
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
 `},
-		{"failed and misconfigured", bus.ServerStatus{
-			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "failed", Replicas: 1, Failure: "CrashLoopBackOff"}, UpdatedReplicas: 1,
-			Conditions: []bus.Condition{
+		{"failed and misconfigured", wire.ServerStatus{
+			ServerSummary: wire.ServerSummary{Namespace: "team-a", Name: "web", Status: "failed", Replicas: 1, Failure: "CrashLoopBackOff"}, UpdatedReplicas: 1,
+			Conditions: []wire.Condition{
 				{Type: "Available", Status: "False", Reason: "MinimumReplicasUnavailable", Message: "not enough"},
 				{Type: "Progressing", Status: "True", Reason: "ReplicaSetUpdated", Message: "progressing"},
 				{Type: "ReplicaFailure", Status: "True", Reason: "FailedCreate", Message: "exceeded quota"},
 			},
-			Decision: bus.Decision{Text: "left as it is"},
+			Decision: wire.Decision{Text: "left as it is"},
 			Settings: settings, SettingsError: "idle-after \"x\"\npaused \"y\"",
 		}, `
 team-a/web: failed, 0 of 1 ready
@@ -64,15 +64,15 @@ team-a/web: failed, 0 of 1 ready
   settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
   error        idle-after "x"; paused "y"
 `},
-		{"held, paused, in a group, and fought over", bus.ServerStatus{
+		{"held, paused, in a group, and fought over", wire.ServerStatus{
 			ServerSummary: web(nil), AvailableReplicas: 2, UpdatedReplicas: 2,
-			Decision: bus.Decision{Text: "stays awake: held"},
-			Hold:     &bus.Hold{Since: noon, Until: noon.Add(2 * time.Hour), Actor: "ann", Reason: "demo"},
-			Paused:   &bus.Pause{Scope: "all servers", Since: noon.Add(-time.Hour), Actor: "bob"},
-			Group:    &bus.Group{Name: "shop", Mates: []string{"cache", "db"}},
+			Decision: wire.Decision{Text: "stays awake: held"},
+			Hold:     &wire.Hold{Since: noon, Until: noon.Add(2 * time.Hour), Actor: "ann", Reason: "demo"},
+			Paused:   &wire.Pause{Scope: "all servers", Since: noon.Add(-time.Hour), Actor: "bob"},
+			Group:    &wire.Group{Name: "shop", Mates: []string{"cache", "db"}},
 			Rival:    "a ScaledObject of KEDA",
-			Reverts:  &bus.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Contended: true, Advice: "set ignoreDifferences"},
-			Settings: bus.Settings{
+			Reverts:  &wire.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Contended: true, Advice: "set ignoreDifferences"},
+			Settings: wire.Settings{
 				IdleAfter: "1h0m0s", KeepWarm: "0 9 * * MON-FRI for 9h", SleepAt: "0 22 * * *", TimeZone: "Europe/Rome", SleepNotice: "30s",
 				WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true, DryRun: true, Group: "shop", After: []string{"db", "cache"},
 			},
@@ -91,12 +91,12 @@ team-a/web: running, 2 of 2 ready
   reverts      Argo CD (field manager "argocd-controller") woke it again 2 times, first 1h ago, so it is not put to sleep any more: set ignoreDifferences
   settings     idle-after 1h0m0s (namespace), keep-warm "0 9 * * MON-FRI for 9h" (annotation), sleep-at "0 22 * * *" (configuration), time-zone Europe/Rome (configuration), sleep-notice 30s (annotation), wake-replicas 1, max-replicas 10, wake-on-activity true, paused false, dry-run true (configuration), group shop (annotation), after db and cache (annotation)
 `},
-		{"alone in its group, held asleep, woken once by nobody knows whom", bus.ServerStatus{
-			ServerSummary: bus.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
-			Decision:      bus.Decision{Text: "stays at zero: held asleep"},
-			Hold:          &bus.Hold{Asleep: true, Until: noon.Add(time.Minute)},
-			Group:         &bus.Group{Name: "shop"},
-			Reverts:       &bus.Reverts{Count: 1, Since: noon, Advice: "make it leave spec.replicas alone"},
+		{"alone in its group, held asleep, woken once by nobody knows whom", wire.ServerStatus{
+			ServerSummary: wire.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
+			Decision:      wire.Decision{Text: "stays at zero: held asleep"},
+			Hold:          &wire.Hold{Asleep: true, Until: noon.Add(time.Minute)},
+			Group:         &wire.Group{Name: "shop"},
+			Reverts:       &wire.Reverts{Count: 1, Since: noon, Advice: "make it leave spec.replicas alone"},
 			Settings:      settings,
 		}, `
 team-a/web: stopped, 0 of 0 ready

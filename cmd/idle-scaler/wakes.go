@@ -12,18 +12,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"idle-scaler/internal/bus"
-	"idle-scaler/scaler"
+	"idle-scaler/internal/client"
+	"idle-scaler/internal/wire"
 )
 
 // manyFor is how much longer it may take to wake all servers, or to read all their events, than to ask for one.
 const manyFor = 30 * time.Second
 
 func wakeCommand() *cobra.Command {
-	var c client
+	var c caller
 	var all bool
 	var wait time.Duration
-	cmd := c.command("wake --all", "Wake all servers that idle-scaler has put to sleep by itself", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
+	cmd := c.command("wake --all", "Wake all servers that idle-scaler has put to sleep by itself", 0, func(ctx context.Context, cmd *cobra.Command, _ []wire.ID) error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout+manyFor+wait)
 		defer cancel()
 		woken, err := c.Wake(ctx, c.namespace, c.by())
@@ -38,7 +38,7 @@ func wakeCommand() *cobra.Command {
 		if isTerminal(cmd.ErrOrStderr()) {
 			c.showProgress(ctx, cmd.ErrOrStderr(), woken.Servers)
 		}
-		return c.await(ctx, woken.Servers, wait, "ready", func(s bus.ServerSummary) bool { return s.ReadyReplicas > 0 })
+		return c.await(ctx, woken.Servers, wait, "ready", func(s wire.ServerSummary) bool { return s.ReadyReplicas > 0 })
 	})
 	cmd.Long = `Wake all servers that idle-scaler has put to sleep by itself.
 
@@ -67,9 +67,9 @@ afterwards, "idle-scaler pause --all" first.`
 const settles = 2 * time.Second
 
 func disableCommand() *cobra.Command {
-	var c client
+	var c caller
 	var wait time.Duration
-	cmd := c.command("disable", "Before idle-scaler is removed for good: wake all that it has put to sleep, and let nothing sleep again", 0, func(ctx context.Context, cmd *cobra.Command, _ []scaler.ID) error {
+	cmd := c.command("disable", "Before idle-scaler is removed for good: wake all that it has put to sleep, and let nothing sleep again", 0, func(ctx context.Context, cmd *cobra.Command, _ []wire.ID) error {
 		return c.disable(ctx, cmd.OutOrStdout(), wait)
 	})
 	cmd.Long = `Before idle-scaler is removed for good: wake all that it has put to sleep, and let nothing sleep again.
@@ -93,19 +93,19 @@ stay at zero: they are named, with how to start them. It may be repeated. "idle-
 }
 
 // disable leaves nothing at zero that idle-scaler has put there by itself.
-func (c *client) disable(ctx context.Context, out io.Writer, wait time.Duration) error {
+func (c *caller) disable(ctx context.Context, out io.Writer, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout+manyFor+wait)
 	defer cancel()
-	if _, err := c.Pause(ctx, scaler.ID{}, c.by()); err != nil {
+	if _, err := c.Pause(ctx, wire.ID{}, c.by()); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "paused: all servers")
 	select {
 	case <-time.After(settles):
 	case <-ctx.Done():
-		return bus.ErrInterrupted
+		return client.ErrInterrupted
 	}
-	var woken bus.WakeAnswer
+	var woken wire.WakeAnswer
 	for late := time.Now().Add(wait); ; { // until there is nothing left to wake: an answer names a thousand servers at most
 		var err error
 		if woken, err = c.Wake(ctx, "", c.by()); err != nil {
@@ -115,7 +115,7 @@ func (c *client) disable(ctx context.Context, out io.Writer, wait time.Duration)
 		if woken.Started == 0 {
 			break
 		}
-		if err := c.await(ctx, woken.Servers, time.Until(late), "awake", func(s bus.ServerSummary) bool { return s.Replicas > 0 }); err != nil {
+		if err := c.await(ctx, woken.Servers, time.Until(late), "awake", func(s wire.ServerSummary) bool { return s.Replicas > 0 }); err != nil {
 			return fmt.Errorf("%w\nidle-scaler is still needed: look at why, and repeat this", err)
 		}
 	}
@@ -149,7 +149,7 @@ func count(n int, one, many string) string {
 const awaitInterval = 500 * time.Millisecond
 
 // await waits until servers, named NS/NAME, are what is waited for. One that is gone is waited for no longer.
-func (c *client) await(ctx context.Context, names []string, wait time.Duration, what string, is func(bus.ServerSummary) bool) error {
+func (c *caller) await(ctx context.Context, names []string, wait time.Duration, what string, is func(wire.ServerSummary) bool) error {
 	missing := make(map[string]string) // why, by name
 	for _, name := range names {
 		missing[name] = ""
@@ -176,7 +176,7 @@ func (c *client) await(ctx context.Context, names []string, wait time.Duration, 
 			return notYet(missing, wait, what)
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) {
-				return bus.ErrInterrupted
+				return client.ErrInterrupted
 			}
 			return notYet(missing, wait, what)
 		}

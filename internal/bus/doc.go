@@ -1,23 +1,18 @@
-// Package bus adapts NATS to the domain: what comes in on subjects becomes calls of package scaler and package activity, and what
-// they say goes out on subjects. It knows nothing of Kubernetes.
+// Package bus is the daemon's side of NATS, in rooms of its own:
 //
-// The story, by subject (see [Subjects]):
+//	stream       makes the streams, and reads one so that nothing is missed
+//	activitylog  activity.>, lease.>, pause.>   ──▶ activity.Tracker, scaler.Pauses; proves silence
+//	command      command.VERB.NS.NAME           ──▶ scaler.Submit ──▶ answer, acknowledgement
+//	api          api.VERB.NS.NAME               ──▶ reads from memory; orders onto the command stream
+//	event        scaler ──▶ event.TYPE.NS.NAME; and back, for history and report
+//	answer       what the domain says, as it is on the wire
+//	embedded     a NATS server in this process
 //
-//	command.VERB.NS.NAME   the command stream ──▶ [Sessions] ──▶ scaler.Submit ──▶ answer, ack
-//	api.VERB.NS.NAME       [API]: reads are answered from memory; writes are checked and put on the command stream, with
-//	                       where to answer; so there is one order for everything
-//	api.pause              put on the stream of pauses; answered when every daemon must know it
-//	activity, lease        their streams ──▶ [ActivityLog] ──▶ activity.Tracker
-//	pause                  its stream ──▶ [ActivityLog] ──▶ scaler.Pauses
-//	event.TYPE.NS.NAME     scaler ──▶ [Events] ──▶ the event stream
+// None of them knows Kubernetes. What goes over the wire is in internal/wire, and the other end of
+// it in internal/client.
 //
-// [EnsureStreams] makes the five streams, [Connect] a connection, [Embedded] a NATS server inside this process. [Client] is the
-// other end of it all: for the command line and for tests.
-//
-// All streams are read through a feed: a push consumer whose every message is accounted for, and which ends, rather than goes
-// on, when one is missing. What is read again from the start can't be wrong.
-//
-// Concurrency: every exported type may be used by any number of goroutines. Nothing runs before Run is called, and nothing
-// that it started runs after it has returned, but for the finish functions of commands, which work until the connection is
-// closed. No handler of a subscription ever blocks on IO. A *nats.Conn belongs to its caller, who closes it with [Close].
+// Concurrency: every exported type may be used by any number of goroutines. Nothing runs before Run is
+// called, and nothing that it started runs after it has returned, except for the finish functions of
+// commands, which work until the connection is closed. No handler of a subscription blocks on IO. A
+// *nats.Conn belongs to its caller.
 package bus

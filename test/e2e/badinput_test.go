@@ -23,7 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
@@ -105,7 +105,7 @@ func TestBadRequests(t *testing.T) {
 	if n := b.waitingCommands(); n != 0 {
 		t.Errorf("%d commands are stored", n)
 	}
-	if _, err := b.Scale(t.Context(), b.id("alpha"), 2, time.Minute, bus.Sender{}); err != nil {
+	if _, err := b.Scale(t.Context(), b.id("alpha"), 2, time.Minute, wire.Sender{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -120,7 +120,7 @@ func TestEmptyTokens(t *testing.T) {
 		}
 	}
 	same()
-	if _, err := b.Scale(t.Context(), b.id("alpha"), 2, time.Minute, bus.Sender{}); err != nil {
+	if _, err := b.Scale(t.Context(), b.id("alpha"), 2, time.Minute, wire.Sender{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -295,7 +295,7 @@ func TestAPIServerRefuses(t *testing.T) {
 	b.awaitReplicas("alpha", 2)
 	events := b.events()
 	says := []string{"the API server refuses to patch deployments.apps in " + b.namespace, "Role of idle-scaler's ServiceAccount"}
-	_, err := b.Stop(t.Context(), b.id("alpha"), false, bus.Sender{})
+	_, err := b.Stop(t.Context(), b.id("alpha"), false, wire.Sender{})
 	refused(t, err, 500, says...)
 	b.publish("scale", "alpha", `{"replicas":5,"id":"published"}`)
 	e := events.find("it is told", func(e scaler.Event) bool { return e.Command == "published" })
@@ -348,8 +348,8 @@ func (b *bench) checkRefusal(c badInput, subject string) {
 	if got := m.Header.Get("Nats-Service-Error-Code"); got != strconv.Itoa(c.code) || !containsAll(text, c.says...) || len(text) > 1024 {
 		b.t.Errorf("%s: answered %s %q, want %d and %q", c.about, got, text, c.code, c.says)
 	}
-	var a bus.Answer
-	if err := json.Unmarshal(m.Data, &a); err != nil || a.Error == nil || *a.Error != (bus.AnswerError{Code: c.code, Text: text}) {
+	var a wire.Answer
+	if err := json.Unmarshal(m.Data, &a); err != nil || a.Error == nil || *a.Error != (wire.Error{Code: c.code, Text: text}) {
 		b.t.Errorf("%s: the body is %q", c.about, m.Data)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -64,15 +64,15 @@ func TestClientReads(t *testing.T) {
 		"json": json.Unmarshal,
 		"yaml": func(data []byte, v any) error { return yaml.UnmarshalStrict(data, v) },
 	} {
-		var list []bus.ServerSummary
+		var list []wire.ServerSummary
 		if err := decode([]byte(b.says(0, "list", "-o", kind)), &list); err != nil || len(list) != 2 || list[0].Name != "alpha" || list[0].ReadyReplicas != 2 || list[0].LastActivity.IsZero() {
 			t.Errorf("list -o %s is %+v, %v", kind, list, err)
 		}
-		var none []bus.ServerSummary
+		var none []wire.ServerSummary
 		if err := decode([]byte(b.says(0, "list", "-o", kind, "-l", "tier=gold")), &none); err != nil || none == nil || len(none) > 0 {
 			t.Errorf("list -o %s of nothing is %+v, %v", kind, none, err)
 		}
-		var status bus.ServerStatus
+		var status wire.ServerStatus
 		if err := decode([]byte(b.says(0, "status", "-o", kind, alpha)), &status); err != nil || status.Name != "alpha" || status.Status != "running" || status.Decision.Text == "" {
 			t.Errorf("status -o %s is %+v, %v", kind, status, err)
 		}
@@ -192,8 +192,8 @@ func TestClientWatches(t *testing.T) {
 			t.Errorf("%s is %v, want %v", field, seen[0][field], want)
 		}
 	}
-	var told bus.HistoryEntry
-	var past bus.History
+	var told wire.HistoryEntry
+	var past wire.History
 	first, _, _ := strings.Cut(asJSON.String(), "\n")
 	if err := json.Unmarshal([]byte(first), &told); err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
@@ -248,7 +248,7 @@ func TestForceEndsThePodsAtOnce(t *testing.T) {
 
 	// Force ends those that a gentle stop left, and those of a server that runs.
 	for _, name := range []string{"alpha", "beta"} {
-		if _, err := b.Stop(t.Context(), b.id(name), true, bus.Sender{}); err != nil {
+		if _, err := b.Stop(t.Context(), b.id(name), true, wire.Sender{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -296,20 +296,20 @@ func TestScaleWaitsUntilAllAreReady(t *testing.T) {
 	b.run()
 	b.makeReady("alpha", 1)
 	b.awaitReplicas("alpha", 1)
-	waiting := later(func() (bus.Answer, error) {
-		return b.Scale(t.Context(), b.id("alpha"), 3, time.Minute, bus.Sender{})
+	waiting := later(func() (wire.Answer, error) {
+		return b.Scale(t.Context(), b.id("alpha"), 3, time.Minute, wire.Sender{})
 	})
 	b.makeReady("alpha", 2)
 	b.awaitReady("alpha", 2)
 	waiting.isOpen(t, 500*time.Millisecond)
 	b.makeReady("alpha", 3)
 	a, err := waiting.end(t)
-	if err != nil || a.Event == nil || *a.Event != (bus.Transition{Type: "scaled", From: 1, To: 3}) {
+	if err != nil || a.Event == nil || *a.Event != (wire.Transition{Type: "scaled", From: 1, To: 3}) {
 		t.Errorf("answered %+v, %v", a, err)
 	} else if a.Server.Status != "running" || a.Server.ReadyReplicas != 3 {
 		t.Errorf("answered with %+v", a.Server)
 	}
-	a, err = b.Scale(t.Context(), b.id("alpha"), 1, time.Minute, bus.Sender{})
+	a, err = b.Scale(t.Context(), b.id("alpha"), 1, time.Minute, wire.Sender{})
 	if err != nil || a.Server.Replicas != 1 || a.Server.ReadyReplicas < 1 {
 		t.Errorf("answered %+v, %v", a, err)
 	}
@@ -427,12 +427,12 @@ func (b *bench) awaitReady(name string, want int32) {
 // call is a request under way.
 type call struct {
 	done   chan struct{}
-	answer bus.Answer
+	answer wire.Answer
 	err    error
 }
 
 // later makes a request in a goroutine of its own.
-func later(request func() (bus.Answer, error)) *call {
+func later(request func() (wire.Answer, error)) *call {
 	c := &call{done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
@@ -452,7 +452,7 @@ func (c *call) isOpen(t *testing.T, d time.Duration) {
 }
 
 // end returns the answer, which has to come within patience.
-func (c *call) end(t *testing.T) (bus.Answer, error) {
+func (c *call) end(t *testing.T) (wire.Answer, error) {
 	t.Helper()
 	select {
 	case <-c.done:

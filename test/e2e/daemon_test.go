@@ -21,7 +21,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"k8s.io/client-go/kubernetes"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/bus/event"
+	"idle-scaler/internal/client"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -37,7 +39,7 @@ type bench struct {
 	nats    *server.Server
 	options *server.Options // of the NATS server, which keeps its port and its store over a restart
 	nc      *nats.Conn
-	*bus.Client
+	*client.Client
 	program string // run instead of that of all tests, if it is set
 	*daemon        // the last one that was started
 }
@@ -106,11 +108,11 @@ func (b *bench) connect(options ...nats.Option) {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(b.nc.Close)
-	subjects, err := bus.NewSubjects("cortex.mcp")
+	subjects, err := wire.NewSubjects("cortex.mcp")
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if b.Client, err = bus.NewClient(b.nc, subjects); err != nil {
+	if b.Client, err = client.New(b.nc, subjects); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -231,12 +233,12 @@ func (b *bench) ping(name string) {
 }
 
 // status asks the daemon for all there is to say about a server.
-func (b *bench) status(name string) (bus.ServerStatus, error) {
+func (b *bench) status(name string) (wire.ServerStatus, error) {
 	return b.Status(b.t.Context(), b.id(name))
 }
 
 // awaitReason waits until the daemon gives a reason for how it treats a server.
-func (b *bench) awaitReason(name string, reason policy.Reason) (s bus.ServerStatus) {
+func (b *bench) awaitReason(name string, reason policy.Reason) (s wire.ServerStatus) {
 	b.t.Helper()
 	eventually(b.t, fmt.Sprintf("%s is treated as %s", name, reason), func() (err error) {
 		if s, err = b.status(name); err == nil && s.Decision.Reason != string(reason) {
@@ -261,13 +263,13 @@ func (b *bench) events() *events {
 	b.t.Helper()
 	e := &events{t: b.t}
 	sub, err := b.nc.Subscribe("cortex.mcp.event.*."+b.namespace+".>", func(m *nats.Msg) {
-		event, err := bus.DecodeEvent(m.Data)
+		decoded, err := wire.DecodeEvent(m.Data)
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if err != nil {
 			e.t.Errorf("event %s: %v", m.Subject, err)
 		}
-		e.seen = append(e.seen, event)
+		e.seen = append(e.seen, event.Domain(decoded))
 	})
 	if err == nil {
 		err = b.nc.Flush()

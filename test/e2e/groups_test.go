@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -93,11 +93,11 @@ func TestAStartWaitsForThoseBefore(t *testing.T) {
 		b.awaitReplicas(name, 0)
 	}
 	awake := b.events()
-	_, err := b.Start(t.Context(), b.id("web"), 500*time.Millisecond, bus.Sender{Actor: "ann"})
+	_, err := b.Start(t.Context(), b.id("web"), 500*time.Millisecond, wire.Sender{Actor: "ann"})
 	refused(t, err, 504, "api")
 	b.kill()
 	b.run(append(idle, "--idle-after", "1h")...)
-	a, err := b.Start(t.Context(), b.id("web"), patience, bus.Sender{Actor: "bob"})
+	a, err := b.Start(t.Context(), b.id("web"), patience, wire.Sender{Actor: "bob"})
 	if err != nil || a.Server == nil || a.Server.Status != "running" {
 		t.Fatalf("answered %+v, %v", a, err)
 	}

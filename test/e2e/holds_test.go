@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/micro"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -130,7 +130,7 @@ func TestHoldsThatMakeNoSense(t *testing.T) {
 		`{"awake_until":3}`:                        "awake_until",
 		`{"until":"1h"}`:                           "unknown field",
 	} {
-		var a bus.Answer
+		var a wire.Answer
 		b.ask(fmt.Sprintf("hold.%s.alpha", b.namespace), payload, "400", &a)
 		if a.Error == nil || !strings.Contains(a.Error.Text, says) {
 			t.Errorf("%s: %+v, want %q", payload, a.Error, says)

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
@@ -84,7 +84,7 @@ func TestRequestsToTheAPIServer(t *testing.T) {
 		events.next(scaler.Ready, "pinged")
 	})
 	measure("a start", map[string]int{"PATCH deployments 200": 1}, func() {
-		if _, err := b.Start(t.Context(), b.id("started"), patience, bus.Sender{}); err != nil {
+		if _, err := b.Start(t.Context(), b.id("started"), patience, wire.Sender{}); err != nil {
 			t.Error(err)
 		}
 	})

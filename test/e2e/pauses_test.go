@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -46,7 +46,7 @@ func TestPauses(t *testing.T) {
 			b.awaitReplicas("sleeper", 0)
 
 			events = b.events()
-			var answer bus.PauseAnswer
+			var answer wire.PauseAnswer
 			b.ask("resume"+subject, `{"actor":"ann"}`, "", &answer)
 			if answer.Paused || answer.Scope == "" {
 				t.Errorf("answered %+v", answer)
@@ -57,7 +57,7 @@ func TestPauses(t *testing.T) {
 	t.Run("of a server that is not there", func(t *testing.T) {
 		b := newBench(t)
 		b.run()
-		var answer bus.Answer
+		var answer wire.Answer
 		b.ask("pause."+b.namespace+".nobody", "", "404", &answer)
 	})
 }
@@ -98,7 +98,7 @@ func TestWakeAllAndDisable(t *testing.T) {
 		b.awaitReplicas(fmt.Sprintf("idle-%d", i), 0) // not paused: they sleep again
 	}
 	events = b.events()
-	var woken bus.WakeAnswer
+	var woken wire.WakeAnswer
 	b.ask("wake."+b.namespace, `{"actor":"ann"}`, "", &woken)
 	if woken.Started != 5 || len(woken.Servers) != 5 || len(woken.Left) < 2 {
 		t.Errorf("answered %+v", woken)

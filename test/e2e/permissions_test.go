@@ -26,7 +26,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
@@ -127,7 +127,7 @@ func TestTheRightsInKubernetesSuffice(t *testing.T) {
 	events := b.events()
 	d := b.run(append(idle, "--kubeconfig", writeKubeconfig(t, deployRBAC(t, own)), "--lease-namespace", own)...)
 	b.awaitReplicas("slow", 1)
-	if a, err := b.Stop(t.Context(), b.id("slow"), true, bus.Sender{}); err != nil { // list and delete pods
+	if a, err := b.Stop(t.Context(), b.id("slow"), true, wire.Sender{}); err != nil { // list and delete pods
 		t.Errorf("answered %+v, %v", a, err)
 	}
 	eventually(t, "its pods are gone", func() error {
@@ -141,8 +141,8 @@ func TestTheRightsInKubernetesSuffice(t *testing.T) {
 	b.awaitReplicas("alpha", 0)
 	b.ping("alpha")
 	events.next(scaler.Ready, "alpha")
-	var failure *bus.CodeError // list ReplicaSets, watch pods
-	if a, err := b.Start(t.Context(), b.id("broken"), patience, bus.Sender{}); !errors.As(err, &failure) || failure.Code != 503 || !strings.Contains(failure.Text, "ImagePull") {
+	var failure *wire.Error // list ReplicaSets, watch pods
+	if a, err := b.Start(t.Context(), b.id("broken"), patience, wire.Sender{}); !errors.As(err, &failure) || failure.Code != 503 || !strings.Contains(failure.Text, "ImagePull") {
 		t.Errorf("answered %+v, %v", a, err)
 	}
 	eventually(t, "kubernetes has the events", func() error {
@@ -311,30 +311,30 @@ func TestThePermissionsInNATSSuffice(t *testing.T) {
 		if _, err := b.status(name); err != nil {
 			t.Error(err)
 		}
-		if _, err := b.Stop(t.Context(), b.id(name), true, bus.Sender{}); err != nil {
+		if _, err := b.Stop(t.Context(), b.id(name), true, wire.Sender{}); err != nil {
 			t.Error(err)
 		}
-		if _, err := b.Start(t.Context(), b.id(name), patience, bus.Sender{}); err != nil {
+		if _, err := b.Start(t.Context(), b.id(name), patience, wire.Sender{}); err != nil {
 			t.Error(err)
 		}
-		if _, err := b.Scale(t.Context(), b.id(name), 1, patience, bus.Sender{}); err != nil {
+		if _, err := b.Scale(t.Context(), b.id(name), 1, patience, wire.Sender{}); err != nil {
 			t.Error(err)
 		}
-		if _, err := b.Hold(t.Context(), b.id(name), false, "1h", bus.Sender{}); err != nil {
+		if _, err := b.Hold(t.Context(), b.id(name), false, "1h", wire.Sender{}); err != nil {
 			t.Error(err)
 		}
-		if _, err := b.Release(t.Context(), b.id(name), bus.Sender{}); err != nil {
+		if _, err := b.Release(t.Context(), b.id(name), wire.Sender{}); err != nil {
 			t.Error(err)
 		}
 		for _, scope := range []scaler.ID{b.id(name), {Namespace: b.namespace}} {
-			if _, err := b.Pause(t.Context(), scope, bus.Sender{}); err != nil {
+			if _, err := b.Pause(t.Context(), scope, wire.Sender{}); err != nil {
 				t.Error(err)
 			}
-			if _, err := b.Resume(t.Context(), scope, bus.Sender{}); err != nil {
+			if _, err := b.Resume(t.Context(), scope, wire.Sender{}); err != nil {
 				t.Error(err)
 			}
 		}
-		if _, err := b.Wake(t.Context(), b.namespace, bus.Sender{}); err != nil {
+		if _, err := b.Wake(t.Context(), b.namespace, wire.Sender{}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 )
 
 // inFlight is how many commands the daemon takes at once.
@@ -218,7 +218,7 @@ func TestAThousandRequestsWaitAtOnce(t *testing.T) {
 	h := b.history()
 	d := b.run(append(solo, "--max-wait", "10m")...)
 	b.deploy("other")
-	if _, err := b.Stop(t.Context(), b.id("other"), false, bus.Sender{}); err != nil { // a request has whatever serves requests running
+	if _, err := b.Stop(t.Context(), b.id("other"), false, wire.Sender{}); err != nil { // a request has whatever serves requests running
 		t.Fatal(err)
 	}
 	before, err := d.value("go_goroutines")
@@ -231,8 +231,8 @@ func TestAThousandRequestsWaitAtOnce(t *testing.T) {
 	for len(calls) < requests { // some at a time, or the last wait for longer than a client does until they are taken
 		for range batch {
 			i := len(calls)
-			calls = append(calls, later(func() (bus.Answer, error) {
-				return b.Start(t.Context(), b.id(name(i)), 9*time.Minute, bus.Sender{ID: fmt.Sprintf("order-%d", i)})
+			calls = append(calls, later(func() (wire.Answer, error) {
+				return b.Start(t.Context(), b.id(name(i)), 9*time.Minute, wire.Sender{ID: fmt.Sprintf("order-%d", i)})
 			}))
 		}
 		within(t, 5*time.Minute, "all are applied", func() error {

@@ -15,7 +15,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/bus/event"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -262,11 +263,11 @@ func (b *bench) stored(t *testing.T, subject string) (stored []scaler.Event) {
 		if err != nil {
 			return stored // there are no more
 		}
-		e, err := bus.DecodeEvent(m.Data)
+		e, err := wire.DecodeEvent(m.Data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored, sequence = append(stored, e), m.Sequence
+		stored, sequence = append(stored, event.Domain(e)), m.Sequence
 	}
 }
 
@@ -392,7 +393,7 @@ func TestOneLeadsAndBothAnswer(t *testing.T) {
 	})
 	// Requests that write are taken by both, and applied by the one that leads.
 	for n := range 10 {
-		if a, err := b.Scale(t.Context(), b.id("alpha"), 1+n%2, 0, bus.Sender{}); err != nil || a.Server.Replicas != 1+n%2 {
+		if a, err := b.Scale(t.Context(), b.id("alpha"), 1+n%2, 0, wire.Sender{}); err != nil || a.Server.Replicas != 1+n%2 {
 			t.Fatalf("answered %+v, %v", a, err)
 		}
 	}
@@ -512,7 +513,7 @@ func TestNATSMayGoAndCome(t *testing.T) {
 	b.awaitReplicas("alpha", 1)
 	b.order("scale", "alpha", `{"replicas":2}`)
 	b.awaitReplicas("alpha", 2)
-	if a, err := b.Stop(t.Context(), b.id("alpha"), false, bus.Sender{}); err != nil || a.Event.Type != "slept" {
+	if a, err := b.Stop(t.Context(), b.id("alpha"), false, wire.Sender{}); err != nil || a.Event.Type != "slept" {
 		t.Errorf("answered %+v, %v", a, err)
 	}
 }

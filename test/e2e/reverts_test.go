@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -174,11 +174,11 @@ func TestWhatKEDAScalesIsLeftAlone(t *testing.T) {
 		t.Errorf("it says %q", s.Decision.Text)
 	}
 	consistently(t, 4*time.Second, "asleep", b.staysAt("alpha", 1))
-	_, err = b.Stop(t.Context(), b.id("alpha"), false, bus.Sender{})
+	_, err = b.Stop(t.Context(), b.id("alpha"), false, wire.Sender{})
 	refused(t, err, 409, "KEDA", "delete the ScaledObject")
-	_, err = b.Hold(t.Context(), b.id("alpha"), true, "1h", bus.Sender{})
+	_, err = b.Hold(t.Context(), b.id("alpha"), true, "1h", wire.Sender{})
 	refused(t, err, 409, "KEDA")
-	if _, err = b.Start(t.Context(), b.id("alpha"), 0, bus.Sender{}); err != nil {
+	if _, err = b.Start(t.Context(), b.id("alpha"), 0, wire.Sender{}); err != nil {
 		t.Error(err)
 	}
 }

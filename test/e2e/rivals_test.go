@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -62,10 +62,10 @@ func TestAHumansZeroStays(t *testing.T) {
 	}
 	b.patch("patched", "kubectl-patch", `{"spec":{"replicas":0}}`)
 	b.scale("scaled", 0)
-	if _, err := b.Stop(t.Context(), b.id("just-woken"), false, bus.Sender{}); err != nil {
+	if _, err := b.Stop(t.Context(), b.id("just-woken"), false, wire.Sender{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Start(t.Context(), b.id("just-woken"), 0, bus.Sender{}); err != nil {
+	if _, err := b.Start(t.Context(), b.id("just-woken"), 0, wire.Sender{}); err != nil {
 		t.Fatal(err)
 	}
 	b.scale("just-woken", 0) // Kubernetes keeps seconds: it looks as if both had written at once
@@ -84,7 +84,7 @@ func TestAHumansZeroStays(t *testing.T) {
 		return nil
 	})
 	for _, name := range []string{"patched", "scaled", "just-woken"} {
-		if _, err := b.Start(t.Context(), b.id(name), patience, bus.Sender{}); err != nil {
+		if _, err := b.Start(t.Context(), b.id(name), patience, wire.Sender{}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -112,9 +112,9 @@ func TestCommandsGetThroughAgainstAWriterInALoop(t *testing.T) {
 	})
 	commands := int64(0)
 	eventually(t, "the daemon has met a conflict", func() error {
-		for _, order := range []func() (bus.Answer, error){
-			func() (bus.Answer, error) { return b.Stop(t.Context(), b.id("alpha"), false, bus.Sender{}) },
-			func() (bus.Answer, error) { return b.Start(t.Context(), b.id("alpha"), 0, bus.Sender{}) },
+		for _, order := range []func() (wire.Answer, error){
+			func() (wire.Answer, error) { return b.Stop(t.Context(), b.id("alpha"), false, wire.Sender{}) },
+			func() (wire.Answer, error) { return b.Start(t.Context(), b.id("alpha"), 0, wire.Sender{}) },
 		} {
 			commands++
 			if a, err := order(); err != nil {
@@ -172,7 +172,7 @@ func TestASleepGivesUpWhereAStartGoesOn(t *testing.T) {
 
 	b.awaitReplicas("alpha", 0)
 	disturb(3)
-	if a, err := b.Start(t.Context(), b.id("alpha"), 0, bus.Sender{}); err != nil {
+	if a, err := b.Start(t.Context(), b.id("alpha"), 0, wire.Sender{}); err != nil {
 		t.Errorf("answered %+v, %v", a, err)
 	}
 	mu.Lock()
@@ -335,7 +335,7 @@ func TestARolloutUndoEndsNoUse(t *testing.T) {
 			b.release("alpha", 2)
 			b.lease("alpha", time.Hour)
 			rollout(b)
-			if _, err := b.Start(b.t.Context(), b.id("alpha"), 0, bus.Sender{}); err != nil {
+			if _, err := b.Start(b.t.Context(), b.id("alpha"), 0, wire.Sender{}); err != nil {
 				b.t.Fatal(err)
 			}
 		},
@@ -429,7 +429,7 @@ func TestADeploymentMadeAgainBeginsAnew(t *testing.T) {
 	b.deploy("alpha", replicas(3))
 	b.run(idle...)
 	b.awaitReplicas("alpha", 3)
-	if _, err := b.Stop(t.Context(), b.id("alpha"), false, bus.Sender{}); err != nil {
+	if _, err := b.Stop(t.Context(), b.id("alpha"), false, wire.Sender{}); err != nil {
 		t.Fatal(err)
 	}
 	saved := b.deployment("alpha")
@@ -443,7 +443,7 @@ func TestADeploymentMadeAgainBeginsAnew(t *testing.T) {
 	b.deploy("alpha")
 	made := time.Now()
 	events := b.events()
-	if a, err := b.Scale(t.Context(), b.id("alpha"), 2, patience, bus.Sender{}); err != nil || a.Event.From != 1 {
+	if a, err := b.Scale(t.Context(), b.id("alpha"), 2, patience, wire.Sender{}); err != nil || a.Event.From != 1 {
 		t.Errorf("answered %+v, %v", a, err)
 	}
 	b.ping("somebody-else")
@@ -463,7 +463,7 @@ func TestADeploymentMadeAgainBeginsAnew(t *testing.T) {
 	b.awaitReason("alpha", policy.NotOurs)
 	b.awaitPing("alpha")
 	consistently(t, 2*time.Second, "woken", b.staysAt("alpha", 0))
-	if a, err := b.Start(t.Context(), b.id("alpha"), patience, bus.Sender{}); err != nil || a.Event.To != 3 {
+	if a, err := b.Start(t.Context(), b.id("alpha"), patience, wire.Sender{}); err != nil || a.Event.To != 3 {
 		t.Errorf("answered %+v, %v", a, err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 )
 
 // While both daemons are replaced, one after the other and the leader twice, a client that waits for two seconds and tries once
@@ -95,7 +95,7 @@ func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 			sent++
 			running.Go(func() {
 				data, err := ask("status", name(i), "", "")
-				var s bus.ServerStatus
+				var s wire.ServerStatus
 				if err == nil {
 					err = json.Unmarshal(data, &s)
 				}
@@ -109,7 +109,7 @@ func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 					verb, payload = "start", fmt.Sprintf(`{"id":"order-%d","wait":"0s"}`, i)
 				}
 				data, err := ask(verb, name(i), fmt.Sprintf("order-%d", i), payload)
-				var a bus.Answer
+				var a wire.Answer
 				if err == nil {
 					err = json.Unmarshal(data, &a)
 				}

@@ -7,12 +7,11 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	appsv1 "k8s.io/api/apps/v1"
-
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -55,11 +54,11 @@ func TestADryRun(t *testing.T) {
 	b.kill()
 	b.run(append(idle, "--dry-run")...)
 	consistently(t, 2*time.Second, "put to sleep in a dry run", b.staysAt("alpha", 2)) // some sweeps long
-	row := func(name, over string) bus.ReportRow {
+	row := func(name, over string) wire.ReportRow {
 		t.Helper()
-		var report bus.Report
+		var report wire.Report
 		b.ask("report."+b.namespace, fmt.Sprintf(`{"over":%q}`, over), "", &report)
-		i := slices.IndexFunc(report.Servers, func(row bus.ReportRow) bool { return row.Name == name })
+		i := slices.IndexFunc(report.Servers, func(row wire.ReportRow) bool { return row.Name == name })
 		if i < 0 {
 			t.Fatalf("the report says nothing of %s: %+v", name, report)
 		}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
@@ -113,7 +113,7 @@ func TestActivityWakesOnlyWhereItMay(t *testing.T) {
 	consistently(t, 2500*time.Millisecond, "woken by activity", b.staysAt("batch", 0)) // some sweeps long
 	b.awaitReason("batch", policy.Asleep)
 
-	if _, err := b.Start(t.Context(), b.id("batch"), patience, bus.Sender{}); err != nil {
+	if _, err := b.Start(t.Context(), b.id("batch"), patience, wire.Sender{}); err != nil {
 		t.Fatal(err)
 	}
 	b.awaitReplicas("batch", 2)

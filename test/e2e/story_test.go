@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
@@ -26,7 +26,7 @@ func TestExplainAndHistory(t *testing.T) {
 	b.ping("alpha")
 	events.next(scaler.Slept, "alpha")
 	eventually(t, "the sleep is explained", func() error {
-		var e bus.Explanation
+		var e wire.Explanation
 		b.ask("explain."+b.namespace+".alpha", "", "", &e)
 		return missing(e.Text, "idle", "ping", "start")
 	})
@@ -35,7 +35,7 @@ func TestExplainAndHistory(t *testing.T) {
 	b.kill()
 	b.run(append(idle, "--idle-after", "1h")...)
 
-	var past bus.History
+	var past wire.History
 	b.ask("history."+b.namespace+".alpha", `{"since":"1h"}`, "", &past)
 	var types []string
 	for _, e := range past.Events {
@@ -53,7 +53,7 @@ func TestExplainAndHistory(t *testing.T) {
 	if err := missing(b.says(0, "history", alpha), "slept", "woken", "ann", "a demo"); err != nil {
 		t.Error(err)
 	}
-	var none bus.Answer
+	var none wire.Answer
 	b.ask("history."+b.namespace+".nobody", "", "404", &none)
 	b.ask("explain."+b.namespace+".nobody", "", "404", &none)
 }

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"idle-scaler/internal/bus"
+	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
@@ -29,8 +29,8 @@ func TestStartAnswersAtTheFirstReadyPod(t *testing.T) {
 	events := b.events()
 	b.run()
 	began := time.Now()
-	alpha := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id("alpha"), time.Minute, bus.Sender{}) })
-	beta := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id("beta"), time.Minute, bus.Sender{}) })
+	alpha := later(func() (wire.Answer, error) { return b.Start(t.Context(), b.id("alpha"), time.Minute, wire.Sender{}) })
+	beta := later(func() (wire.Answer, error) { return b.Start(t.Context(), b.id("beta"), time.Minute, wire.Sender{}) })
 
 	a, err := beta.end(t)
 	if took := time.Since(began); err != nil || a.Server.ReadyReplicas != 1 || a.Server.Status != "running" || took < 2*time.Second {
@@ -43,14 +43,14 @@ func TestStartAnswersAtTheFirstReadyPod(t *testing.T) {
 	alpha.isOpen(t, 100*time.Millisecond)
 	b.makeReady("alpha", 1)
 	a, err = alpha.end(t)
-	if err != nil || a.Event == nil || *a.Event != (bus.Transition{Type: "woken", From: 0, To: 3}) {
+	if err != nil || a.Event == nil || *a.Event != (wire.Transition{Type: "woken", From: 0, To: 3}) {
 		t.Fatalf("alpha is answered %+v, %v", a, err)
 	}
 	if a.Server.Replicas != 3 || a.Server.ReadyReplicas != 1 || a.Server.Status != "scaling" {
 		t.Errorf("alpha is answered with %+v", a.Server)
 	}
 	// It is running now: another start is answered at once.
-	if a, err = b.Start(t.Context(), b.id("alpha"), time.Minute, bus.Sender{}); err != nil || a.Event.Type != "unchanged" {
+	if a, err = b.Start(t.Context(), b.id("alpha"), time.Minute, wire.Sender{}); err != nil || a.Event.Type != "unchanged" {
 		t.Errorf("the second start is answered %+v, %v", a, err)
 	}
 }
@@ -62,7 +62,7 @@ func TestStartAnswersAtItsDeadline(t *testing.T) {
 	events := b.events()
 	b.run()
 	began := time.Now()
-	a, err := b.Start(t.Context(), b.id("alpha"), 2*time.Second, bus.Sender{})
+	a, err := b.Start(t.Context(), b.id("alpha"), 2*time.Second, wire.Sender{})
 	took := time.Since(began)
 	refused(t, err, 504, b.namespace+"/alpha", "not ready after 2s", "goes on starting")
 	if took < 2*time.Second || took > patience/2 {
@@ -96,7 +96,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 			events := b.events()
 			b.run()
 			began := time.Now()
-			a, err := b.Start(t.Context(), b.id("alpha"), 2*time.Minute, bus.Sender{Actor: "ann"})
+			a, err := b.Start(t.Context(), b.id("alpha"), 2*time.Minute, wire.Sender{Actor: "ann"})
 			if took := time.Since(began); took > patience {
 				t.Errorf("answered after %s", took)
 			}
@@ -126,11 +126,11 @@ func TestStartWithinATightQuota(t *testing.T) {
 	b.quota(1)
 	events := b.events()
 	b.run()
-	a, err := b.Start(t.Context(), b.id("alpha"), time.Minute, bus.Sender{})
+	a, err := b.Start(t.Context(), b.id("alpha"), time.Minute, wire.Sender{})
 	if err != nil || a.Server.ReadyReplicas != 1 || a.Server.Replicas != 3 || a.Server.Status != "scaling" {
 		t.Errorf("answered %+v, %v", a.Server, err)
 	}
-	if _, err = b.Scale(t.Context(), b.id("alpha"), 2, time.Minute, bus.Sender{}); err == nil || !strings.Contains(err.Error(), "exceeded quota") {
+	if _, err = b.Scale(t.Context(), b.id("alpha"), 2, time.Minute, wire.Sender{}); err == nil || !strings.Contains(err.Error(), "exceeded quota") {
 		t.Errorf("the scale is answered %v", err)
 	}
 	events.mu.Lock()
@@ -148,7 +148,7 @@ func TestStartGoesOnWhileNoNodeTakesIt(t *testing.T) {
 	b.deploy("alpha", replicas(0), image("fail/schedule"))
 	events := b.events()
 	b.run()
-	start := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id("alpha"), 20*time.Second, bus.Sender{}) })
+	start := later(func() (wire.Answer, error) { return b.Start(t.Context(), b.id("alpha"), 20*time.Second, wire.Sender{}) })
 	events.find("alpha's progress is told with why", func(e scaler.Event) bool { // maybe not with the first: it may be that nobody has tried yet
 		return e.Type == scaler.Progress && e.Server.Name == "alpha" && containsAll(e.Text, "Unschedulable", "still trying", "Insufficient memory")
 	})
@@ -169,7 +169,7 @@ func TestStartIsOvertaken(t *testing.T) {
 	events := b.events()
 	b.run()
 	start := func(name string) *call {
-		c := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id(name), time.Minute, bus.Sender{}) })
+		c := later(func() (wire.Answer, error) { return b.Start(t.Context(), b.id(name), time.Minute, wire.Sender{}) })
 		events.next(scaler.Woken, name)
 		return c
 	}
@@ -199,10 +199,10 @@ func TestAClientThatGoesFreesItsWaiter(t *testing.T) {
 	goes, leaves := b.nc, b.Client
 	const away = 6 * time.Second
 	b.connect(nats.CustomReconnectDelay(func(int) time.Duration { return away }))
-	later(func() (bus.Answer, error) {
-		return leaves.Start(t.Context(), b.id("alpha"), 5*time.Minute, bus.Sender{})
+	later(func() (wire.Answer, error) {
+		return leaves.Start(t.Context(), b.id("alpha"), 5*time.Minute, wire.Sender{})
 	})
-	stays := later(func() (bus.Answer, error) { return b.Start(t.Context(), b.id("beta"), 5*time.Minute, bus.Sender{}) })
+	stays := later(func() (wire.Answer, error) { return b.Start(t.Context(), b.id("beta"), 5*time.Minute, wire.Sender{}) })
 	for _, name := range []string{"alpha", "beta"} {
 		events.next(scaler.Woken, name)
 	}
@@ -260,7 +260,7 @@ func TestStatuses(t *testing.T) {
 	b.awaitReplicas("running", 2)
 	b.makeReady("scaling", 1)
 	b.awaitReady("scaling", 1)
-	_, err := b.Start(t.Context(), b.id("failed"), time.Minute, bus.Sender{})
+	_, err := b.Start(t.Context(), b.id("failed"), time.Minute, wire.Sender{})
 	refused(t, err, 503, "CrashLoopBackOff")
 	want := []string{"failed 0/1", "pending 0/2", "running 2/2", "scaling 1/2", "stopped 0/0"} // each under its name, in order
 	eventually(t, "all are listed as they are", func() error {
@@ -316,7 +316,7 @@ func TestEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	inside := "." + b.namespace + ".svc"
-	want := []bus.Endpoint{
+	want := []wire.Endpoint{
 		{Service: "a-cluster-ip", Type: "ClusterIP", Port: "http", URL: "http://a-cluster-ip" + inside + ":80"},
 		{Service: "a-cluster-ip", Type: "ClusterIP", Port: "tls", URL: "https://a-cluster-ip" + inside + ":443"},
 		{Service: "b-headless", Type: "Headless", Port: "http", URL: "http://b-headless" + inside + ":8080"},
@@ -417,7 +417,7 @@ func (b *bench) awaitDenial(reason string) {
 // refused expects that an answer is an error of a code with a text that says certain things.
 func refused(t *testing.T, err error, code int, says ...string) {
 	t.Helper()
-	var answer *bus.CodeError
+	var answer *wire.Error
 	if !errors.As(err, &answer) || answer.Code != code || !containsAll(answer.Text, says...) {
 		t.Errorf("answered %v, want code %d and %q", err, code, says)
 	}

@@ -1,0 +1,582 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"idle-scaler/internal/bus/command"
+	"idle-scaler/internal/bus/stream"
+	"idle-scaler/internal/client"
+	"idle-scaler/internal/wire"
+	"idle-scaler/policy"
+	"idle-scaler/scaler"
+	"idle-scaler/test/leader"
+	"idle-scaler/test/natstest"
+	"idle-scaler/test/wait"
+)
+
+// replica is the domain of a daemon that knows some servers.
+type replica struct {
+	servers []*scaler.Server
+	hold    chan struct{} // what is asked about the first server takes until this is closed
+}
+
+func (r *replica) List(f scaler.Filter) (found []*scaler.Server, err error) {
+	for _, s := range r.servers { // in order
+		if (f.Namespace == "" || f.Namespace == s.ID.Namespace) && s.ID.String() > f.After.String() && (f.Match == nil || f.Match(s.Labels)) {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
+
+func (r *replica) Status(_ context.Context, id scaler.ID) (scaler.View, error) {
+	if id.Name == "bug" {
+		panic("a bug")
+	}
+	for i, s := range r.servers {
+		if s.ID == id {
+			if i == 0 && r.hold != nil {
+				<-r.hold
+			}
+			return r.View(s), nil
+		}
+	}
+	return scaler.View{}, fmt.Errorf("%w: there is no Deployment %s", scaler.ErrUnknown, id)
+}
+
+func (r *replica) View(s *scaler.Server) scaler.View {
+	facts := policy.Facts{Ours: s.Ours, Because: s.Mark.Because, Hold: s.Mark.Hold}
+	return scaler.View{At: time.Now(), Server: s, Status: scaler.StatusRunning, Facts: facts}
+}
+
+// WouldBeAsleep says since a day of all with dry-run.
+func (r *replica) WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time {
+	since := make(map[scaler.ID]time.Time)
+	for _, s := range servers {
+		if s.Settings.DryRun {
+			since[s.ID] = time.Now().Add(-24 * time.Hour)
+		}
+	}
+	return since
+}
+
+func (r *replica) Check(ctx context.Context, c scaler.Command) (*scaler.Server, error) {
+	if c.Wait < 0 || c.Verb == scaler.Scale && c.Replicas == 13 {
+		return nil, fmt.Errorf("%w: as the domain says", scaler.ErrInvalid)
+	}
+	if c.Wait > time.Hour || c.Replicas < 0 {
+		return nil, fmt.Errorf("%w: as the domain says", scaler.ErrOutOfRange)
+	}
+	view, err := r.Status(ctx, c.Server)
+	return view.Server, err
+}
+
+// serve begins to answer requests, as a replica would that knows some servers.
+func serve(w *natstest.Server, nc *nats.Conn, servers ...*scaler.Server) (stop func()) {
+	w.T.Helper()
+	_, stop = serveReplica(w, nc, &replica{servers: servers})
+	return stop
+}
+
+func serveReplica(w *natstest.Server, nc *nats.Conn, r *replica) (api *API, stop func()) {
+	w.T.Helper()
+	api, err := New(nc, Config{
+		Subjects: w.Subjects, Servers: r, Cluster: "here", Version: "1.2.3", AtOnce: 4, Logger: natstest.Quiet,
+		Selector: func(text string) (func(map[string]string) bool, error) {
+			key, value, ok := strings.Cut(text, "=")
+			if !ok {
+				return nil, errors.New("write key=value")
+			}
+			return func(labels map[string]string) bool { return labels[key] == value }, nil
+		},
+	})
+	natstest.Check(w.T, err)
+	stop = wait.Run(w.T, api.Run)
+	wait.Until(w.T, "the API", api.Answers)
+	return api, stop
+}
+
+// A replica that says that it answers does: its readiness must not send anybody to where "no
+// responders" is the answer.
+func TestAnswersAsSoonAsItSaysSo(t *testing.T) {
+	w := newWorld(t)
+	for range 20 {
+		_, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
+		if m := ask(t, w.Connect(), "cortex.mcp.api.list", ""); m.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Fatalf("%v %s", m.Header, m.Data)
+		}
+		stop()
+	}
+}
+
+// While a replica begins and ends, every request is either answered or told at once that nobody is
+// there. None is swallowed.
+func TestRequestsAtBothEnds(t *testing.T) {
+	w := newWorld(t)
+	nc := w.Connect()
+	for range 10 {
+		ended, results := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for {
+				if _, err := nc.Request("cortex.mcp.api.status.team-a.web", nil, 5*time.Second); err != nil && !errors.Is(err, nats.ErrNoResponders) {
+					results <- err
+					return
+				}
+				select {
+				case <-ended:
+					results <- nil
+					return
+				default:
+				}
+			}
+		}()
+		serve(w, w.Connect(), &scaler.Server{ID: web})()
+		close(ended)
+		natstest.Check(t, wait.For(t, "the last answer", results))
+	}
+}
+
+// A panic while a request is answered is told to its sender, and ends neither the daemon nor other
+// requests.
+func TestPanicInARequest(t *testing.T) {
+	w := newWorld(t)
+	serve(w, w.Connect(), &scaler.Server{ID: web})
+	nc := w.Connect()
+	if got := ask(t, nc, "cortex.mcp.api.status.team-a.bug", ""); got.Header.Get(micro.ErrorCodeHeader) != "500" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "a bug in idle-scaler") {
+		t.Errorf("got %v", got.Header)
+	}
+	if got := ask(t, nc, "cortex.mcp.api.status.team-a.web", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("got %v", got.Header)
+	}
+}
+
+// What takes long has places of its own: however many ask for it, others are answered, and the
+// emergency switch works.
+func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
+	w := newWorld(t)
+	api, _ := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
+	for range readAtOnce { // so that nobody else can read events
+		api.read <- struct{}{}
+	}
+	nc := w.Connect()
+	inbox := nc.NewInbox()
+	answers := make(chan *nats.Msg, 2*slowAtOnce)
+	_, err := nc.ChanSubscribe(inbox, answers)
+	natstest.Check(t, err)
+	for range 2 * slowAtOnce {
+		natstest.Check(t, nc.PublishRequest("cortex.mcp.api.history.team-a.web", inbox, nil))
+	}
+	refused := wait.For(t, "a refusal", answers)
+	if refused.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(refused.Header.Get(micro.ErrorHeader), "try again") {
+		t.Errorf("got %v", refused.Header)
+	}
+	if n := len(api.slots); n > 0 {
+		t.Errorf("%d of them took places of others", n)
+	}
+	for range slowAtOnce { // as if so many were waking all
+		api.wakes <- struct{}{}
+	}
+	for _, request := range []string{"status.team-a.web", "pause", "resume"} {
+		if got := ask(t, nc, "cortex.mcp.api."+request, ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Errorf("%s: got %v", request, got.Header)
+		}
+	}
+	for range slowAtOnce {
+		<-api.wakes
+	}
+	if got := ask(t, nc, "cortex.mcp.api.wake", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("wake: got %v", got.Header)
+	}
+	for range readAtOnce {
+		<-api.read
+	}
+}
+
+// A pause takes seconds to be in force, and holds no place meanwhile: those of one keep nobody else
+// from pausing. All are answered, in time, also when the service ends.
+func TestPausesKeepNobodyFromPausing(t *testing.T) {
+	w := newWorld(t)
+	api, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
+	nc := w.Connect()
+	inbox := nc.NewInbox()
+	answers := make(chan *nats.Msg, 2*slowAtOnce)
+	_, err := nc.ChanSubscribe(inbox, answers)
+	natstest.Check(t, err)
+	began := time.Now()
+	const many = slowAtOnce + 10
+	for i := range many {
+		natstest.Check(t, nc.PublishRequest("cortex.mcp.api.pause.team-a", inbox, nil))
+		wait.Until(t, fmt.Sprint(i+1, " pauses that wait"), func() bool {
+			return len(api.paused) == i+1 && len(api.pauses) == 0 || time.Since(began) > wire.PauseTakes
+		})
+	}
+	if waited := time.Since(began); waited > wire.PauseTakes {
+		t.Skipf("this machine is too slow: %d pauses took %s", many, waited)
+	}
+	stop()
+	if waited := time.Since(began); waited < wire.PauseTakes {
+		t.Errorf("the last is answered after %s", waited)
+	}
+	for range many {
+		if got := wait.For(t, "an answer", answers); got.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Errorf("got %v", got.Header)
+		}
+	}
+}
+
+// ask sends a request as "nats req" would.
+func ask(t testing.TB, nc *nats.Conn, subject, payload string, header ...string) *nats.Msg {
+	t.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = []byte(payload)
+	for i := 0; i < len(header); i += 2 {
+		m.Header.Set(header[i], header[i+1])
+	}
+	answer, err := nc.RequestMsg(m, wait.Patience)
+	if err != nil {
+		t.Fatalf("%s %.60s: %v", subject, payload, err)
+	}
+	return answer
+}
+
+// Bad input is a clear error with its code, from any replica at once, and nothing else happens.
+func TestRequestsThatMakeNoSense(t *testing.T) {
+	w := newWorld(t)
+	serve(w, w.Connect(), &scaler.Server{ID: web})
+	nc := w.Connect()
+	for _, row := range []struct {
+		request, payload, code, want string
+	}{
+		{"start.team-a.web", `{`, "400", "not valid JSON"},
+		{"start.team-a.web", `{"waits":"1s"}`, "400", "unknown field"},
+		{"start.team-a.web", `{"reason":"` + strings.Repeat("x", 65<<10) + `"}`, "400", "at most 65536"},
+		{"start.team-a.web", "{\"reason\":\"\xff\"}", "400", "UTF-8"},
+		{"start.team-a.web", `{"wait":"-1s"}`, "400", "domain"},
+		{"start.team-a.web", `{"wait":"10h"}`, "422", "domain"},
+		{"start.team-a.web", `{"wait":"1s"} x`, "400", "goes on"},
+		{"scale.team-a.web", `{"replicas":-1}`, "422", "domain"},
+		{"scale.team-a.web", `{"replicas":1.5}`, "400", "whole number"},
+		{"scale.team-a.web", `{"replicas":"3"}`, "400", "whole number"},
+		{"scale.team-a.web", ``, "400", "no replicas"},
+		{"stop.team-a.web", `{"force":1}`, "400", "true or false"},
+		{"hold.team-a.web", ``, "400", `{"asleep_until":"2h"}`},
+		{"hold.team-a.web", `{"awake_until":"2h","asleep_until":"2h"}`, "400", "either"},
+		{"hold.team-a.web", `{"until":"2h"}`, "400", "use only actor, asleep_until, awake_until, id, reason"},
+		{"hold.team-a", `{"awake_until":"2h"}`, "400", "hold.NAMESPACE.NAME"},
+		{"release.team-a.web", `{"awake_until":"2h"}`, "400", "unknown field"},
+		{"pause.Team", ``, "400", "namespace"},
+		{"pause.team-a.Web", ``, "400", "name"},
+		{"pause.team-a.gone", ``, "404", "no Deployment"},
+		{"resume.team-a.gone", ``, "404", "no Deployment"},
+		{"pause", `{"id":"7"}`, "400", "use only actor, reason"},
+		{"pause", `{"reason":"` + strings.Repeat("x", 1024+1) + `"}`, "400", "at most 1024"},
+		{"resume", `{"paused":false}`, "400", "unknown field"},
+		{"wake.team-a.web", ``, "400", "one namespace"},
+		{"wake.Team", ``, "400", "namespace"},
+		{"wake", `{"wait":"1s"}`, "400", "wake: "},
+		{"start.team-a.webb", ``, "404", "no Deployment"},
+		{"start.team-a.Web", ``, "400", "name"},
+		{"start.team_a.web", ``, "400", "namespace"},
+		{"start.team-a", ``, "400", "start.NAMESPACE.NAME"},
+		{"start", ``, "400", "start.NAMESPACE.NAME"},
+		{"status", ``, "400", "status.NAMESPACE.NAME"},
+		{"status.team-a", ``, "400", "status.NAMESPACE.NAME"},
+		{"status.team-a.gone", ``, "404", "no Deployment"},
+		{"status.team-a.web", `{"x":1}`, "400", "unknown field"},
+		{"boot.team-a.web", ``, "400", "use list, status, "},
+		{"boot", ``, "400", "use list, status, "},
+		{"list.team-a.web", ``, "400", "one namespace"},
+		{"list.Team", ``, "400", "namespace"},
+		{"list", `{"limit":0}`, "422", "at least 1"},
+		{"list", `{"limit":"9"}`, "400", "whole number"},
+		{"list", `{"selector":"x"}`, "400", "write key=value"},
+		{"list", `{"after":"x"}`, "400", "the page before"},
+		{"list", `[]`, "400", "not a JSON object"},
+	} {
+		answer := ask(t, nc, "cortex.mcp.api."+row.request, row.payload)
+		text := answer.Header.Get(micro.ErrorHeader)
+		if answer.Header.Get(micro.ErrorCodeHeader) != row.code || !strings.Contains(text, row.want) {
+			t.Errorf("%s %.60s: got %s %.200s, want %s with %q", row.request, row.payload, answer.Header.Get(micro.ErrorCodeHeader), text, row.code, row.want)
+		}
+		var body wire.Answer
+		if err := json.Unmarshal(answer.Data, &body); err != nil || body.Error == nil || body.Error.Text != text {
+			t.Errorf("%s: the body is %.200s", row.request, answer.Data)
+		}
+	}
+	if n, m := unfinished(w), w.Info(stream.Pauses.Name(w.Subjects)).State.LastSeq; n+m > 0 {
+		t.Errorf("%d commands and %d pauses are on the streams", n, m)
+	}
+}
+
+// Every request is answered once, by one replica, whatever it asks for.
+func TestRequestsAreAnsweredOnce(t *testing.T) {
+	w := newWorld(t)
+	serve(w, w.Connect(), &scaler.Server{ID: web})
+	serve(w, w.Connect(), &scaler.Server{ID: web})
+	nc := w.Connect()
+	for _, request := range []string{"list", "list.team-a", "status.team-a.web", "status.team-a.gone", "status", "boot.x", "list.a.b", "stop.team-a.X"} {
+		answers := make(chan *nats.Msg, 10)
+		inbox := nc.NewInbox()
+		sub, err := nc.ChanSubscribe(inbox, answers)
+		natstest.Check(t, err)
+		natstest.Check(t, nc.PublishRequest("cortex.mcp.api."+request, inbox, nil))
+		wait.For(t, "an answer to "+request, answers)
+		// Another answer would be there before that to a later request of the same kind is, twice,
+		// from both replicas.
+		for range 8 {
+			ask(t, nc, "cortex.mcp.api."+request, "")
+		}
+		if len(answers) > 0 {
+			t.Errorf("%s is answered twice", request)
+		}
+		natstest.Check(t, sub.Unsubscribe())
+	}
+}
+
+// A request that takes long keeps nobody else waiting; when too many do, others are told to come
+// back; and at the end all that have begun are answered.
+func TestSlowRequests(t *testing.T) {
+	w := newWorld(t)
+	hold := make(chan struct{})
+	api, stop := serveReplica(w, w.Connect(), &replica{[]*scaler.Server{{ID: web}, {ID: files}}, hold})
+	nc := w.Connect()
+	answers := make(chan *nats.Msg, 10)
+	inbox := nc.NewInbox()
+	_, err := nc.ChanSubscribe(inbox, answers)
+	natstest.Check(t, err)
+	underWay := func(n int) {
+		t.Helper()
+		wait.Until(t, fmt.Sprint(n, " requests under way"), func() bool { return len(api.slots) == n })
+	}
+	for i := range 3 {
+		underWay(i)
+		natstest.Check(t, nc.PublishRequest("cortex.mcp.api.status.team-a.web", inbox, nil))
+		underWay(i + 1)
+		if got := ask(t, nc, "cortex.mcp.api.status.team-b.files.v2", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Errorf("got %v", got.Header)
+		}
+	}
+	underWay(3)
+	natstest.Check(t, nc.PublishRequest("cortex.mcp.api.status.team-a.web", inbox, nil))
+	underWay(4)
+	got := ask(t, nc, "cortex.mcp.api.status.team-b.files.v2", "")
+	if got.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "try again") {
+		t.Errorf("got %v", got.Header)
+	}
+	go stop()
+	wait.Until(t, "the end of the service", func() bool {
+		_, err := nc.Request("$SRV.PING.idle-scaler", nil, time.Second)
+		return errors.Is(err, nats.ErrNoResponders)
+	})
+	close(hold)
+	for range 4 {
+		if got := wait.For(t, "the answer to a slow request", answers); got.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Errorf("got %v", got.Header)
+		}
+	}
+}
+
+// A request that writes becomes a command with where to answer and until when, is answered by the
+// leader, and is a command like others.
+func TestWriteIsACommand(t *testing.T) {
+	w := newWorld(t)
+	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
+	d, _ := leader.Lead(w, w.Connect())
+	sender := newClient(w)
+	type result struct {
+		wire.Answer
+		error
+	}
+	got := make(chan result, 1)
+	go func() {
+		a, err := sender.Start(context.Background(), files, 5*time.Second, wire.Sender{ID: "7", Actor: "ann", Reason: "tea"})
+		got <- result{a, err}
+	}()
+	c := wait.For(t, "the command", d.Given)
+	if c.Verb != scaler.Start || c.Server != files || c.Wait != 5*time.Second || c.ID != "7" || c.Actor != "ann" || c.Reason != "tea" {
+		t.Errorf("got %+v", c.Command)
+	}
+	if left := time.Until(c.Deadline); left < 20*time.Second || left > command.AppliedWithin {
+		t.Errorf("it may be applied for %s, want %s", left, command.AppliedWithin)
+	}
+	c.Finish(scaler.Outcome{Server: &scaler.Server{ID: files, Replicas: 1}, Event: scaler.Event{Type: scaler.Woken, To: 1, Text: "this ends a hold"}})
+	if r := wait.For(t, "the answer", got); r.error != nil || r.Server.Name != files.Name || *r.Event != (wire.Transition{Type: "woken", To: 1, Text: "this ends a hold"}) || r.Command.Sequence != c.Stamp.Sequence {
+		t.Errorf("got %+v", r)
+	}
+
+	go func() {
+		a, err := sender.Scale(context.Background(), web, 2, 90*time.Second, wire.Sender{})
+		got <- result{a, err}
+	}()
+	c = wait.For(t, "the command", d.Given)
+	if left := time.Until(c.Deadline); c.Replicas != 2 || left < 80*time.Second {
+		t.Errorf("got %+v, to be applied for %s", c.Command, left)
+	}
+	c.Finish(scaler.Outcome{Err: fmt.Errorf("%w: no image", scaler.ErrFailed), Server: &scaler.Server{ID: web}, Event: scaler.Event{Type: scaler.Woken}})
+	r := wait.For(t, "the answer", got)
+	if codeOf(r.error) != 503 || !strings.Contains(r.error.Error(), "no image") || r.Server == nil {
+		t.Errorf("got %+v", r)
+	}
+
+	go func() {
+		a, err := sender.Stop(context.Background(), web, true, wire.Sender{})
+		got <- result{a, err}
+	}()
+	c = wait.For(t, "the command", d.Given)
+	if c.Verb != scaler.Stop || !c.Force {
+		t.Errorf("got %+v", c.Command)
+	}
+	c.Finish(scaler.Outcome{Server: &scaler.Server{ID: web}})
+	if r := wait.For(t, "the answer", got); r.error != nil {
+		t.Errorf("got %v", r.error)
+	}
+	wait.Until(t, "the end of all", func() bool { return unfinished(w) == 0 })
+}
+
+// A start that does not say how long to wait waits a minute when it is a request; one without an
+// inbox is a command that nobody waits for.
+func TestDefaultWait(t *testing.T) {
+	w := newWorld(t)
+	serve(w, w.Connect(), &scaler.Server{ID: web})
+	d, _ := leader.Lead(w, w.Connect())
+	nc := w.Connect()
+	natstest.Check(t, nc.PublishRequest("cortex.mcp.api.start.team-a.web", nc.NewInbox(), nil))
+	if c := wait.For(t, "the command", d.Given); c.Wait != time.Minute || c.Deadline.IsZero() {
+		t.Errorf("got %+v", c.Command)
+	}
+	natstest.Check(t, nc.Publish("cortex.mcp.api.start.team-a.web", nil))
+	if c := wait.For(t, "the command", d.Given); c.Wait != 0 || !c.Deadline.IsZero() {
+		t.Errorf("got %+v", c.Command)
+	}
+}
+
+// A request that is sent again with the same Nats-Msg-Id is done once, and answered all the same;
+// the same id for another server is another request.
+func TestDuplicateRequest(t *testing.T) {
+	w := newWorld(t)
+	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
+	d, _ := leader.Lead(w, w.Connect())
+	nc := w.Connect()
+	natstest.Check(t, nc.PublishMsg(&nats.Msg{Subject: "cortex.mcp.api.stop.team-a.web", Reply: nc.NewInbox(), Header: nats.Header{nats.MsgIdHdr: {"1"}}}))
+	first := wait.For(t, "the command", d.Given)
+	var body wire.Answer
+	natstest.Check(t, json.Unmarshal(ask(t, nc, "cortex.mcp.api.stop.team-a.web", "", nats.MsgIdHdr, "1").Data, &body))
+	if body.Command == nil || !body.Command.Duplicate || body.Command.Sequence != first.Stamp.Sequence || body.Server.Name != "web" {
+		t.Errorf("got %+v", body)
+	}
+	natstest.Check(t, nc.PublishMsg(&nats.Msg{Subject: "cortex.mcp.api.stop.team-b.files.v2", Reply: nc.NewInbox(), Header: nats.Header{nats.MsgIdHdr: {"1"}}}))
+	if c := wait.For(t, "the other command", d.Given); c.Server != files {
+		t.Errorf("got %+v", c.Command)
+	}
+}
+
+// A command that can't be stored is an error to its sender, not silence.
+func TestWriteWithoutStream(t *testing.T) {
+	w := newWorld(t)
+	serve(w, w.Connect(), &scaler.Server{ID: web})
+	natstest.Check(t, w.JetStream().DeleteStream(context.Background(), stream.Commands.Name(w.Subjects)))
+	answer := ask(t, w.Connect(), "cortex.mcp.api.stop.team-a.web", "")
+	if answer.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(answer.Header.Get(micro.ErrorHeader), "nothing was done") {
+		t.Errorf("got %v", answer.Header)
+	}
+}
+
+// A list of any length is answered in pages that fit into one message, which together are
+// everything, in order.
+func TestListIsPaged(t *testing.T) {
+	w := newWorld(t)
+	var servers []*scaler.Server
+	for i := range 12_000 {
+		servers = append(servers, &scaler.Server{
+			ID:     scaler.ID{Namespace: fmt.Sprint("team-", i/6000), Name: fmt.Sprintf("server-%05d-%s", i, strings.Repeat("x", 100))},
+			Labels: map[string]string{"app": fmt.Sprint(i % 2)},
+		})
+	}
+	nc := w.Connect()
+	serve(w, nc, servers...)
+	answer := ask(t, nc, "cortex.mcp.api.list", "")
+	var page wire.Page
+	natstest.Check(t, json.Unmarshal(answer.Data, &page))
+	if int64(len(answer.Data)) > nc.MaxPayload() || page.Next == "" || len(page.Servers) < 1000 {
+		t.Errorf("the first page has %d bytes of %d, %d servers, and then %q", len(answer.Data), nc.MaxPayload(), len(page.Servers), page.Next)
+	}
+	for _, row := range []struct {
+		namespace, selector string
+		want                int
+	}{{"", "", 12_000}, {"team-1", "", 6000}, {"team-1", "app=1", 3000}, {"team-7", "", 0}} {
+		got, err := newClient(w).List(context.Background(), row.namespace, row.selector)
+		natstest.Check(t, err)
+		sorted := slices.IsSortedFunc(got, func(a, b wire.ServerSummary) int {
+			return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
+		})
+		if len(got) != row.want || !sorted {
+			t.Errorf("%q %q: got %d servers, sorted %v; want %d", row.namespace, row.selector, len(got), sorted, row.want)
+		}
+	}
+	natstest.Check(t, json.Unmarshal(ask(t, nc, "cortex.mcp.api.list.team-1", `{"limit":2,"after":"team-1/server-06001-x"}`).Data, &page))
+	if len(page.Servers) != 2 || !strings.HasPrefix(page.Servers[0].Name, "server-06001-xx") || page.Next != "team-1/"+page.Servers[1].Name {
+		t.Errorf("got %+v", page)
+	}
+}
+
+// The service is found by "nats micro ls", with what each endpoint takes.
+func TestServiceIsDiscovered(t *testing.T) {
+	w := newWorld(t)
+	serve(w, w.Connect())
+	nc := w.Connect()
+	ask(t, nc, "cortex.mcp.api.status.team-a.gone", "")
+	var info micro.Info
+	natstest.Check(t, json.Unmarshal(ask(t, nc, "$SRV.INFO.idle-scaler", "").Data, &info))
+	if info.Version != "1.2.3" || info.Metadata["cluster"] != "here" || len(info.Endpoints) != len((&API{}).endpoints()) || info.Endpoints[3].Metadata["payload"] == "" {
+		t.Errorf("got %+v", info)
+	}
+	stats := ask(t, nc, "$SRV.STATS.idle-scaler", "").Data
+	if !strings.Contains(string(stats), `"errors":1`) {
+		t.Errorf("got %s", stats)
+	}
+}
+
+// The end of the API answers what has arrived; after it nobody answers, and the client can tell
+// that from an unreachable NATS.
+func TestClientErrors(t *testing.T) {
+	w := newWorld(t)
+	stop := serve(w, w.Connect(), &scaler.Server{ID: web})
+	nc := w.Connect()
+	sender, err := client.New(nc, w.Subjects)
+	natstest.Check(t, err)
+	ctx := context.Background()
+	if s, err := sender.Status(ctx, web); err != nil || s.Name != "web" {
+		t.Errorf("got %+v %v", s, err)
+	}
+	if _, err := sender.Status(ctx, files); codeOf(err) != 404 {
+		t.Errorf("got %v", err)
+	}
+	if _, err := sender.Start(ctx, scaler.ID{Namespace: "a", Name: ""}, 0, wire.Sender{}); !errors.Is(err, wire.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := sender.Stop(short, web, false, wire.Sender{}); !errors.Is(err, client.ErrNoAnswer) { // there is no leader
+		t.Errorf("got %v, want no answer", err)
+	}
+	stop()
+	wait.Until(t, "that there is no daemon", func() bool {
+		_, err := sender.Status(ctx, web)
+		return errors.Is(err, client.ErrNoDaemon)
+	})
+	w.Shutdown()
+	wait.Until(t, "the loss of the connection", func() bool { return !nc.IsConnected() })
+	if _, err := sender.Status(ctx, web); !errors.Is(err, client.ErrUnreachable) {
+		t.Errorf("got %v, want unreachable", err)
+	}
+}

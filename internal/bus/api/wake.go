@@ -1,0 +1,114 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+	"golang.org/x/sync/errgroup"
+
+	"idle-scaler/internal/bus/answer"
+	"idle-scaler/internal/wire"
+	"idle-scaler/policy"
+	"idle-scaler/scaler"
+)
+
+const (
+	wakeTimeout = 20 * time.Second // how long it may take to store the orders to start all servers
+	wakeAtOnce  = 64               // how many of them are on their way at once
+	wakeReason  = "wake --all"     // of those who give none
+	mostNamed   = 1000             // servers in the answer
+)
+
+// wake starts the servers that the daemon has put to sleep by itself: with a command each, as
+// everybody could. What an explicit order keeps asleep is left, and named.
+func (a *API) wake(ctx context.Context, r micro.Request) error {
+	namespace, err := a.namespace(r)
+	if err != nil {
+		return err
+	}
+	by, err := wire.ReadWakeRequest(r.Data())
+	if err != nil {
+		return err
+	}
+	by.Reason = cmp.Or(by.Reason, wakeReason)
+	payload, err := json.Marshal(by)
+	if err != nil {
+		return fmt.Errorf("encode an order to start: %w", err)
+	}
+	servers, err := a.config.Servers.List(scaler.Filter{Namespace: namespace})
+	if err != nil {
+		return err
+	}
+	var start []scaler.ID
+	var named, left []string
+	for _, server := range servers {
+		if server.Replicas > 0 {
+			continue
+		}
+		view := a.config.Servers.View(server)
+		switch by, ours := sleepsBecause(&view.Facts, view.At); {
+		case !ours:
+		case by != "":
+			left = append(left, server.ID.String()+": "+by)
+		default:
+			start, named = append(start, server.ID), append(named, server.ID.String())
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wakeTimeout) // they are many
+	defer cancel()
+	if stored, err := a.startAll(ctx, start, payload); err != nil {
+		return fmt.Errorf("%w: the command stream has taken orders to start %d of %d servers: try again, a server that was started stays so: %w",
+			answer.ErrUnavailable, stored, len(start), err)
+	}
+	half := room(a.nc.MaxPayload()-pageRoom) / 2
+	return a.answer(r, wire.WakeAnswer{Started: len(start), Servers: fit(named, half), Left: fit(left, half)}, nil)
+}
+
+// sleepsBecause says whether it was the daemon that made a server zero, and which explicit order
+// keeps it there, if one does.
+func sleepsBecause(f *policy.Facts, now time.Time) (order string, ours bool) {
+	switch {
+	case !f.Ours && f.Because != policy.BecauseAfter:
+		return "", false
+	case f.Hold.Holds(now) && f.Hold.Asleep:
+		return "held asleep until " + f.Hold.Until.UTC().Format(time.RFC3339), true
+	case f.Because == policy.BecauseCommand:
+		return "stopped by a command", true
+	}
+	return "", true
+}
+
+// startAll puts a command for each server on the command stream. It tries all, and returns how many
+// are stored, and the first error.
+func (a *API) startAll(ctx context.Context, servers []scaler.ID, payload []byte) (int64, error) {
+	var stored atomic.Int64
+	var all errgroup.Group
+	all.SetLimit(wakeAtOnce)
+	for _, id := range servers {
+		all.Go(func() error {
+			_, err := a.js.Publish(ctx, a.config.Subjects.Command(wire.VerbStart, id), payload)
+			if err == nil {
+				stored.Add(1)
+			}
+			return err
+		})
+	}
+	err := all.Wait()
+	return stored.Load(), err
+}
+
+// fit returns the first of the lines, as many as there may be and as fit into a part of a message.
+func fit(lines []string, free room) []string {
+	for i, line := range lines {
+		if !free.take(strconv.AppendQuote(nil, line)) || i == mostNamed {
+			return lines[:i]
+		}
+	}
+	return lines
+}

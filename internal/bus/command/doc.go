@@ -1,0 +1,7 @@
+// Package command hands the commands of the command stream to the domain: in order for each server,
+// each until it is finished, by the leader only.
+//
+//	command.VERB.NS.NAME   the command stream ──▶ [Sessions] ──▶ scaler.Submit ──▶ answer, acknowledgement
+//
+// It also says how a request becomes a command on the stream: [Request] and [Read].
+package command

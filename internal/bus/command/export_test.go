@@ -1,0 +1,8 @@
+package command
+
+// What the tests need to know.
+const (
+	ReplyHeader = replyHeader
+	LeadPause   = leadPause
+	LeftAfter   = leftAfter
+)

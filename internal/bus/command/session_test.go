@@ -1,0 +1,435 @@
+package command_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+
+	"idle-scaler/activity"
+	"idle-scaler/internal/bus/command"
+	"idle-scaler/internal/bus/stream"
+	"idle-scaler/internal/wire"
+	"idle-scaler/scaler"
+	"idle-scaler/test/leader"
+	"idle-scaler/test/natstest"
+	"idle-scaler/test/wait"
+)
+
+func send(t testing.TB, js jetstream.JetStream, subject, payload string, header ...string) uint64 {
+	t.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = []byte(payload)
+	for i := 0; i < len(header); i += 2 {
+		m.Header.Set(header[i], header[i+1])
+	}
+	stored, err := js.PublishMsg(context.Background(), m)
+	natstest.Check(t, err)
+	return stored.Sequence
+}
+
+func left(w *natstest.Server) uint64 { return w.Info(stream.Commands.Name(w.Subjects)).State.Msgs }
+
+// A command comes with its place in the stream, which is its identity, and stays in the stream
+// until it is finished.
+func TestCommandIsHandedOn(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	subject := w.Subjects.Command(wire.VerbScale, files)
+	sequence := send(t, js, subject, `{"replicas":3,"id":"7","actor":"ann","reason":"tea"}`, wire.DeadlineHeader, "2030-01-02T03:04:05.6Z")
+	stored, err := w.Stream(stream.Commands.Name(w.Subjects)).GetMsg(context.Background(), sequence)
+	natstest.Check(t, err)
+	d, _ := leader.Lead(w, w.Connect())
+	got := wait.For(t, "the command", d.Given)
+	if !got.Stamp.Time.Equal(stored.Time) || got.Stamp.Sequence != sequence {
+		t.Errorf("got %v, want %d %v", got.Stamp, sequence, stored.Time)
+	}
+	got.Stamp = scaler.Command{}.Stamp
+	want := scaler.Command{
+		Verb: scaler.Scale, Server: files, Replicas: 3, ID: "7", Actor: "ann", Reason: "tea",
+		Deadline: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC),
+	}
+	if got.Command != want || got.Err != nil {
+		t.Errorf("got %+v %v, want %+v", got.Command, got.Err, want)
+	}
+	if n := left(w); n != 1 {
+		t.Errorf("%d in the stream before it is finished", n)
+	}
+	got.Finish(scaler.Outcome{Event: scaler.Event{Type: scaler.Scaled}})
+	wait.Until(t, "the end of it", func() bool { return left(w) == 0 })
+}
+
+// A session measures how far our clock is from that of NATS before it hands a command on: the log
+// may not have been heard yet. What it says of the command stays in the time of NATS, however long
+// the session lasts.
+func TestSessionMeasuresTheClock(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	tracker := activity.NewTracker(0)
+	tracker.Hear(activity.Log{Behind: time.Hour}, time.Now()) // as it was before the clock was corrected
+	tracker.Deaf("NATS is away", time.Now())
+	d, _ := leader.Lead(w, w.Connect(), func(c *command.Config) { c.Tracker = tracker })
+	for _, behind := range []time.Duration{0, time.Minute, -time.Minute} {
+		send(t, js, w.Subjects.Command(wire.VerbStart, web), ``, wire.DeadlineHeader, "30s")
+		got := wait.For(t, "the command", d.Given)
+		if now := time.Now(); behind == 0 && tracker.Stamp(now).Sub(now).Abs() > time.Second {
+			t.Errorf("the clock of NATS is believed to be %s behind", now.Sub(tracker.Stamp(now)))
+		}
+		if !got.Deadline.Equal(got.Stamp.Time.Add(30 * time.Second)) {
+			t.Errorf("taken at %s, to be applied until %s", got.Stamp.Time, got.Deadline)
+		}
+		tracker.Hear(activity.Log{Behind: behind}, time.Now())
+	}
+}
+
+// The wait of a command that was published is not waited for, as nobody would get the answer: it
+// says from the start that nobody is there. The domain checks it all the same.
+func TestNobodyWaitsForAPublishedCommand(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	d, _ := leader.Lead(w, w.Connect())
+	for _, row := range []struct {
+		header []string
+		waits  bool
+	}{{nil, false}, {[]string{command.ReplyHeader, "elsewhere"}, false}, {[]string{command.ReplyHeader, w.Connect().NewInbox()}, true}} {
+		send(t, js, w.Subjects.Command(wire.VerbStart, web), `{"wait":"4m"}`, row.header...)
+		got := wait.For(t, "the command", d.Given)
+		waits := true
+		select {
+		case <-got.Left:
+			waits = false
+		default:
+		}
+		if waits != row.waits || got.Wait != 4*time.Minute {
+			t.Errorf("%v: somebody waits for %s is %v, want %v", row.header, got.Wait, waits, row.waits)
+		}
+		got.Finish(scaler.Outcome{})
+	}
+}
+
+// What makes no sense is rejected, which tells it, with whatever could be read; then it is
+// terminated, and the next comes.
+func TestPoison(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	d, _ := leader.Lead(w, w.Connect())
+	advisories := make(chan *nats.Msg, 100)
+	nc := w.Connect()
+	_, err := nc.ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>", advisories)
+	natstest.Check(t, err)
+	natstest.Check(t, nc.Flush())
+	start := w.Subjects.Command(wire.VerbStart, web)
+	for _, row := range []struct{ subject, payload, want string }{
+		{start, `{"wait":`, "not valid JSON"},
+		{start, `{"waits":"1s"}`, "unknown field"},
+		{start, `{"reason":"` + strings.Repeat("x", 65<<10) + `"}`, "at most 65536"},
+		{start, "{\"reason\":\"\xff\"}", "UTF-8"},
+		{w.Subjects.Command(wire.VerbScale, web), `{"replicas":"3"}`, "whole number"},
+		{"cortex.mcp.command.start.team-a.Web", ``, "name"},
+		{"cortex.mcp.command.start", ``, "namespace"},
+		{"cortex.mcp.command.boot.team-a.web", ``, "unknown verb"},
+	} {
+		send(t, js, row.subject, row.payload)
+		got := wait.For(t, row.want, d.Given)
+		if !errors.Is(got.Err, wire.ErrInvalid) || !strings.Contains(got.Err.Error(), row.want) || got.Stamp.IsZero() {
+			t.Errorf("%s %.60s: got %.200v at %v", row.subject, row.payload, got.Err, got.Stamp)
+		}
+		got.Finish(scaler.Outcome{Err: got.Err, Event: scaler.Event{Type: scaler.Rejected}})
+		wait.For(t, "word that it was terminated", advisories)
+	}
+	send(t, js, start, ``, wire.DeadlineHeader, "soon")
+	if got := wait.For(t, "a bad deadline", d.Given); !errors.Is(got.Err, wire.ErrInvalid) {
+		t.Errorf("got %v", got.Err)
+	} else {
+		got.Finish(scaler.Outcome{Err: got.Err, Event: scaler.Event{Type: scaler.Rejected}})
+	}
+	send(t, js, start, ``)
+	if got := wait.For(t, "what is in order", d.Given); got.Err != nil || got.Verb != scaler.Start {
+		t.Errorf("got %+v", got)
+	}
+	wait.Until(t, "the end of the poison", func() bool { return left(w) == 1 })
+}
+
+// A sender can't end everybody's sessions by writing into a header what the server would.
+func TestCommandsThatLookLikeTheServer(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	d, _ := leader.Lead(w, w.Connect())
+	for _, status := range []string{"100", "404", "408", "409", "503"} {
+		sequence := send(t, js, w.Subjects.Command(wire.VerbStart, web), ``, "Status", status, "Description", "Consumer Deleted", "Nats-Last-Consumer", "99")
+		if got := wait.For(t, "the command with status "+status, d.Given); got.Stamp.Sequence != sequence || got.Ctx.Err() != nil {
+			t.Errorf("status %s: got %v, session %v", status, got.Stamp, got.Ctx.Err())
+		}
+	}
+}
+
+// A session that is killed leaves its unfinished commands to the next, which gets them in order and
+// before anything newer. A consumer that lived on would redeliver them after newer ones, and a stop
+// would undo a start that was sent after it.
+func TestRedeliveryIsInOrder(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	nc := w.Connect()
+	first, _ := leader.Lead(w, nc, func(c *command.Config) { c.Ensure = func(context.Context) error { return nil } })
+	var finished []leader.Given
+	for i := range 20 {
+		send(t, js, w.Subjects.Command(wire.VerbStart, web), fmt.Sprintf(`{"id":"%d"}`, i))
+		if got := wait.For(t, "a command", first.Given); i%3 == 0 {
+			got.Finish(scaler.Outcome{})
+			finished = append(finished, got)
+		}
+	}
+	wait.Until(t, "the acknowledgements", func() bool { return left(w) == uint64(20-len(finished)) })
+	nc.Close() // as when the process is killed: nothing is said
+	for i := 20; i < 30; i++ {
+		send(t, js, w.Subjects.Command(wire.VerbStop, web), fmt.Sprintf(`{"id":"%d"}`, i))
+	}
+	second, _ := leader.Lead(w, w.Connect())
+	var got, want []string
+	for i := range 30 {
+		if i >= 20 || i%3 != 0 {
+			want = append(want, fmt.Sprint(i))
+			got = append(got, wait.For(t, "a command", second.Given).ID)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A lost connection ends the session, at once for those who hold its commands; the next begins
+// after the reconnect, from the oldest that is unfinished. What is finished in between can't be
+// acknowledged, and comes again.
+func TestSessionEndsWithItsConnection(t *testing.T) {
+	w := newWorld(t)
+	d, _ := leader.Lead(w, w.Connect())
+	js := w.JetStream()
+	one := send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
+	two := send(t, js, w.Subjects.Command(wire.VerbStop, web), ``)
+	held := wait.For(t, "one", d.Given)
+	wait.For(t, "two", d.Given)
+	w.Shutdown()
+	wait.For(t, "the end of the session", held.Ctx.Done())
+	held.Finish(scaler.Outcome{})
+	w.Start()
+	again := wait.For(t, "a command of the next session", d.Given)
+	if again.Stamp.Sequence != one {
+		t.Errorf("got %v, want %d", again.Stamp, one)
+	}
+	again.Finish(scaler.Outcome{})
+	again = wait.For(t, "a command of the next session", d.Given)
+	if again.Stamp.Sequence != two || again.Ctx.Err() != nil {
+		t.Errorf("got %v %v, want %d in a session that goes on", again.Stamp, again.Ctx.Err(), two)
+	}
+	again.Finish(scaler.Outcome{})
+	wait.Until(t, "the end of both", func() bool { return left(w) == 0 })
+}
+
+// Of two who think that they lead, the one who does not know better yet gives up as soon as it
+// does: it never takes the consumer back. What it has finished by then is acknowledged.
+func TestTwoSessions(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	var oldLeads atomic.Bool
+	var asked atomic.Int64
+	oldLeads.Store(true)
+	old, _ := leader.Lead(w, w.Connect(), func(c *command.Config) {
+		c.Leads = func() bool { asked.Add(1); return oldLeads.Load() }
+	})
+	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
+	held := wait.For(t, "the command", old.Given)
+	oldLeads.Store(false)
+	next, _ := leader.Lead(w, w.Connect())
+	if got := wait.For(t, "the command, again", next.Given); !got.Stamp.Equal(held.Stamp) {
+		t.Errorf("got %v, want %v", got.Stamp, held.Stamp)
+	}
+	wait.For(t, "the end of the old session", held.Ctx.Done())
+	consumers := func() (names []string) {
+		for name := range w.Stream(stream.Commands.Name(w.Subjects)).ConsumerNames(context.Background()).Name() {
+			names = append(names, name)
+		}
+		return names
+	}
+	before, asks := consumers(), asked.Load()
+	for range 5 {
+		send(t, js, w.Subjects.Command(wire.VerbStart, files), ``)
+		wait.For(t, "a new command", next.Given)
+	}
+	wait.Until(t, "that the old one asks whether it leads", func() bool { return asked.Load() > asks+2 })
+	if after := consumers(); len(before) != 1 || !slices.Equal(before, after) || len(old.Given) > 0 {
+		t.Errorf("the consumer was taken back: %v, then %v", before, after)
+	}
+}
+
+// Leadership that is lost while a session begins ends that: no consumer is made, which whoever
+// leads now would trip over.
+func TestLeadershipIsLostMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	var asked atomic.Int64
+	_, stop := leader.Lead(w, w.Connect(), func(c *command.Config) {
+		c.Leads = func() bool { return asked.Add(1) == 1 }
+	})
+	wait.Until(t, "that it asks again", func() bool { return asked.Load() > 3 })
+	stop()
+	if n := w.Info(stream.Commands.Name(w.Subjects)).State.Consumers; n > 0 {
+		t.Errorf("%d consumers are made", n)
+	}
+}
+
+// Nothing is handed on after the end, and nothing before this process leads.
+func TestSessionsFollowLeadership(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	var leads atomic.Bool
+	d, stop := leader.Lead(w, w.Connect(), func(c *command.Config) { c.Leads = leads.Load })
+	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
+	time.Sleep(3 * command.LeadPause)
+	if len(d.Given) > 0 {
+		t.Error("a command is handed on before this process leads")
+	}
+	leads.Store(true)
+	got := wait.For(t, "the command", d.Given)
+	stop()
+	if got.Ctx.Err() == nil {
+		t.Error("the session goes on after Run has returned")
+	}
+	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
+	got.Finish(scaler.Outcome{})
+	wait.Until(t, "a late acknowledgement", func() bool { return left(w) == 1 })
+	if len(d.Given) > 0 {
+		t.Error("a command is handed on after the end")
+	}
+}
+
+// Not more is in memory than may be unfinished at once.
+func TestInFlightIsBounded(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	for range 50 {
+		send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
+	}
+	d, _ := leader.Lead(w, w.Connect(), func(c *command.Config) { c.InFlight = 10 })
+	for i := range 50 {
+		held := wait.For(t, "a command", d.Given)
+		if n := len(d.Given); n > 9 {
+			t.Fatalf("%d commands are handed on at once", n+1)
+		}
+		if held.Stamp.Sequence != uint64(i+1) {
+			t.Fatalf("number %d has sequence %d", i, held.Stamp.Sequence)
+		}
+		held.Finish(scaler.Outcome{})
+	}
+	wait.Until(t, "the end of all", func() bool { return left(w) == 0 })
+}
+
+// Nor are more bytes on their way than are handled soon: NATS cuts a connection off that is 64 MB
+// behind, again and again.
+func TestBytesInFlightAreBounded(t *testing.T) {
+	const commands, bytes = 20, 1_000_000
+	w := newWorld(t)
+	js := w.JetStream()
+	for range commands {
+		send(t, js, w.Subjects.Command(wire.VerbStart, web), strings.Repeat(" ", bytes))
+	}
+	slow := &leader.Leader{Given: make(chan leader.Given)}
+	leader.Lead(w, w.Connect(), func(c *command.Config) { c.Applier = slow })
+	wait.For(t, "a command", slow.Given)
+	time.Sleep(300 * time.Millisecond) // in which NATS sends what it may, and nothing is taken
+	for consumer := range w.Stream(stream.Commands.Name(w.Subjects)).ListConsumers(context.Background()).Info() {
+		if sent := consumer.Delivered.Consumer * bytes; sent > 8<<20 {
+			t.Errorf("%d MiB are on their way", sent>>20)
+		}
+	}
+	for range commands - 1 {
+		wait.For(t, "a command", slow.Given)
+	}
+}
+
+// The answer goes to an inbox and nowhere else: else whoever may command one server could make the
+// daemon publish anywhere, and on an activity subject anything is a ping.
+func TestAnswers(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	d, _ := leader.Lead(w, w.Connect())
+	nc := w.Connect()
+	var mu sync.Mutex
+	var heard []string
+	_, err := nc.Subscribe(">", func(m *nats.Msg) {
+		if strings.HasPrefix(m.Subject, "cortex.mcp.activity") || strings.HasPrefix(m.Subject, "elsewhere") {
+			mu.Lock()
+			heard = append(heard, m.Subject)
+			mu.Unlock()
+		}
+	})
+	natstest.Check(t, err)
+	inbox := nc.NewInbox()
+	answers := make(chan *nats.Msg, 10)
+	_, err = nc.ChanSubscribe(inbox, answers)
+	natstest.Check(t, err)
+	natstest.Check(t, nc.Flush())
+	start := w.Subjects.Command(wire.VerbStart, web)
+	for _, reply := range []string{"cortex.mcp.activity.team-b.files", "elsewhere", "_INBOX.*", "_INBOX.>", "_INBOX..x", ""} {
+		send(t, js, start, ``, command.ReplyHeader, reply)
+		got := wait.For(t, "a command", d.Given)
+		if got.Wait != 0 {
+			t.Errorf("reply %q: it waits %s for nobody", reply, got.Wait)
+		}
+		got.Finish(scaler.Outcome{Server: &scaler.Server{ID: web}})
+	}
+	wait.Until(t, "the end of them", func() bool { return left(w) == 0 })
+
+	sequence := send(t, js, start, ``, command.ReplyHeader, inbox)
+	got := wait.For(t, "a command that is answered", d.Given)
+	if got.Wait != time.Minute {
+		t.Errorf("it waits %s, want %s", got.Wait, time.Minute)
+	}
+	got.Finish(scaler.Outcome{Server: &scaler.Server{ID: web, Replicas: 2, Ready: 1}, Event: scaler.Event{Type: scaler.Woken, From: 0, To: 2}})
+	answer := wait.For(t, "the answer", answers)
+	want := fmt.Sprintf(`{"server":{"name":"web","namespace":"team-a","status":"running","replicas":2,"ready_replicas":1,"endpoints":[]},`+
+		`"event":{"type":"woken","from":0,"to":2},"command":{"sequence":%d}}`, sequence)
+	if string(answer.Data) != want || answer.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("got %s %v\nwant %s", answer.Data, answer.Header, want)
+	}
+
+	send(t, js, start, ``, command.ReplyHeader, inbox)
+	wait.For(t, "a command that fails", d.Given).Finish(scaler.Outcome{
+		Err: fmt.Errorf("%w: team-a/web is not ready after 1m0s", scaler.ErrNotInTime), Server: &scaler.Server{ID: web}, Event: scaler.Event{Type: scaler.Woken, To: 1},
+	})
+	answer = wait.For(t, "the answer", answers)
+	if answer.Header.Get(micro.ErrorCodeHeader) != "504" || !strings.Contains(answer.Header.Get(micro.ErrorHeader), "not ready after") ||
+		!strings.Contains(string(answer.Data), `"error":{"code":504`) || !strings.Contains(string(answer.Data), `"type":"woken"`) {
+		t.Errorf("got %v %s", answer.Header, answer.Data)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(heard) > 0 {
+		t.Errorf("answers went to %v", heard)
+	}
+}
+
+// A command stream that was deleted is made again, and the session goes on.
+func TestCommandStreamIsMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	js := w.JetStream()
+	d, _ := leader.Lead(w, w.Connect())
+	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
+	wait.For(t, "a command", d.Given)
+	natstest.Check(t, js.DeleteStream(context.Background(), stream.Commands.Name(w.Subjects)))
+	wait.Until(t, "the stream", func() bool {
+		_, err := js.Stream(context.Background(), stream.Commands.Name(w.Subjects))
+		return err == nil
+	})
+	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
+	if got := wait.For(t, "a command in it", d.Given); got.Stamp.Sequence != 1 {
+		t.Errorf("got %v", got.Stamp)
+	}
+}

@@ -1,0 +1,95 @@
+// Package embedded runs a NATS server with JetStream inside this process: to try things out, for
+// tests, and for a cluster that has none.
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Server is a NATS server in this process.
+type Server struct{ server *server.Server }
+
+// startTimeout is how long the embedded server may take to accept connections: it may have to read
+// its streams first.
+const startTimeout = 30 * time.Second
+
+// Start starts a server that listens on the loopback interface only and keeps its streams in dir.
+// Port 0 takes a free one. What the server has to say is logged, from warnings upwards.
+func Start(dir string, port int, logger *slog.Logger) (*Server, error) {
+	if dir == "" {
+		return nil, errors.New("embedded NATS: no data directory: name one by --embedded-dir, or everything would be lost at the next start")
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	s, err := server.NewServer(&server.Options{
+		ServerName: "idle-scaler",
+		Host:       "127.0.0.1",
+		Port:       port,
+		JetStream:  true,
+		StoreDir:   dir,
+		SyncAlways: true, // nobody else has a copy
+		NoSigs:     true, // the daemon decides when to end
+	})
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS: %w", err)
+	}
+	log := serverLog{logger, make(chan string, 1)}
+	s.SetLoggerV2(log, false, false, false)
+	go s.Start()
+	ready := make(chan bool, 1)
+	go func() { ready <- s.ReadyForConnections(startTimeout) }()
+	e := &Server{s}
+	select {
+	case why := <-log.fatal: // a real one would exit; here it only says so
+		e.Shutdown()
+		return nil, fmt.Errorf("embedded NATS: %s: --embedded-dir (%s) must be a directory that can be written, and --embedded-port a port that is free", why, dir)
+	case ok := <-ready:
+		if !ok {
+			e.Shutdown()
+			return nil, fmt.Errorf("embedded NATS does not accept connections after %s: start it again if the streams in --embedded-dir (%s) are large, else choose another --embedded-port",
+				startTimeout, dir)
+		}
+	}
+	return e, nil
+}
+
+// URL is where clients connect.
+func (e *Server) URL() string { return e.server.ClientURL() }
+
+// Shutdown ends the server, and returns when it has ended.
+func (e *Server) Shutdown() {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+}
+
+// serverLog is the server's log, in ours.
+type serverLog struct {
+	logger *slog.Logger
+	fatal  chan string // why the server can't go on
+}
+
+func (l serverLog) Noticef(format string, v ...any) {
+	l.logger.Debug("nats: " + fmt.Sprintf(format, v...))
+}
+
+func (l serverLog) Warnf(format string, v ...any) {
+	l.logger.Warn("nats: " + fmt.Sprintf(format, v...))
+}
+
+func (l serverLog) Errorf(format string, v ...any) {
+	l.logger.Error("nats: " + fmt.Sprintf(format, v...))
+}
+func (serverLog) Debugf(string, ...any) {}
+func (serverLog) Tracef(string, ...any) {}
+func (l serverLog) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, v...):
+	default:
+	}
+}

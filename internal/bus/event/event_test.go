@@ -1,0 +1,188 @@
+package event
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"idle-scaler/internal/bus/stream"
+	"idle-scaler/internal/client"
+	"idle-scaler/internal/wire"
+	"idle-scaler/scaler"
+	"idle-scaler/test/natstest"
+	"idle-scaler/test/wait"
+)
+
+var slept = scaler.Event{
+	ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), From: 2, Cause: scaler.CauseIdle,
+	Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m", Idle: 30 * time.Minute, Took: 1500 * time.Millisecond, Asleep: time.Hour,
+}
+
+// watch returns a channel of the events of a namespace from now on.
+func watch(w *natstest.Server, namespace string) <-chan scaler.Event {
+	w.T.Helper()
+	nc := w.Connect()
+	c, err := client.New(nc, w.Subjects)
+	natstest.Check(w.T, err)
+	got := make(chan scaler.Event, 10)
+	wait.Run(w.T, func(ctx context.Context) error {
+		return c.Watch(ctx, namespace, func(e wire.Event) error { got <- Domain(e); return nil })
+	})
+	wait.Until(w.T, "the watch", func() bool { return nc.NumSubscriptions() > 0 && nc.Flush() == nil })
+	return got
+}
+
+// An event is a CloudEvent that says everything the domain has said, and is kept once however often
+// it is published.
+func TestEventIsPublishedOnce(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
+	natstest.Check(t, err)
+	got := watch(w, "team-b")
+	for range 3 {
+		natstest.Check(t, events.Publish(ctx, slept))
+	}
+	if e := wait.For(t, "the event", got); e != slept {
+		t.Errorf("got %+v, want %+v", e, slept)
+	}
+	if state := w.Info(stream.Events.Name(w.Subjects)).State; state.Msgs != 1 {
+		t.Errorf("the stream has %d", state.Msgs)
+	}
+	m, err := w.Stream(stream.Events.Name(w.Subjects)).GetMsg(ctx, 1)
+	natstest.Check(t, err)
+	var body map[string]any
+	natstest.Check(t, json.Unmarshal(m.Data, &body))
+	data := body["data"].(map[string]any)
+	delete(body, "data")
+	if want := map[string]any{
+		"specversion": "1.0", "id": "uid-17", "type": "io.idle-scaler.slept", "source": "/idle-scaler/here", "subject": "team-b/files.v2",
+		"time": "2026-01-02T03:04:05.000006Z", "datacontenttype": "application/json",
+	}; !maps.Equal(body, want) {
+		t.Errorf("got %v, want %v", body, want)
+	}
+	if want := map[string]any{
+		"from": 2.0, "to": 0.0, "cause": "idle", "actor": "ann", "command": "7", "reason": "tea", "text": "unused for 30m", "idle": "30m0s", "took": "1.5s", "asleep": "1h0m0s",
+	}; !maps.Equal(data, want) {
+		t.Errorf("got %v, want %v", data, want)
+	}
+	if m.Subject != "cortex.mcp.event.slept.team-b.files.v2" || m.Header.Get("Content-Type") != "application/cloudevents+json" {
+		t.Errorf("got %s %v", m.Subject, m.Header)
+	}
+}
+
+// What is no event, or is that of another server, ends no watch: anybody can let JetStream
+// acknowledge something on the subject of an event.
+func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
+	w := newWorld(t)
+	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
+	natstest.Check(t, err)
+	got := watch(w, "team-b")
+	nc, subject := w.Connect(), w.Subjects.Event("slept", files)
+	natstest.Check(t, nc.PublishRequest(w.Subjects.Activity(web), subject, nil))
+	wait.Until(t, "the acknowledgement", func() bool { return w.Info(stream.Events.Name(w.Subjects)).State.Msgs == 1 })
+	forged, err := wire.EncodeEvent(Wire(scaler.Event{ID: "x", Type: scaler.Woken, Server: web}), "/elsewhere")
+	natstest.Check(t, err)
+	for _, payload := range [][]byte{nil, []byte("x"), forged} {
+		natstest.Check(t, nc.Publish(subject, payload))
+	}
+	natstest.Check(t, nc.Flush())
+	natstest.Check(t, events.Publish(context.Background(), slept))
+	if e := wait.For(t, "the event", got); e != slept {
+		t.Errorf("got %+v, want %+v", e, slept)
+	}
+}
+
+// A new leader learns which events the stream has, and only the last of each server and type is
+// needed for that.
+func TestKnownEvents(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
+	natstest.Check(t, err)
+	known, err := events.Known(ctx)
+	if err != nil || len(known) > 0 {
+		t.Errorf("of an empty stream: got %v %v", known, err)
+	}
+	for _, e := range []scaler.Event{
+		{ID: "a-1", Type: scaler.Slept, Server: web},
+		{ID: "a-2", Type: scaler.Woken, Server: web},
+		{ID: "a-3", Type: scaler.Slept, Server: web},
+		{ID: "b-1", Type: scaler.Slept, Server: files},
+		{ID: "c-1", Type: scaler.Rejected, Text: "of nobody"},
+		{ID: "d\nfailed: ä ", Type: scaler.Failed, Server: files},
+	} {
+		natstest.Check(t, events.Publish(ctx, e))
+	}
+	known, err = events.Known(ctx)
+	want := map[string]bool{"a-2": true, "a-3": true, "b-1": true, "c-1": true, "d failed: ä": true}
+	if err != nil || !maps.Equal(known, want) {
+		t.Errorf("got %v %v, want %v", known, err, want)
+	}
+	natstest.Check(t, w.Stream(stream.Events.Name(w.Subjects)).Purge(ctx))
+	if known, err = events.Known(ctx); err != nil || len(known) > 0 {
+		t.Errorf("of a purged stream: got %v %v", known, err)
+	}
+}
+
+// What the stream does not have is an error, so that it is published again.
+func TestEventIsNotLost(t *testing.T) {
+	w := natstest.New(t)
+	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
+	natstest.Check(t, err)
+	if err := events.Publish(context.Background(), slept); err == nil {
+		t.Error("it is published without a stream")
+	}
+	if _, err := events.Known(context.Background()); err == nil {
+		t.Error("nothing is known without a stream, and it is not said")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := events.Publish(ctx, slept); err == nil {
+		t.Error("it is published after the end")
+	}
+}
+
+// A stream of events that was deleted is made again as it was, whether anybody watches the events
+// or not, and has what happened next; until then that is not taken for told.
+func TestEventStreamIsMadeAgain(t *testing.T) {
+	for _, watched := range []bool{false, true} {
+		w := newWorld(t)
+		var made atomic.Int32
+		events, err := NewPublisher(w.Connect(), w.Subjects, "here",
+			func(context.Context) error { made.Add(1); return ensure(w) })
+		natstest.Check(t, err)
+		natstest.Check(t, events.Publish(context.Background(), slept))
+		before := w.Info(stream.Events.Name(w.Subjects))
+		natstest.Check(t, w.JetStream().DeleteStream(context.Background(), before.Config.Name))
+		if watched {
+			nc := w.Connect()
+			_, err := nc.SubscribeSync(w.Subjects.Events(wire.ID{}))
+			natstest.Check(t, err)
+			natstest.Check(t, nc.Flush())
+		}
+		const lanes = 20
+		ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
+		var all sync.WaitGroup
+		for i := range lanes {
+			all.Go(func() {
+				e := slept
+				e.ID = fmt.Sprint(i)
+				for events.Publish(ctx, e) != nil && ctx.Err() == nil {
+				}
+			})
+		}
+		all.Wait()
+		cancel()
+		after := w.Info(before.Config.Name)
+		if after.State.Msgs != lanes || !reflect.DeepEqual(after.Config, before.Config) || made.Load() != 1 {
+			t.Errorf("watched %v: made %d times, with %d events, as %+v, want %+v", watched, made.Load(), after.State.Msgs, after.Config, before.Config)
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A feed that misses a message ends, and hands on nothing more: what comes after it would be out of
+// order, or taken for all there is.
+func TestFeedEndsAtGap(t *testing.T) {
+	message := func(number int) *nats.Msg {
+		return &nats.Msg{Reply: fmt.Sprintf("$JS.ACK.STREAM.consumer.1.%d.%d.1700000000000000000.0", number+100, number)}
+	}
+	heartbeat := func(last int) *nats.Msg {
+		return &nats.Msg{Header: nats.Header{"Status": {"100"}, "Nats-Last-Consumer": {fmt.Sprint(last)}}}
+	}
+	for name, row := range map[string]struct {
+		messages []*nats.Msg
+		handled  int
+		gap      bool
+	}{
+		"all there":             {[]*nats.Msg{heartbeat(0), message(1), message(2), heartbeat(2), message(3)}, 3, false},
+		"one missing":           {[]*nats.Msg{message(1), message(3), message(4)}, 1, true},
+		"the first missing":     {[]*nats.Msg{message(2), message(3)}, 0, true},
+		"one twice":             {[]*nats.Msg{message(1), message(1)}, 1, true},
+		"the last one missing":  {[]*nats.Msg{message(1), heartbeat(2), message(3)}, 1, true},
+		"all missing, silently": {[]*nats.Msg{heartbeat(7)}, 0, true},
+	} {
+		handled := 0
+		f := &Feed{next: 1, Done: make(chan struct{}), handle: func(*nats.Msg, Place) { handled++ }}
+		for _, m := range row.messages {
+			f.receive(m)
+		}
+		if handled != row.handled || errors.Is(f.err, errGap) != row.gap {
+			t.Errorf("%s: handled %d, then %v; want %d, gap %v", name, handled, f.err, row.handled, row.gap)
+		}
+	}
+}

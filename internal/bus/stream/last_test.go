@@ -1,0 +1,41 @@
+package stream
+
+import (
+	"context"
+	"testing"
+
+	"idle-scaler/test/natstest"
+	"idle-scaler/test/wait"
+)
+
+// The last message of a subject is asked of the leader, not of any replica, also where a stream
+// allows the latter.
+func TestLastMessage(t *testing.T) {
+	w := newWorld(t)
+	natstest.Check(t, ensure(w))
+	js, nc := w.JetStream(), w.Connect()
+	ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
+	defer cancel()
+	config := w.Info(Pauses.Name(w.Subjects)).Config
+	config.AllowDirect = true
+	_, err := js.UpdateStream(ctx, config)
+	natstest.Check(t, err)
+	asked, err := nc.SubscribeSync("$JS.API.DIRECT.GET.>")
+	natstest.Check(t, err)
+	for _, id := range []string{"1", "2"} {
+		_, err := js.Publish(ctx, w.Subjects.Pause(web), []byte(id))
+		natstest.Check(t, err)
+	}
+	for subject, want := range map[string]string{w.Subjects.Pause(web): "2", w.Subjects.AllPauses(): "2", w.Subjects.Pause(files): ""} {
+		m, err := Last(ctx, nc, config.Name, subject)
+		if err != nil || string(m.Data) != want || (m.Sequence == 0) != (want == "") {
+			t.Errorf("%s: got %+v, %v", subject, m, err)
+		}
+	}
+	if m, err := Last(ctx, nc, "NOWHERE", ">"); err == nil {
+		t.Errorf("of no stream: got %+v", m)
+	}
+	if n, _, _ := asked.Pending(); n > 0 {
+		t.Errorf("replicas were asked %d times", n)
+	}
+}

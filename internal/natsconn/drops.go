@@ -1,0 +1,52 @@
+package natsconn
+
+import (
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Drops counts the messages that connections have dropped because they came faster than they were
+// handled. All methods may be called concurrently.
+//
+// nats.go tells of the first of many only, but keeps the number of each subscription: so it is
+// remembered which subscriptions were too slow, and they are asked again each time. They are few.
+type Drops struct {
+	mu    sync.Mutex
+	total uint64
+	slow  map[*nats.Subscription]int // how many of each are in the total
+}
+
+// note remembers that a subscription was too slow.
+func (d *Drops) note(sub *nats.Subscription) {
+	if d == nil || sub == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.slow == nil {
+		d.slow = make(map[*nats.Subscription]int)
+	}
+	d.slow[sub] += 0
+	d.count()
+}
+
+// Count returns how many messages were dropped so far.
+func (d *Drops) Count() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.count()
+	return d.total
+}
+
+func (d *Drops) count() {
+	for sub, counted := range d.slow {
+		n, err := sub.Dropped()
+		if err != nil { // it has ended, and drops no more
+			delete(d.slow, sub)
+			continue
+		}
+		d.total += uint64(n - counted)
+		d.slow[sub] = n
+	}
+}

@@ -1,0 +1,105 @@
+package wire
+
+import (
+	"fmt"
+	"time"
+)
+
+// DeadlineHeader of a command says until when it may be applied: an instant, or how long after the
+// stream took it. The latter needs no two clocks that agree.
+const DeadlineHeader = "Idle-Scaler-Deadline"
+
+// defaultWait is how long a requested start waits if it does not say.
+const defaultWait = 60 * time.Second
+
+// The longest texts in bytes that a command may carry: they end up in annotations, which share 256
+// KiB.
+const (
+	maxCommandID = 128
+	maxActor     = 256
+	maxReason    = 1024
+	maxUntil     = 64
+)
+
+// Sender says who sends a command, and why. All fields are optional.
+type Sender struct {
+	ID     string `json:"id,omitempty"`     // the sender's name for this command
+	Actor  string `json:"actor,omitempty"`  // who asks, as it says itself
+	Reason string `json:"reason,omitempty"` // why, in the words of the actor
+}
+
+// Command is one order about one server.
+type Command struct {
+	Verb   Verb
+	Server ID
+	Sender
+	Replicas int           // of a scale
+	Force    bool          // of a stop: end the pods at once
+	Asleep   bool          // of a hold: asleep, not awake
+	Until    string        // of a hold: a duration, a time of the day or an instant
+	Wait     time.Duration // of a start or scale: how long to wait for ready replicas; 0: not at all
+}
+
+// ReadCommand reads a command from its subject and payload. Requested says that somebody waits for
+// the answer. What only the state of the server or the configuration can tell is left to the
+// domain. On error the command holds what could be read, for the event that tells of it.
+func (s Subjects) ReadCommand(subject string, payload []byte, requested bool) (Command, error) {
+	verb, id, err := s.ParseCommand(subject)
+	c := Command{Verb: verb, Server: id}
+	if err != nil {
+		return c, err
+	}
+	err = c.read(payload, requested)
+	return c, err
+}
+
+// read reads the payload. Each verb has only the fields that mean something to it.
+func (c *Command) read(payload []byte, requested bool) error {
+	var awake, asleep string
+	to := fields{"id": &c.ID, "actor": &c.Actor, "reason": &c.Reason}
+	switch c.Verb {
+	case VerbStart:
+		to["wait"] = &c.Wait
+	case VerbScale:
+		to["wait"], to["replicas"] = &c.Wait, &c.Replicas
+	case VerbStop:
+		to["force"] = &c.Force
+	case VerbHold:
+		to["awake_until"], to["asleep_until"] = &awake, &asleep
+	}
+	has, err := decode(payload, to)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Verb, err)
+	}
+	if c.Verb == VerbScale && !has["replicas"] {
+		return invalid(`scale: no replicas: write how many, like {"replicas":3}`)
+	}
+	if c.Verb == VerbHold {
+		if has["awake_until"] == has["asleep_until"] {
+			return invalid(`hold: write either {"awake_until":"18:00"} or {"asleep_until":"2h"}`)
+		}
+		c.Asleep, c.Until = has["asleep_until"], awake+asleep
+	}
+	if c.Verb == VerbStart && requested && !has["wait"] {
+		c.Wait = defaultWait
+	}
+	return checkTexts(string(c.Verb), freeText{"id", &c.ID, maxCommandID}, freeText{"actor", &c.Actor, maxActor},
+		freeText{"reason", &c.Reason, maxReason}, freeText{"until", &c.Until, maxUntil})
+}
+
+// ReadDeadline reads a DeadlineHeader, which may be empty: then the deadline is zero. Taken is when
+// the stream took the command.
+func ReadDeadline(header string, taken time.Time) (time.Time, error) {
+	if header == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(header); err == nil {
+		return taken.Add(d), nil
+	}
+	deadline, err := time.Parse(time.RFC3339Nano, header)
+	if err != nil {
+		return time.Time{}, invalid("header %s %q: write an instant like %q, or how long it may wait, like %q",
+			DeadlineHeader, Shorten(header), "2026-01-02T15:04:05Z", "30s")
+	}
+	return deadline, nil
+}

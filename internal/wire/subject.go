@@ -1,0 +1,246 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+
+	"idle-scaler/activity"
+)
+
+// ID names one server: a Deployment.
+type ID = activity.ID
+
+// DefaultPrefix begins all subjects if nothing else is configured.
+const DefaultPrefix = "cortex.mcp"
+
+// Verb is what a command asks for.
+type Verb string
+
+// The verbs.
+const (
+	VerbStart   Verb = "start"
+	VerbStop    Verb = "stop"
+	VerbScale   Verb = "scale"
+	VerbHold    Verb = "hold"
+	VerbRelease Verb = "release"
+)
+
+// verbs are all of them, in the order in which people see them.
+var verbs = []Verb{VerbStart, VerbStop, VerbScale, VerbHold, VerbRelease}
+
+// Subjects builds and parses the subjects of one prefix. In each of them the verb or type comes
+// first, then the namespace, then the name. The name is last because it may contain dots; so NATS
+// can authorize by namespace: "*.team-a.>".
+type Subjects struct {
+	prefix, command, activity, lease, pause, api, event string
+}
+
+// NewSubjects returns the subjects under a prefix.
+func NewSubjects(prefix string) (Subjects, error) {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+	for token := range strings.SplitSeq(prefix, ".") {
+		if token == "" || strings.Trim(token, letters) != "" {
+			return Subjects{}, fmt.Errorf("subject prefix %q: use letters, digits, %q and %q, "+
+				"in parts with dots between them, like %q", prefix, "_", "-", DefaultPrefix)
+		}
+	}
+	if len(prefix) > 100 || strings.HasPrefix(prefix, InboxPrefix) {
+		return Subjects{}, fmt.Errorf("subject prefix %q: use at most 100 letters, "+
+			"and not those of the inboxes of NATS (%s)", prefix, InboxPrefix)
+	}
+	return Subjects{
+		prefix: prefix, command: prefix + ".command.", activity: prefix + ".activity.",
+		lease: prefix + ".lease.", pause: prefix + ".pause.", api: prefix + ".api.", event: prefix + ".event.",
+	}, nil
+}
+
+// Prefix is the prefix of all subjects.
+func (s Subjects) Prefix() string { return s.prefix }
+
+// AllCommands is the wildcard of all commands.
+func (s Subjects) AllCommands() string { return s.command + ">" }
+
+// AllActivity is the wildcard of all pings.
+func (s Subjects) AllActivity() string { return s.activity + ">" }
+
+// AllLeases is the wildcard of all leases.
+func (s Subjects) AllLeases() string { return s.lease + ">" }
+
+// AllPauses is the wildcard of all orders to pause and to resume.
+func (s Subjects) AllPauses() string { return s.pause + ">" }
+
+// AllRequests is the wildcard of all requests.
+func (s Subjects) AllRequests() string { return s.api + ">" }
+
+// Command returns the subject of a command.
+func (s Subjects) Command(verb Verb, id ID) string {
+	return s.command + string(verb) + "." + id.Namespace + "." + id.Name
+}
+
+// CommandFor returns the subject of the command that a request asks for.
+func (s Subjects) CommandFor(request string) string {
+	return s.command + strings.TrimPrefix(request, s.api)
+}
+
+// Activity returns the subject of a ping.
+func (s Subjects) Activity(id ID) string {
+	return s.activity + id.Namespace + "." + id.Name
+}
+
+// Lease returns the subject on which a holder begins, renews and ends its lease.
+func (s Subjects) Lease(holder string, id ID) string {
+	return s.lease + holder + "." + id.Namespace + "." + id.Name
+}
+
+// Pause returns the subject on which the daemon keeps whether a server, a namespace (an ID without
+// a name), or all (the zero ID) are paused. The kind comes first, so that no name of a namespace or
+// a server can be taken for another kind.
+func (s Subjects) Pause(scope ID) string {
+	switch {
+	case scope == ID{}:
+		return s.pause + "all"
+	case scope.Name == "":
+		return s.pause + "namespace." + scope.Namespace
+	}
+	return s.pause + "server." + scope.Namespace + "." + scope.Name
+}
+
+// Request returns the subject of a request. Without a namespace, or a name, it is about all of
+// them.
+func (s Subjects) Request(verb string, id ID) string {
+	subject := s.api + verb
+	if id.Namespace != "" {
+		subject += "." + id.Namespace
+	}
+	if id.Name != "" {
+		subject += "." + id.Name
+	}
+	return subject
+}
+
+// Event returns the subject of an event. A rejected command may name a server that can't exist:
+// what a subject can't hold is replaced, so that its sender gets the event all the same.
+func (s Subjects) Event(kind string, id ID) string {
+	return s.event + kind + "." + speakable(id.Namespace) + "." + speakable(id.Name)
+}
+
+// Events returns the subject of all events of a server, of a namespace (an ID without a name), or
+// of all (the zero ID).
+func (s Subjects) Events(scope ID) string {
+	switch {
+	case scope == ID{}:
+		return s.event + ">"
+	case scope.Name == "":
+		return s.event + "*." + scope.Namespace + ".>"
+	}
+	return s.event + "*." + scope.Namespace + "." + scope.Name
+}
+
+func speakable(tokens string) string {
+	parts := strings.Split(tokens, ".")
+	for i, part := range parts {
+		if part == "" || strings.ContainsAny(part, "*> \t\r\n") {
+			parts[i] = "_"
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+// ParseCommand returns the verb and the server of a command. On error it returns as much as could
+// be read, for the event that tells of it.
+func (s Subjects) ParseCommand(subject string) (Verb, ID, error) {
+	rest, err := after(subject, s.command)
+	if err != nil {
+		return "", ID{}, err
+	}
+	verb, rest, _ := strings.Cut(rest, ".")
+	id, err := ParseID(rest)
+	for _, v := range verbs {
+		if string(v) == verb {
+			return v, id, err
+		}
+	}
+	return Verb(Shorten(verb)), id, invalid("unknown verb %q: use %s", Shorten(verb), OneOf(verbs))
+}
+
+// ParseActivity returns the server of a ping. It is called for each ping, and allocates nothing
+// unless it fails.
+func (s Subjects) ParseActivity(subject string) (ID, error) {
+	rest, err := after(subject, s.activity)
+	if err != nil {
+		return ID{}, err
+	}
+	return ParseID(rest)
+}
+
+// ParseLease returns the server of a lease, and who holds it.
+func (s Subjects) ParseLease(subject string) (holder string, id ID, err error) {
+	rest, err := after(subject, s.lease)
+	if err != nil {
+		return "", ID{}, err
+	}
+	holder, rest, _ = strings.Cut(rest, ".")
+	if err := CheckHolder(holder); err != nil {
+		return "", ID{}, err
+	}
+	id, err = ParseID(rest)
+	return holder, id, err
+}
+
+// ParsePause returns the scope of a pause, as Pause takes it.
+func (s Subjects) ParsePause(subject string) (ID, error) {
+	rest, err := after(subject, s.pause)
+	if err != nil {
+		return ID{}, err
+	}
+	if rest == "all" {
+		return ID{}, nil
+	}
+	switch kind, rest, _ := strings.Cut(rest, "."); kind {
+	case "namespace":
+		return ID{Namespace: rest}, checkNamespace(rest)
+	case "server":
+		return ParseID(rest)
+	}
+	return ID{}, invalid("subject %q is about neither all, a namespace nor a server", Shorten(subject))
+}
+
+// ParseEvent returns the type of an event and its server.
+func (s Subjects) ParseEvent(subject string) (kind string, id ID, err error) {
+	rest, err := after(subject, s.event)
+	if err != nil {
+		return "", ID{}, err
+	}
+	kind, rest, _ = strings.Cut(rest, ".")
+	id, err = ParseID(rest)
+	return kind, id, err
+}
+
+// SplitRequest returns the verb of a request and what follows it, unparsed.
+func (s Subjects) SplitRequest(subject string) (verb, rest string) {
+	verb, rest, _ = strings.Cut(strings.TrimPrefix(subject, s.api), ".")
+	return verb, rest
+}
+
+func after(subject, begin string) (string, error) {
+	rest, ok := strings.CutPrefix(subject, begin)
+	if !ok {
+		return "", invalid("subject %q does not begin with %q", Shorten(subject), begin)
+	}
+	return rest, nil
+}
+
+// OneOf lists words for people: "a, b or c".
+func OneOf[T ~string](words []T) string {
+	var b strings.Builder
+	for i, word := range words {
+		switch {
+		case i > 0 && i == len(words)-1:
+			b.WriteString(" or ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(word))
+	}
+	return b.String()
+}

@@ -1,0 +1,67 @@
+// Package leader takes the commands of the stream in tests, as the domain of a leader would.
+package leader
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"idle-scaler/activity"
+	"idle-scaler/internal/bus/command"
+	"idle-scaler/internal/bus/stream"
+	"idle-scaler/scaler"
+	"idle-scaler/test/natstest"
+	"idle-scaler/test/wait"
+)
+
+// Probe is how often a session of a test looks whether those who wait for an answer are there.
+const Probe = 20 * time.Millisecond
+
+// Given is one command as the domain got it.
+type Given struct {
+	scaler.Command
+	Ctx    context.Context // of its session
+	Err    error           // why it was rejected
+	Finish func(scaler.Outcome)
+}
+
+// Leader takes what is submitted, and lets the test finish it.
+type Leader struct{ Given chan Given }
+
+// Submit takes a command.
+func (l *Leader) Submit(ctx context.Context, c scaler.Command, finish func(scaler.Outcome)) {
+	l.Given <- Given{c, ctx, nil, finish}
+}
+
+// Reject takes a command that makes no sense.
+func (l *Leader) Reject(c scaler.Command, err error, finish func(scaler.Outcome)) {
+	l.Given <- Given{c, nil, err, finish}
+}
+
+// View says that the server is running.
+func (l *Leader) View(server *scaler.Server) scaler.View {
+	return scaler.View{Server: server, Status: scaler.StatusRunning}
+}
+
+// Lead begins to hold sessions of the streams of cluster "here", until the test, or stop, ends it.
+func Lead(w *natstest.Server, nc *nats.Conn, change ...func(*command.Config)) (l *Leader, stop func()) {
+	w.T.Helper()
+	l = &Leader{make(chan Given, 10_000)}
+	config := command.Config{
+		Subjects: w.Subjects, Applier: l, Leads: func() bool { return true },
+		Ensure: func(ctx context.Context) error {
+			nc := w.Connect()
+			defer nc.Close()
+			return stream.Ensure(ctx, nc, stream.Options{Subjects: w.Subjects, Owner: "here", Replicas: 1}, natstest.Quiet)
+		},
+		Tracker: activity.NewTracker(0), AckWait: time.Hour, InFlight: 4096,
+		Heartbeat: 200 * time.Millisecond, Probe: Probe, Logger: natstest.Quiet,
+	}
+	for _, c := range change {
+		c(&config)
+	}
+	sessions, err := command.New(nc, config)
+	natstest.Check(w.T, err)
+	return l, wait.Run(w.T, sessions.Run)
+}
