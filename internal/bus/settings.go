@@ -1,52 +1,45 @@
 package bus
 
 import (
+	"cmp"
 	"strings"
+	"time"
 
 	"idle-scaler/policy"
 )
 
-// Settings are those in force for a server.
-type Settings struct {
-	IdleAfter      string   `json:"idle_after"` // a duration, or "never"
-	KeepWarm       string   `json:"keep_warm,omitempty"`
-	SleepAt        string   `json:"sleep_at,omitempty"`
-	TimeZone       string   `json:"time_zone"`
-	SleepNotice    string   `json:"sleep_notice,omitempty"`
-	WakeReplicas   int      `json:"wake_replicas"`
-	MaxReplicas    int      `json:"max_replicas"`
-	WakeOnActivity bool     `json:"wake_on_activity"`
-	Paused         bool     `json:"paused"`
-	DryRun         bool     `json:"dry_run"`
-	Group          string   `json:"group,omitempty"`
-	After          []string `json:"after,omitempty"`
-}
+// Settings are those in force for a server, by their names on the wire: see policy.Table. A duration is
+// a text. What is empty is left out, a number and a truth never are.
+type Settings map[string]any
+
+// Field is the name on the wire of a setting.
+func Field(key string) string { return strings.ReplaceAll(key, "-", "_") }
 
 func settings(s policy.Settings) Settings {
-	zone := "UTC"
-	if s.TimeZone != nil {
-		zone = s.TimeZone.String()
+	all := make(Settings, len(policy.Table))
+	for _, setting := range policy.Table {
+		value := setting.Value(&s)
+		empty := false
+		switch v := value.(type) {
+		case string:
+			empty = v == ""
+		case []string:
+			empty = len(v) == 0
+		case time.Duration:
+			value, empty = v.String(), v == 0
+		}
+		if !empty {
+			all[Field(setting.Key)] = value
+		}
 	}
-	after := "never"
-	if s.IdleAfter != policy.Never {
-		after = s.IdleAfter.String()
-	}
-	return Settings{
-		IdleAfter: after, KeepWarm: s.KeepWarm.String(), SleepAt: s.SleepAt.String(), TimeZone: zone, SleepNotice: span(s.SleepNotice),
-		WakeReplicas: s.WakeReplicas, MaxReplicas: s.MaxReplicas, WakeOnActivity: s.WakeOnActivity, Paused: s.Paused, DryRun: s.DryRun,
-		Group: s.Group, After: s.After,
-	}
+	return all
 }
 
 // sources says of each setting where it is written, under its name in Settings.
 func sources(written map[string]policy.Source) map[string]string {
-	all := make(map[string]string, len(policy.Keys))
-	for _, key := range policy.Keys {
-		source := written[key]
-		if source == "" {
-			source = policy.FromDefault
-		}
-		all[strings.ReplaceAll(key, "-", "_")] = string(source)
+	all := make(map[string]string, len(policy.Table))
+	for _, setting := range policy.Table {
+		all[Field(setting.Key)] = string(cmp.Or(written[setting.Key], policy.FromDefault))
 	}
 	return all
 }
