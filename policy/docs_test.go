@@ -11,21 +11,22 @@ import (
 	"time"
 )
 
-var updateDocs = flag.Bool("update-docs", false, "write the tables of docs/policy.md again from the cases of the tests")
+var updateDocs = flag.Bool("update-docs", false, "write the tables of the documentation again from the cases of the tests, and from the settings")
 
 const docs = "../docs/policy.md"
 
 // generated matches what stands between the marks of a generated part.
 var generated = regexp.MustCompile(`(?s)<!-- ([a-z ]+) -->\n(.*?)<!-- end -->`)
 
-// The documentation says what the tests say: each of its tables is made from their cases.
+// The documentation says what the tests say: each table of docs/policy.md is made from their cases. Those of the settings,
+// wherever they are, are made from the settings.
 func TestDocs(t *testing.T) {
-	parts := map[string]string{
+	makeDocs(t, docs, map[string]string{
 		"awake":        rulesTable(awakeRules),
 		"before":       rulesTable(sleepRules),
 		"asleep":       rulesTable(asleepRules),
 		"sentences":    sentencesTable(),
-		"settings":     settingsTable(),
+		"settings":     settingsTable("| key | default | meaning | for example |", keyCell, defaultCell, meaningCell, examplesCell),
 		"errors":       errorsTable(t),
 		"windows":      windowsTable(t, windowCases),
 		"clocks":       windowsTable(t, clockChangeCases),
@@ -33,8 +34,20 @@ func TestDocs(t *testing.T) {
 		"awake edges":  edgesTable(awakeEdges),
 		"before edges": edgesTable(sleepEdges),
 		"asleep edges": edgesTable(asleepEdges),
-	}
-	data, err := os.ReadFile(docs)
+	})
+	makeDocs(t, "../README.md", map[string]string{
+		"settings": settingsTable("| annotation | default | also on | meaning | for example |",
+			annotationCell, defaultCell, placesCell, meaningCell, exampleCell),
+	})
+	makeDocs(t, "../docs/wire.md", map[string]string{
+		"settings": settingsTable("| field | unit | meaning |", fieldCell, unitCell, meaningCell),
+	})
+}
+
+// makeDocs compares the generated parts of a file with what they should be, by name, or writes them again.
+func makeDocs(t *testing.T, file string, parts map[string]string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,23 +56,23 @@ func TestDocs(t *testing.T) {
 		name := generated.FindStringSubmatch(old)[1]
 		part, ok := parts[name]
 		if !ok || seen[name] {
-			t.Errorf("%s has a part %q that no test makes, or twice", docs, name)
+			t.Errorf("%s has a part %q that no test makes, or twice", file, name)
 		}
 		seen[name] = true
 		return fmt.Sprintf("<!-- %s -->\n%s<!-- end -->", name, part)
 	})
 	for name := range parts {
 		if !seen[name] {
-			t.Errorf("%s has no part %q", docs, name)
+			t.Errorf("%s has no part %q", file, name)
 		}
 	}
 	if text == string(data) {
 		return
 	}
 	if !*updateDocs {
-		t.Fatalf("%s is not what the cases of the tests say: go test ./policy -update-docs", docs)
+		t.Fatalf("%s is not what the tests and the settings say: go test ./policy -update-docs", file)
 	}
-	if err := os.WriteFile(docs, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -94,7 +107,7 @@ func table(head string, rows ...[]string) string {
 func rulesTable(rules []row) string {
 	var rows [][]string
 	for i, r := range rules {
-		rows = append(rows, []string{fmt.Sprint(i + 1), r.name, what[r.action], fmt.Sprintf("`%s`", r.reason)})
+		rows = append(rows, []string{fmt.Sprint(i + 1), r.name, what[r.action], code(string(r.reason))})
 	}
 	return table("| | if | it | reason |", rows...)
 }
@@ -102,7 +115,7 @@ func rulesTable(rules []row) string {
 func edgesTable(edges []row) string {
 	var rows [][]string
 	for _, r := range edges {
-		rows = append(rows, []string{r.name, what[r.action], fmt.Sprintf("`%s`", r.reason), r.next})
+		rows = append(rows, []string{r.name, what[r.action], code(string(r.reason)), r.next})
 	}
 	return table("| | it | reason | until |", rows...)
 }
@@ -110,24 +123,83 @@ func edgesTable(edges []row) string {
 func sentencesTable() string {
 	var rows [][]string
 	for _, c := range explainCases {
-		rows = append(rows, []string{fmt.Sprintf("`%s`", rules.Decide(c.facts, noon).Reason), c.sentence, c.short})
+		rows = append(rows, []string{code(string(rules.Decide(c.facts, noon).Reason)), c.sentence, c.short})
 	}
 	return table("| reason | explain | list |", rows...)
 }
 
-func settingsTable() string {
+// settingsTable has a row for each setting, with these cells.
+func settingsTable(head string, cells ...func(*Setting) string) string {
 	var rows [][]string
-	for _, c := range settingCases {
-		var examples []string
-		for _, text := range c.examples {
-			if text == strings.TrimSpace(text) {
-				examples = append(examples, fmt.Sprintf("`%s`", text))
-			}
+	for i := range Table {
+		var row []string
+		for _, cell := range cells {
+			row = append(row, cell(&Table[i]))
 		}
-		rows = append(rows, []string{fmt.Sprintf("`%s`", c.key), c.standard, c.meaning, strings.Join(examples[:min(2, len(examples))], ", ")})
+		rows = append(rows, row)
 	}
-	return table("| key | default | meaning | for example |", rows...)
+	return table(head, rows...)
 }
+
+func keyCell(row *Setting) string        { return code(row.Key) }
+func annotationCell(row *Setting) string { return code("idle-scaler/" + row.Key) }
+func fieldCell(row *Setting) string      { return code(strings.ReplaceAll(row.Key, "-", "_")) }
+func meaningCell(row *Setting) string    { return row.Meaning }
+func exampleCell(row *Setting) string    { return code(row.Examples[0]) }
+
+// defaultCell is the default, as code where it can be written.
+func defaultCell(row *Setting) string {
+	text, s := row.Text(&defaults), defaults
+	if err := row.read(&s, text); err != nil || !same(s, defaults) {
+		return text
+	}
+	return code(text)
+}
+
+func examplesCell(row *Setting) string {
+	var examples []string
+	for _, text := range row.Examples {
+		examples = append(examples, code(text))
+	}
+	return strings.Join(examples, ", ")
+}
+
+func placesCell(row *Setting) string {
+	var places []string
+	for _, place := range row.Where {
+		if name := map[Source]string{FromNamespace: "Namespace", FromConfig: "flag"}[place]; name != "" {
+			places = append(places, name)
+		}
+	}
+	return strings.Join(places, ", ")
+}
+
+// unitCell says what the value is on the wire, and which example is something else.
+func unitCell(row *Setting) string {
+	unit := func(value any) string {
+		switch value.(type) {
+		case time.Duration:
+			return "duration"
+		case int:
+			return "count"
+		case bool:
+			return "`true`, `false`"
+		case []string:
+			return "list of names"
+		}
+		return "text"
+	}
+	usual := unit(row.Value(&defaults))
+	for _, text := range row.Examples {
+		s := defaults
+		if err := row.read(&s, text); err == nil && unit(row.Value(&s)) != usual {
+			return usual + ", or " + code(text)
+		}
+	}
+	return usual
+}
+
+func code(text string) string { return fmt.Sprintf("`%s`", text) }
 
 func errorsTable(t *testing.T) string {
 	var b strings.Builder
@@ -155,7 +227,7 @@ func windowsTable(t *testing.T, cases []windowCase) string {
 		if len(open) == 0 {
 			open = []string{"never"}
 		}
-		rows = append(rows, []string{c.name, fmt.Sprintf("`%s`", c.windows), c.zone, onDay(instant(t, c.after)), strings.Join(open, "<br>")})
+		rows = append(rows, []string{c.name, code(c.windows), c.zone, onDay(instant(t, c.after)), strings.Join(open, "<br>")})
 	}
 	return table("| | `keep-warm` | `time-zone` | asked at | open |", rows...)
 }
@@ -163,7 +235,7 @@ func windowsTable(t *testing.T, cases []windowCase) string {
 func holdsTable(t *testing.T) string {
 	var rows [][]string
 	for _, c := range untilCases {
-		rows = append(rows, []string{c.name, fmt.Sprintf("`%s`", c.text), c.zone, onDay(instant(t, c.from)), onDay(instant(t, c.until))})
+		rows = append(rows, []string{c.name, code(c.text), c.zone, onDay(instant(t, c.from)), onDay(instant(t, c.until))})
 	}
 	return table("| | written | `time-zone` | at | until |", rows...)
 }

@@ -26,31 +26,13 @@ type Layer struct {
 	Written map[string]string
 }
 
-// Keys are the settings that may be written on a server. ConfigKeys may also be written in the configuration, and
-// on a namespace all of them and "paused".
-var (
-	Keys       = []string{"after", "dry-run", "group", "idle-after", "keep-warm", "max-replicas", "paused", "sleep-at", "sleep-notice", "time-zone", "wake-on-activity", "wake-replicas"}
-	ConfigKeys = []string{"dry-run", "idle-after", "keep-warm", "max-replicas", "sleep-at", "sleep-notice", "time-zone", "wake-on-activity", "wake-replicas"}
-)
-
-// knows reports whether a key may be written in a place.
-func (s Source) knows(key string) bool {
-	switch s {
-	case FromServer:
-		return slices.Contains(Keys, key)
-	case FromNamespace:
-		return key == "paused" || slices.Contains(ConfigKeys, key)
-	}
-	return slices.Contains(ConfigKeys, key)
-}
-
 // Parse reads the settings of one server from all places where they are written; of a key that is written in several the last
 // layer counts. It returns the source of each key that is written anywhere. An unknown key is an error as a bad value is: a
 // misspelt "idle-after: never" must not let the server sleep. All errors are returned, joined, in order of key, but those of the time zone first. On error the
 // Settings are those of the keys that could be read.
 func Parse(layers ...Layer) (Settings, map[string]Source, error) {
 	entries, sources := collect(layers)
-	s := Defaults(DefaultIdleAfter)
+	s := defaults
 	if len(entries) == 0 {
 		return s, nil, nil
 	}
@@ -58,15 +40,7 @@ func Parse(layers ...Layer) (Settings, map[string]Source, error) {
 	var errs []error
 	for _, e := range entries {
 		fmt.Fprintf(digest, "%q=%q\n", e.key, e.text)
-		err := fmt.Errorf("unknown setting; known are %s", strings.Join(Keys, ", "))
-		if e.source.knows(e.key) {
-			err = s.set(e.key, strings.TrimSpace(e.text))
-		} else if FromNamespace.knows(e.key) {
-			err = errors.New("it is a setting of a server or a namespace: write it there")
-		} else if FromServer.knows(e.key) {
-			err = errors.New("it is a setting of a single server: write it there")
-		}
-		if err != nil {
+		if err := e.read(&s); err != nil {
 			errs = append(errs, fmt.Errorf("%s %q%s: %w", e.key, e.text, e.source.written(), err))
 		}
 	}
@@ -83,6 +57,19 @@ type entry struct {
 	source    Source
 }
 
+func (e entry) read(s *Settings) error {
+	row := find(e.key)
+	switch {
+	case row == nil:
+		return fmt.Errorf("unknown setting; known are %s", strings.Join(Keys(FromServer), ", "))
+	case row.In(e.source):
+		return row.read(s, strings.TrimSpace(e.text))
+	case row.In(FromNamespace):
+		return errors.New("it is a setting of a server or a namespace: write it there")
+	}
+	return errors.New("it is a setting of a single server: write it there")
+}
+
 // collect returns what counts of what is written, in the order in which it is to be read, and what can't be read wherever it is
 // written.
 func collect(layers []Layer) ([]entry, map[string]Source) {
@@ -91,7 +78,7 @@ func collect(layers []Layer) ([]entry, map[string]Source) {
 	for _, layer := range slices.Backward(layers) {
 		for key, text := range layer.Written {
 			_, beaten := sources[key]
-			if beaten && layer.Source.knows(key) {
+			if row := find(key); beaten && row != nil && row.In(layer.Source) {
 				continue
 			}
 			if sources == nil {
@@ -107,7 +94,7 @@ func collect(layers []Layer) ([]entry, map[string]Source) {
 		if a.key == b.key {
 			return strings.Compare(string(a.source), string(b.source))
 		}
-		if a.key == "time-zone" || b.key != "time-zone" && a.key < b.key { // others are read in the zone
+		if a.key == zoneKey || b.key != zoneKey && a.key < b.key {
 			return -1
 		}
 		return 1

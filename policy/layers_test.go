@@ -60,7 +60,7 @@ func TestParseLayersErrors(t *testing.T) {
 		{"in the configuration", []Layer{layer(FromConfig, "idle-after", "soon")}, `idle-after "soon" (configuration): not a duration`},
 		{"beaten", []Layer{layer(FromNamespace, "idle-after", "soon"), onServer("idle-after", "1h")}, ""},
 		{"unknown on the namespace", []Layer{layer(FromNamespace, "idle-afer", "1h")}, `idle-afer "1h" (namespace): unknown setting; known are after, `},
-		{"unknown in both", []Layer{layer(FromNamespace, "x", "1"), onServer("x", "2")}, "x \"2\": unknown setting; known are " + strings.Join(Keys, ", ") + "\nx \"1\" (namespace): unknown setting"},
+		{"unknown in both", []Layer{layer(FromNamespace, "x", "1"), onServer("x", "2")}, "x \"2\": unknown setting; known are " + strings.Join(Keys(FromServer), ", ") + "\nx \"1\" (namespace): unknown setting"},
 		{"a group for a namespace", []Layer{layer(FromNamespace, "group", "bots")}, `group "bots" (namespace): it is a setting of a single server: write it there`},
 		{"the same, and one of the server", []Layer{layer(FromNamespace, "group", "bots"), onServer("group", "bots")}, `group "bots" (namespace): it is a setting of a single server`},
 		{"after for all", []Layer{layer(FromConfig, "after", "db")}, `after "db" (configuration): it is a setting of a single server`},
@@ -77,16 +77,19 @@ func TestParseLayersErrors(t *testing.T) {
 	}
 }
 
-// Each key is known where the documentation says it is: all on a server, those of the configuration and "paused" on a namespace.
-func TestKeys(t *testing.T) {
-	for source, keys := range map[Source][]string{FromServer: Keys, FromNamespace: append(slices.Clone(ConfigKeys), "paused"), FromConfig: ConfigKeys} {
-		if !slices.IsSorted(keys[:len(keys)-1]) {
-			t.Errorf("the keys of a %s are out of order", source)
-		}
-		for _, key := range Keys {
-			_, _, err := Parse(layer(source, key, "\x00"))
-			if known := slices.Contains(keys, key); err == nil || known == strings.Contains(err.Error(), "write it there") || strings.Contains(err.Error(), "unknown setting") {
-				t.Errorf("%s of a %s: %v", key, source, err)
+// A setting may be written on a server, on its namespace and in the configuration, but paused is none for all servers, and
+// group and after are about single ones. In another place each is an error that says where to write it.
+func TestPlaces(t *testing.T) {
+	elsewhere := map[string][]Source{"paused": {FromConfig}, "group": {FromConfig, FromNamespace}, "after": {FromConfig, FromNamespace}}
+	for _, row := range Table {
+		for _, place := range []Source{FromServer, FromNamespace, FromConfig} {
+			known := !slices.Contains(elsewhere[row.Key], place)
+			_, _, err := Parse(layer(place, row.Key, "\x00"))
+			if err == nil || known == strings.Contains(err.Error(), "write it there") || strings.Contains(err.Error(), "unknown setting") {
+				t.Errorf("%s of a %s: %v", row.Key, place, err)
+			}
+			if slices.Contains(Keys(place), row.Key) != known {
+				t.Errorf("the keys of a %s are %q", place, Keys(place))
 			}
 		}
 	}
@@ -99,7 +102,7 @@ func TestDigest(t *testing.T) {
 	someLayer := func(t *rapid.T, source Source) Layer {
 		l := layer(source)
 		for _, key := range slices.Sorted(maps.Keys(values)) {
-			if source.knows(key) && rapid.Bool().Draw(t, key) {
+			if find(key).In(source) && rapid.Bool().Draw(t, key) {
 				l.Written[key] = rapid.SampledFrom(values[key]).Draw(t, "value")
 			}
 		}

@@ -2,8 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -38,26 +36,3 @@ func Unused(idle, idleAfter time.Duration) string {
 
 // ByWhom says who ordered something, and why, in their own words; nothing when they did not say.
 func ByWhom(actor, reason string) string { return by(actor) + because(reason) }
-
-// Texts returns each setting as it could be written, by key.
-func (s *Settings) Texts() map[string]string {
-	idleAfter, zone := "never", "UTC"
-	if s.IdleAfter != Never {
-		idleAfter = span(s.IdleAfter)
-	}
-	if s.TimeZone != nil {
-		zone = s.TimeZone.String()
-	}
-	texts := map[string]string{
-		"idle-after": idleAfter, "keep-warm": s.KeepWarm.String(), "sleep-at": s.SleepAt.String(), "time-zone": zone, "sleep-notice": span(s.SleepNotice),
-		"wake-replicas": strconv.Itoa(s.WakeReplicas), "max-replicas": strconv.Itoa(s.MaxReplicas),
-		"wake-on-activity": strconv.FormatBool(s.WakeOnActivity), "paused": strconv.FormatBool(s.Paused), "dry-run": strconv.FormatBool(s.DryRun),
-		"group": s.Group, "after": strings.Join(s.After, ", "),
-	}
-	for key, text := range texts {
-		if text == "" {
-			texts[key] = none
-		}
-	}
-	return texts
-}

@@ -27,25 +27,3 @@ func TestSpanOfTwoUnits(t *testing.T) {
 		}
 	}
 }
-
-// What the settings say is what was written, and says the same when it is written again.
-func TestTexts(t *testing.T) {
-	written := map[string]string{
-		"idle-after": "1h30m5s", "keep-warm": "0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h", "sleep-at": "0 22 * * *; TZ=UTC 0 3 * * *", "time-zone": "Europe/Rome",
-		"sleep-notice": "30s", "wake-replicas": "2", "max-replicas": "5", "wake-on-activity": "false", "paused": "true", "dry-run": "true", "group": "shop", "after": "db, cache",
-	}
-	s, _, err := Parse(Layer{FromServer, written})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for key, text := range s.Texts() {
-		if written[key] != text {
-			t.Errorf("%s: got %q, want %q", key, text, written[key])
-		}
-	}
-	defaults := Defaults(Never)
-	texts := defaults.Texts()
-	if len(texts) != len(Keys) || texts["idle-after"] != "never" || texts["keep-warm"] != "none" || texts["group"] != "none" {
-		t.Errorf("got %v", texts)
-	}
-}

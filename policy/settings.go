@@ -18,62 +18,23 @@ const MaxIdleAfter = 30 * 24 * time.Hour
 // maxNotice is the longest sleep-notice: who needs longer to close its sessions holds a lease.
 const maxNotice = time.Hour
 
-// Settings say how one server is to be treated.
+// Settings say how one server is to be treated. Each field but the last belongs to a row of [Table].
 type Settings struct {
-	IdleAfter      time.Duration // how long unused before it sleeps; Never
-	KeepWarm       Windows       // in them it is awake
-	SleepAt        Times         // at them it sleeps, unless it is in use
-	TimeZone       *time.Location
-	SleepNotice    time.Duration // how long before it sleeps that is told; 0: not at all
-	WakeReplicas   int           // replicas to wake with when none are remembered; at least 1
-	MaxReplicas    int           // the most a scale command may ask for; at least 1
-	WakeOnActivity bool          // a ping or a lease wakes it
-	Paused         bool          // the daemon does not put it to sleep by itself
-	DryRun         bool          // the daemon only says when it would put it to sleep
-	Group          string        // servers of one group in one namespace sleep and wake together; empty: none
-	After          []string      // servers of the group that have to be ready before this one wakes
+	IdleAfter      time.Duration  // how long unused before it sleeps; Never
+	KeepWarm       Windows        // in them it is awake
+	SleepAt        Times          // at them it sleeps, unless it is in use
+	TimeZone       *time.Location // in it those are read; never nil once they are
+	SleepNotice    time.Duration  // how long before it sleeps that is told; 0: not at all
+	WakeReplicas   int            // replicas to wake with when none are remembered; at least 1
+	MaxReplicas    int            // the most a scale command may ask for; at least 1
+	WakeOnActivity bool           // a ping or a lease wakes it
+	Paused         bool           // the daemon does not put it to sleep by itself
+	DryRun         bool           // the daemon only says when it would put it to sleep
+	Group          string         // servers of one group in one namespace sleep and wake together; empty: none
+	After          []string       // servers of the group that have to be ready before this one wakes
 
 	// Digest differs between what is written differently, whatever it means. Empty when nothing is written.
 	Digest string
-}
-
-// Defaults are the settings of a server of which nothing is written, but for IdleAfter.
-func Defaults(idleAfter time.Duration) Settings {
-	return Settings{IdleAfter: idleAfter, TimeZone: time.UTC, WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true}
-}
-
-// DefaultIdleAfter is that of a server of which nothing is written.
-const DefaultIdleAfter = 30 * time.Minute
-
-// set reads one setting. The time zone has to be set before what is read in it.
-func (s *Settings) set(key, text string) error {
-	switch key {
-	case "idle-after":
-		return set(&s.IdleAfter, text, ParseIdleAfter)
-	case "keep-warm":
-		return set(&s.KeepWarm, text, func(text string) (Windows, error) { return ParseWindows(text, s.TimeZone) })
-	case "sleep-at":
-		return set(&s.SleepAt, text, func(text string) (Times, error) { return ParseTimes(text, s.TimeZone) })
-	case "time-zone":
-		return set(&s.TimeZone, text, ParseTimeZone)
-	case "sleep-notice":
-		return set(&s.SleepNotice, text, parseNotice)
-	case "wake-replicas":
-		return set(&s.WakeReplicas, text, parseReplicas)
-	case "max-replicas":
-		return set(&s.MaxReplicas, text, parseReplicas)
-	case "wake-on-activity":
-		return set(&s.WakeOnActivity, text, parseBool)
-	case "paused":
-		return set(&s.Paused, text, parseBool)
-	case "dry-run":
-		return set(&s.DryRun, text, parseBool)
-	case "group":
-		return set(&s.Group, text, parseGroup)
-	case "after":
-		return set(&s.After, text, parseAfter)
-	}
-	return errors.New("unknown setting")
 }
 
 // contradiction is what is wrong with settings that are right each for itself.
@@ -86,14 +47,6 @@ func (s *Settings) contradiction(sources map[string]Source) error {
 		return errors.New("after needs a group: write the same group on this server and on those that it comes after")
 	}
 	return nil
-}
-
-func set[T any](to *T, text string, parse func(string) (T, error)) error {
-	value, err := parse(text)
-	if err == nil {
-		*to = value
-	}
-	return err
 }
 
 // ParseIdleAfter reads a duration of 1s to MaxIdleAfter, or "never".

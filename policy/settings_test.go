@@ -7,49 +7,47 @@ import (
 	"time"
 )
 
-// settingCases are the settings as they are written, and what they make of the defaults. They are also a table of docs/policy.md.
+// settingCases are texts of the settings, and what they make of the defaults.
 var settingCases = []struct {
-	key, standard, meaning string
-	examples               []string
-	want                   []func(*Settings) // by example
+	key, text string
+	want      func(*Settings)
 }{
-	{"idle-after", "`30m`", "how long it is unused before it sleeps, 1s to 720h; `never`: not by silence", []string{"1h30m", "never", "1s", "720h", " 5m\n"}, []func(*Settings){
-		func(s *Settings) { s.IdleAfter = 90 * time.Minute }, func(s *Settings) { s.IdleAfter = Never }, func(s *Settings) { s.IdleAfter = time.Second },
-		func(s *Settings) { s.IdleAfter = MaxIdleAfter }, func(s *Settings) { s.IdleAfter = 5 * time.Minute },
+	{"idle-after", "1h30m", func(s *Settings) { s.IdleAfter = 90 * time.Minute }},
+	{"idle-after", "never", func(s *Settings) { s.IdleAfter = Never }},
+	{"idle-after", "1s", func(s *Settings) { s.IdleAfter = time.Second }},
+	{"idle-after", "720h", func(s *Settings) { s.IdleAfter = MaxIdleAfter }},
+	{"idle-after", " 5m\n", func(s *Settings) { s.IdleAfter = 5 * time.Minute }},
+	{"keep-warm", "0 9 * * MON-FRI for 9h", keepsWarm},
+	{"keep-warm", "0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h", func(s *Settings) {
+		s.KeepWarm = must(ParseWindows("0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h", time.UTC))
 	}},
-	{"keep-warm", "`none`", "when it is awake whether it is used or not: cron expressions, each with how long; several with `;`", []string{"0 9 * * MON-FRI for 9h", "0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h", "none"}, []func(*Settings){
-		keepsWarm, func(s *Settings) {
-			s.KeepWarm = must(ParseWindows("0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h", time.UTC))
-		}, func(*Settings) {},
+	{"keep-warm", "none", func(*Settings) {}},
+	{"sleep-at", "0 22 * * *", sleepsAt},
+	{"sleep-at", "0 22 * * *; 0 14 * * SAT", func(s *Settings) {
+		s.SleepAt = must(ParseTimes("0 22 * * *; 0 14 * * SAT", time.UTC))
 	}},
-	{"sleep-at", "`none`", "when it sleeps although `idle-after` is not over yet: cron expressions; several with `;`", []string{"0 22 * * *", "0 22 * * *; 0 14 * * SAT", "none"}, []func(*Settings){
-		sleepsAt, func(s *Settings) { s.SleepAt = must(ParseTimes("0 22 * * *; 0 14 * * SAT", time.UTC)) }, func(*Settings) {},
-	}},
-	{"time-zone", "`UTC`", "the zone of `keep-warm`, `sleep-at` and of holds, by its IANA name", []string{"Europe/Rome", "UTC"}, []func(*Settings){
-		func(s *Settings) { s.TimeZone = must(time.LoadLocation("Europe/Rome")) }, func(*Settings) {},
-	}},
-	{"sleep-notice", "`0s`", "how long before it sleeps that is told by an event, at most 1h; `0s`: not at all", []string{"30s", "1h", "0s"}, []func(*Settings){
-		func(s *Settings) { s.SleepNotice = 30 * time.Second }, func(s *Settings) { s.SleepNotice = time.Hour }, func(*Settings) {},
-	}},
-	{"wake-replicas", "`1`", "replicas to wake with when none are remembered", []string{"3"}, []func(*Settings){func(s *Settings) { s.WakeReplicas = 3 }}},
-	{"max-replicas", "`10`", "the most that a `scale` command may ask for", []string{"20", "1", "2147483647"}, []func(*Settings){
-		func(s *Settings) { s.MaxReplicas = 20 }, func(s *Settings) { s.MaxReplicas = 1 }, func(s *Settings) { s.MaxReplicas = 2147483647 },
-	}},
-	{"wake-on-activity", "`true`", "a ping or a lease wakes it; `false`: only orders, windows and its group do", []string{"false", "true"}, []func(*Settings){
-		func(s *Settings) { s.WakeOnActivity = false }, func(*Settings) {},
-	}},
-	{"dry-run", "`false`", "it is not put to sleep by itself; an event tells when it would be", []string{"true", "false"}, []func(*Settings){
-		func(s *Settings) { s.DryRun = true }, func(*Settings) {},
-	}},
-	{"paused", "`false`", "it is not put to sleep by itself; it is still woken", []string{"true", "false"}, []func(*Settings){
-		func(s *Settings) { s.Paused = true }, func(*Settings) {},
-	}},
-	{"group", "none", "servers of one group in one namespace sleep and wake together", []string{"bots", "web-1", "Team.A_1-x"}, []func(*Settings){
-		func(s *Settings) { s.Group = "bots" }, func(s *Settings) { s.Group = "web-1" }, func(s *Settings) { s.Group = "Team.A_1-x" },
-	}},
-	{"after", "none", "servers of its group that have to be ready before it wakes; they sleep after it", []string{"db", "db, cache", "db, cache,db"}, []func(*Settings){
-		func(s *Settings) { s.Group, s.After = "bots", []string{"db"} }, func(s *Settings) { s.Group, s.After = "bots", []string{"db", "cache"} }, func(s *Settings) { s.Group, s.After = "bots", []string{"db", "cache"} },
-	}},
+	{"sleep-at", "none", func(*Settings) {}},
+	{"time-zone", "Europe/Rome", func(s *Settings) { s.TimeZone = must(time.LoadLocation("Europe/Rome")) }},
+	{"time-zone", "UTC", func(*Settings) {}},
+	{"sleep-notice", "30s", func(s *Settings) { s.SleepNotice = 30 * time.Second }},
+	{"sleep-notice", "1h", func(s *Settings) { s.SleepNotice = time.Hour }},
+	{"sleep-notice", "0s", func(*Settings) {}},
+	{"wake-replicas", "3", func(s *Settings) { s.WakeReplicas = 3 }},
+	{"max-replicas", "20", func(s *Settings) { s.MaxReplicas = 20 }},
+	{"max-replicas", "1", func(s *Settings) { s.MaxReplicas = 1 }},
+	{"max-replicas", "2147483647", func(s *Settings) { s.MaxReplicas = 2147483647 }},
+	{"wake-on-activity", "false", func(s *Settings) { s.WakeOnActivity = false }},
+	{"wake-on-activity", "true", func(*Settings) {}},
+	{"dry-run", "true", func(s *Settings) { s.DryRun = true }},
+	{"dry-run", "false", func(*Settings) {}},
+	{"paused", "true", func(s *Settings) { s.Paused = true }},
+	{"paused", "false", func(*Settings) {}},
+	{"group", "bots", func(s *Settings) { s.Group = "bots" }},
+	{"group", "web-1", func(s *Settings) { s.Group = "web-1" }},
+	{"group", "Team.A_1-x", func(s *Settings) { s.Group = "Team.A_1-x" }},
+	{"after", "db", func(s *Settings) { s.Group, s.After = "bots", []string{"db"} }},
+	{"after", "db, cache", func(s *Settings) { s.Group, s.After = "bots", []string{"db", "cache"} }},
+	{"after", "db, cache,db", func(s *Settings) { s.Group, s.After = "bots", []string{"db", "cache"} }},
 }
 
 func keepsWarm(s *Settings) { s.KeepWarm = must(ParseWindows("0 9 * * MON-FRI for 9h", s.TimeZone)) }
@@ -82,24 +80,16 @@ func same(a, b Settings) bool {
 
 // What is written overrides the default, and only that; space around a value is nobody's intent.
 func TestParse(t *testing.T) {
-	var keys []string
 	for _, c := range settingCases {
-		keys = append(keys, c.key)
-		for i, text := range c.examples {
-			want := Defaults(DefaultIdleAfter)
-			c.want[i](&want)
-			l := onServer(c.key, text)
-			if c.key == "after" {
-				l.Written["group"] = "bots"
-			}
-			if got, _, err := Parse(l); err != nil || !same(got, want) {
-				t.Errorf("%s %q: %+v, %v; want %+v", c.key, text, got, err, want)
-			}
+		want := Defaults(30 * time.Minute)
+		c.want(&want)
+		l := onServer(c.key, c.text)
+		if c.key == "after" {
+			l.Written["group"] = "bots"
 		}
-	}
-	slices.Sort(keys)
-	if !slices.Equal(keys, Keys) {
-		t.Errorf("the cases are of %q, the settings are %q", keys, Keys)
+		if got, _, err := Parse(l); err != nil || !same(got, want) {
+			t.Errorf("%s %q: %+v, %v; want %+v", c.key, c.text, got, err, want)
+		}
 	}
 	if got, sources, err := Parse(); err != nil || sources != nil || got.Digest != "" || !same(got, Defaults(30*time.Minute)) {
 		t.Errorf("of nothing: %+v, %v, %v", got, sources, err)
@@ -183,7 +173,7 @@ func TestParseBadValues(t *testing.T) {
 			t.Errorf("%s: %q: error %v, want one with %q", row.key, row.value, err, row.says)
 		}
 		contradicts := row.value == "11" || strings.HasPrefix(row.value, "db") && !strings.Contains(row.value, ",")
-		if !contradicts && !same(got, Defaults(DefaultIdleAfter)) {
+		if !contradicts && !same(got, Defaults(30*time.Minute)) {
 			t.Errorf("%s: %q: %+v, want the defaults", row.key, row.value, got)
 		}
 	}
@@ -192,7 +182,7 @@ func TestParseBadValues(t *testing.T) {
 // All errors are told at once, in order of key but the time zone first, in which others are read; and what can be read is read.
 func TestParseJoinsErrors(t *testing.T) {
 	got, _, err := Parse(onServer("paused", "maybe", "idle-after", "soon", "max-replicas", "3", "zzz", "1", "wake-replicas", "0", "time-zone", "Rome", "keep-warm", "0 9 * * * for 9h"))
-	want := Defaults(DefaultIdleAfter)
+	want := Defaults(30 * time.Minute)
 	want.MaxReplicas, want.KeepWarm = 3, must(ParseWindows("0 9 * * * for 9h", time.UTC))
 	if !same(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
@@ -211,7 +201,7 @@ func TestParseJoinsErrors(t *testing.T) {
 // No text makes Parse panic, and what it takes without an error is within the bounds, whichever layer it comes from.
 func FuzzParse(f *testing.F) {
 	for _, value := range []string{"30m", "never", "true", "false", "3", "", " ", "-1", "1e9h", "\xff", "٣", "0x10", "1_000", "+5", "9223372036854775807ns", "0 9 * * * for 9h", "TZ= for 1s", "Europe/Rome", "db, cache", "none"} {
-		for _, key := range append([]string{"idle-afer"}, Keys...) {
+		for _, key := range append(Keys(FromServer), "idle-afer") {
 			f.Add(key, value, "max-replicas", "5", uint8(0))
 		}
 	}

@@ -2,6 +2,7 @@ package scaler
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"idle-scaler/activity"
@@ -149,13 +150,13 @@ func sender(e Event) (text string) {
 
 // settings names those that are written somewhere, and where.
 func (t telling) settings() string {
-	texts := t.f.Settings.Texts()
 	var written []string
-	for _, key := range policy.Keys {
-		if source := t.Server.Sources[key]; source != "" && source != policy.FromDefault {
-			written = append(written, fmt.Sprintf("%s: %s (%s)", key, texts[key], source))
+	for _, setting := range policy.Table {
+		if source := t.Server.Sources[setting.Key]; source != "" {
+			written = append(written, fmt.Sprintf("%s: %s (%s)", setting.Key, setting.Text(&t.f.Settings), source))
 		}
 	}
+	slices.Sort(written)
 	if len(written) == 0 || t.f.Bad != nil { // those that can't be read are not in force
 		return ""
 	}

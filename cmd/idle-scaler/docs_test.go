@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 )
 
@@ -140,8 +141,13 @@ func TestWireFields(t *testing.T) {
 	for name, fields := range structs {
 		mustBeEqual(t, name, column(parts[name], 0), fields)
 	}
-	mustBeEqual(t, "the fields of payloads", slices.Concat(column(parts["Commands"], 0), column(parts["Leases"], 0), column(parts["Questions"], 0),
-		column(parts["PauseOrder"], 0)), payload)
+	var settings []string
+	for _, setting := range policy.Table {
+		settings = append(settings, wire.Field(setting.Key))
+	}
+	mustBeEqual(t, "Settings", column(parts["Settings"], 0), settings)
+	mustBeEqual(t, "the fields of payloads", slices.Concat(column(parts["Commands"], 0), column(parts["Leases"], 0),
+		column(parts["Questions"], 0), column(parts["PauseOrder"], 0)), payload)
 }
 
 // The table of codes is that of internal/bus/answer/code.go.
@@ -242,27 +248,9 @@ func TestWireExamples(t *testing.T) {
 	}
 }
 
-// The README has every setting with where it may be written, every flag about servers, every command of the client, and every event.
+// The README has every command of the client, and every event. Its table of settings is made from them: see TestDocs of policy.
 func TestReadme(t *testing.T) {
 	_, parts := read(t, "../../README.md")
-	keys := func(where func(also string) bool) (keys []string) {
-		for line := range strings.Lines(parts["Annotations"]) {
-			if cells := strings.Split(line, "|"); len(cells) == 6 && where(cells[3]) {
-				for _, name := range column(line, 0) {
-					keys = append(keys, strings.TrimPrefix(name, "idle-scaler/"))
-				}
-			}
-		}
-		return keys
-	}
-	mustBeEqual(t, "annotations", keys(func(string) bool { return true }), slices.Clone(policy.Keys))
-	mustBeEqual(t, "annotations of a Namespace", keys(func(also string) bool { return strings.Contains(also, "Namespace") }), append(slices.Clone(policy.ConfigKeys), "paused"))
-	mustBeEqual(t, "flags about servers", keys(func(also string) bool { return strings.Contains(also, "flag") }), slices.Clone(policy.ConfigKeys))
-	for _, key := range policy.ConfigKeys {
-		if !strings.Contains(parts["Configuration"], "`--"+key+"`") {
-			t.Errorf("the flag --%s is not in the README", key)
-		}
-	}
 	for _, cmd := range clientCommands() {
 		if !strings.Contains(parts["Run it"], "    idle-scaler "+cmd.Name()+" ") {
 			t.Errorf("the command %s is not in the README", cmd.Name())

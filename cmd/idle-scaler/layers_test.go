@@ -104,6 +104,27 @@ func TestServersOfNothingElse(t *testing.T) {
 	}
 }
 
+// Each setting that may be written in the configuration is a flag, and no other is. Its default, when it is written, is what holds
+// where nothing is written.
+func TestFlagsOfSettings(t *testing.T) {
+	var flags pflag.FlagSet
+	registerServers(&flags)
+	defaults, _, _ := policy.Parse()
+	for _, setting := range policy.Table {
+		flag := flags.Lookup(setting.Key)
+		if (flag != nil) != setting.In(policy.FromConfig) {
+			t.Errorf("%s may be written in %q, its flag is %+v", setting.Key, setting.Where, flag)
+		}
+		if flag == nil || flag.DefValue == "" {
+			continue
+		}
+		written, _, err := policy.Parse(policy.Layer{Source: policy.FromConfig, Written: map[string]string{setting.Key: flag.DefValue}})
+		if got, want := setting.Text(&written), setting.Text(&defaults); err != nil || got != want {
+			t.Errorf("%s: the default of the flag is %s, %v; without it is %s", setting.Key, got, err, want)
+		}
+	}
+}
+
 // lineOf returns the line about a flag, with single spaces.
 func lineOf(out, name string) string {
 	for line := range strings.Lines(out) {

@@ -107,7 +107,7 @@ func daemonCommand() *cobra.Command {
 Every flag can also be set by the environment, as IDLE_SCALER_ and its name in capitals (IDLE_SCALER_IDLE_AFTER), or in the
 YAML file that --config names, under its own name. A flag beats the environment, which beats the file.
 
-How servers are treated (` + strings.Join(policy.ConfigKeys, ", ") + `)
+How servers are treated (` + strings.Join(policy.Keys(policy.FromConfig), ", ") + `)
 is for those of which nothing else is written: the annotation idle-scaler/KEY of a server beats that of its namespace, which beats the flag.`,
 		Example: `  idle-scaler run --nats nats://nats:4222 --idle-after 1h
   idle-scaler run --nats embedded --dry-run

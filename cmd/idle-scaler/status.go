@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -112,36 +113,43 @@ func printStatus(out io.Writer, s wire.ServerStatus, now time.Time) {
 	}
 }
 
-// settingsInWords says each setting, and where it is written if it is. What is rare is left out unless it is written.
+// settingsInWords says each setting that is written, and where, and those that are common.
 func settingsInWords(s wire.Settings, sources map[string]string) (words []string) {
-	for _, setting := range []struct {
-		key   string
-		value any
-		rare  bool
-	}{
-		{"idle-after", s.IdleAfter, false},
-		{"keep-warm", fmt.Sprintf("%q", s.KeepWarm), true},
-		{"sleep-at", fmt.Sprintf("%q", s.SleepAt), true},
-		{"time-zone", s.TimeZone, true},
-		{"sleep-notice", s.SleepNotice, true},
-		{"wake-replicas", s.WakeReplicas, false},
-		{"max-replicas", s.MaxReplicas, false},
-		{"wake-on-activity", s.WakeOnActivity, false},
-		{"paused", s.Paused, false},
-		{"dry-run", s.DryRun, true},
-		{"group", s.Group, true},
-		{"after", strings.Join(s.After, " and "), true},
-	} {
-		source := sources[strings.ReplaceAll(setting.key, "-", "_")]
-		written := source != "" && source != string(policy.FromDefault)
+	defaults := policy.Defaults(policy.Never)
+	for _, setting := range policy.Table {
+		field := wire.Field(setting.Key)
+		text := setting.Text(&defaults) // what is left out of the answer
+		if value, ok := s[field]; ok {
+			text = inWords(value)
+		}
+		source := sources[field]
 		switch {
-		case written:
-			words = append(words, fmt.Sprintf("%s %v (%s)", setting.key, setting.value, source))
-		case !setting.rare:
-			words = append(words, fmt.Sprintf("%s %v", setting.key, setting.value))
+		case source != "" && source != string(policy.FromDefault):
+			words = append(words, fmt.Sprintf("%s %s (%s)", setting.Key, text, source))
+		case setting.Common:
+			words = append(words, fmt.Sprintf("%s %s", setting.Key, text))
 		}
 	}
 	return words
+}
+
+// inWords says a value as JSON decodes it. A text of several words is quoted.
+func inWords(value any) string {
+	switch value := value.(type) {
+	case string:
+		if strings.Contains(value, " ") {
+			return strconv.Quote(value)
+		}
+	case float64:
+		return strconv.FormatFloat(value, 'f', -1, 64)
+	case []any:
+		names := make([]string, len(value))
+		for i, name := range value {
+			names[i] = fmt.Sprint(name)
+		}
+		return strings.Join(names, " and ")
+	}
+	return fmt.Sprint(value)
 }
 
 func of(actor string) string {

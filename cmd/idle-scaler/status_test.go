@@ -10,7 +10,7 @@ import (
 
 // A status says all that decides about the server, and leaves out what is not there.
 func TestStatusOutput(t *testing.T) {
-	settings := wire.Settings{IdleAfter: "30m0s", WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true}
+	settings := wire.Settings{"idle_after": "30m0s", "wake_replicas": 1.0, "max_replicas": 10.0, "wake_on_activity": true, "paused": false}
 	for _, test := range []struct {
 		name   string
 		status wire.ServerStatus
@@ -73,8 +73,9 @@ team-a/web: failed, 0 of 1 ready
 			Rival:    "a ScaledObject of KEDA",
 			Reverts:  &wire.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Contended: true, Advice: "set ignoreDifferences"},
 			Settings: wire.Settings{
-				IdleAfter: "1h0m0s", KeepWarm: "0 9 * * MON-FRI for 9h", SleepAt: "0 22 * * *", TimeZone: "Europe/Rome", SleepNotice: "30s",
-				WakeReplicas: 1, MaxReplicas: 10, WakeOnActivity: true, DryRun: true, Group: "shop", After: []string{"db", "cache"},
+				"idle_after": "1h0m0s", "keep_warm": "0 9 * * MON-FRI for 9h", "sleep_at": "0 22 * * *", "time_zone": "Europe/Rome",
+				"sleep_notice": "30s", "wake_replicas": 1.0, "max_replicas": 2147483647.0, "wake_on_activity": true,
+				"paused": false, "dry_run": true, "group": "shop", "after": []any{"db", "cache"},
 			},
 			Sources: map[string]string{
 				"idle_after": "namespace", "keep_warm": "annotation", "sleep_at": "configuration", "time_zone": "configuration", "sleep_notice": "annotation",
@@ -89,7 +90,16 @@ team-a/web: running, 2 of 2 ready
   group        shop, with cache, db
   rival        a ScaledObject of KEDA
   reverts      Argo CD (field manager "argocd-controller") woke it again 2 times, first 1h ago, so it is not put to sleep any more: set ignoreDifferences
-  settings     idle-after 1h0m0s (namespace), keep-warm "0 9 * * MON-FRI for 9h" (annotation), sleep-at "0 22 * * *" (configuration), time-zone Europe/Rome (configuration), sleep-notice 30s (annotation), wake-replicas 1, max-replicas 10, wake-on-activity true, paused false, dry-run true (configuration), group shop (annotation), after db and cache (annotation)
+  settings     idle-after 1h0m0s (namespace), keep-warm "0 9 * * MON-FRI for 9h" (annotation), sleep-at "0 22 * * *" (configuration), time-zone Europe/Rome (configuration), sleep-notice 30s (annotation), wake-replicas 1, max-replicas 2147483647, wake-on-activity true, paused false, dry-run true (configuration), group shop (annotation), after db and cache (annotation)
+`},
+		{"settings that take back what its namespace says", wire.ServerStatus{
+			ServerSummary: wire.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
+			Decision:      wire.Decision{Text: "stays at zero"},
+			Settings:      settings, Sources: map[string]string{"keep_warm": "annotation", "sleep_notice": "annotation", "later": "namespace"},
+		}, `
+team-a/web: stopped, 0 of 0 ready
+  decision     stays at zero
+  settings     idle-after 30m0s, keep-warm none (annotation), sleep-notice 0s (annotation), wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
 `},
 		{"alone in its group, held asleep, woken once by nobody knows whom", wire.ServerStatus{
 			ServerSummary: wire.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},

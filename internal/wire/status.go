@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // ServerStatus is the answer to a status: all there is to say about one server.
 type ServerStatus struct {
@@ -70,21 +73,12 @@ type LastTransition struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
-// Settings are those in force for a server.
-type Settings struct {
-	IdleAfter      string   `json:"idle_after"` // a duration, or "never"
-	KeepWarm       string   `json:"keep_warm,omitempty"`
-	SleepAt        string   `json:"sleep_at,omitempty"`
-	TimeZone       string   `json:"time_zone"`
-	SleepNotice    string   `json:"sleep_notice,omitempty"`
-	WakeReplicas   int      `json:"wake_replicas"`
-	MaxReplicas    int      `json:"max_replicas"`
-	WakeOnActivity bool     `json:"wake_on_activity"`
-	Paused         bool     `json:"paused"`
-	DryRun         bool     `json:"dry_run"`
-	Group          string   `json:"group,omitempty"`
-	After          []string `json:"after,omitempty"`
-}
+// Settings are those in force for a server, by [Field]. A duration is a text. What is empty is left out;
+// numbers and truth values never are.
+type Settings map[string]any
+
+// Field is the name of a setting on the wire, by its key.
+func Field(key string) string { return strings.ReplaceAll(key, "-", "_") }
 
 // Requests are what the scheduler keeps free for one replica.
 type Requests struct {

@@ -38,7 +38,7 @@ func TestSettingsComeFromThreePlaces(t *testing.T) {
 	b.ping("somebody-else")
 	events.next(scaler.Slept, "own")
 	plain := b.awaitReason("plain", policy.Awake)
-	if plain.Settings.IdleAfter != "never" || plain.Settings.MaxReplicas != 7 ||
+	if plain.Settings["idle_after"] != "never" || plain.Settings["max_replicas"] != 7.0 ||
 		plain.Sources["idle_after"] != "namespace" || plain.Sources["max_replicas"] != "configuration" || plain.Sources["paused"] != "default" {
 		t.Errorf("settings %+v from %v", plain.Settings, plain.Sources)
 	}

@@ -139,7 +139,7 @@ func TestAnnotationsBeatFlags(t *testing.T) {
 		return nil
 	})
 	b.awaitReason("paused", policy.Paused)
-	if s := b.awaitReason("never", policy.Awake); s.Settings.IdleAfter != "never" {
+	if s := b.awaitReason("never", policy.Awake); s.Settings["idle_after"] != "never" {
 		t.Errorf("settings %+v", s.Settings)
 	}
 

@@ -45,7 +45,7 @@ func TestAKeepWarmWindow(t *testing.T) {
 	b.set("stopped", "keep-warm", inLordHowe(keepWarm))
 	eventually(t, "the window is known", func() error {
 		s, err := b.status("warm")
-		if err == nil && s.Settings.KeepWarm == "" {
+		if err == nil && s.Settings["keep_warm"] == nil {
 			err = fmt.Errorf("not yet")
 		}
 		return err

@@ -1,39 +1,38 @@
 package answer
 
 import (
-	"strings"
+	"cmp"
+	"time"
 
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 )
 
 func settings(s policy.Settings) wire.Settings {
-	zone, idleAfter, notice := "UTC", "never", ""
-	if s.TimeZone != nil {
-		zone = s.TimeZone.String()
+	all := make(wire.Settings, len(policy.Table))
+	for _, setting := range policy.Table {
+		value := setting.Value(&s)
+		empty := false
+		switch v := value.(type) {
+		case string:
+			empty = v == ""
+		case []string:
+			empty = len(v) == 0
+		case time.Duration:
+			value, empty = v.String(), v == 0
+		}
+		if !empty {
+			all[wire.Field(setting.Key)] = value
+		}
 	}
-	if s.IdleAfter != policy.Never {
-		idleAfter = s.IdleAfter.String()
-	}
-	if s.SleepNotice > 0 {
-		notice = s.SleepNotice.String()
-	}
-	return wire.Settings{
-		IdleAfter: idleAfter, KeepWarm: s.KeepWarm.String(), SleepAt: s.SleepAt.String(), TimeZone: zone,
-		SleepNotice: notice, WakeReplicas: s.WakeReplicas, MaxReplicas: s.MaxReplicas,
-		WakeOnActivity: s.WakeOnActivity, Paused: s.Paused, DryRun: s.DryRun, Group: s.Group, After: s.After,
-	}
+	return all
 }
 
 // sources says where each setting is written, under its name in wire.Settings.
 func sources(written map[string]policy.Source) map[string]string {
-	all := make(map[string]string, len(policy.Keys))
-	for _, key := range policy.Keys {
-		source := written[key]
-		if source == "" {
-			source = policy.FromDefault
-		}
-		all[strings.ReplaceAll(key, "-", "_")] = string(source)
+	all := make(map[string]string, len(policy.Table))
+	for _, setting := range policy.Table {
+		all[wire.Field(setting.Key)] = string(cmp.Or(written[setting.Key], policy.FromDefault))
 	}
 	return all
 }

@@ -60,8 +60,8 @@ func TestStatusOnTheWire(t *testing.T) {
 		`"decision":{"action":"keep","reason":"lease","text":"stays awake until 05:04:05 Europe/Rome (in 1h): a lease on it is live, held by gw and ui","next_change":"2026-01-02T04:04:05Z"},` +
 		`"marks":{"restore":2,"asleep_since":"2026-01-02T03:04:05Z","asleep_because":"idle","failed":"no image","command_id":"x","command_sequence":7,` +
 		`"last":{"id":"e","type":"slept","from":2,"to":0,"text":"unused","at":"2026-01-02T03:04:05Z","cause":"idle"}},` +
-		`"settings":{"idle_after":"30m0s","keep_warm":"0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h","sleep_at":"0 22 * * *","time_zone":"Europe/Rome","sleep_notice":"30s",` +
-		`"wake_replicas":1,"max_replicas":10,"wake_on_activity":true,"paused":false,"dry_run":false,"group":"shop","after":["db","cache"]},` +
+		`"settings":{"after":["db","cache"],"dry_run":false,"group":"shop","idle_after":"30m0s","keep_warm":"0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h","max_replicas":10,` +
+		`"paused":false,"sleep_at":"0 22 * * *","sleep_notice":"30s","time_zone":"Europe/Rome","wake_on_activity":true,"wake_replicas":1},` +
 		`"sources":{"after":"annotation","dry_run":"default","group":"annotation","idle_after":"annotation","keep_warm":"annotation","max_replicas":"default",` +
 		`"paused":"default","sleep_at":"namespace","sleep_notice":"annotation","time_zone":"configuration","wake_on_activity":"default","wake_replicas":"default"},` +
 		`"settings_error":"idle-after: what?","requests":{"cpu_millicores":250,"memory_bytes":536870912},` +
@@ -83,15 +83,22 @@ func TestStatusOfLittle(t *testing.T) {
 		At: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), Server: &scaler.Server{ID: web, Settings: policy.Defaults(policy.Never)},
 		Facts: policy.Facts{Hold: past}, Decision: policy.Decision{Action: policy.Keep, Reason: policy.NotOurs},
 	})
-	if s.Hold != nil || s.Paused != nil || s.Group != nil || s.Reverts != nil || s.Next != "not-ours" || s.Settings.IdleAfter != "never" || s.Settings.TimeZone != "UTC" {
+	if s.Hold != nil || s.Paused != nil || s.Group != nil || s.Reverts != nil || s.Next != "not-ours" || s.Settings["idle_after"] != "never" || s.Settings["time_zone"] != "UTC" {
 		t.Errorf("got %+v", s)
+	}
+	for name, left := range map[string]bool{
+		"keep_warm": true, "sleep_at": true, "sleep_notice": true, "group": true, "after": true, "paused": false, "dry_run": false, "time_zone": false,
+	} {
+		if _, there := s.Settings[name]; there == left {
+			t.Errorf("%s in %v: %v", name, s.Settings, there)
+		}
 	}
 	for name, source := range s.Sources {
 		if source != "default" {
 			t.Errorf("%s is %s", name, source)
 		}
 	}
-	if len(s.Sources) != len(policy.Keys) {
+	if len(s.Sources) != len(policy.Table) {
 		t.Errorf("got %v", s.Sources)
 	}
 }
