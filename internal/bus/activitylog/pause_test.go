@@ -37,7 +37,8 @@ func (replica) List(f scaler.Filter) (found []*scaler.Server, err error) {
 	return found, nil
 }
 
-func (replica) Status(context.Context, scaler.ID) (scaler.View, error)        { return scaler.View{}, nil }
+func (replica) Status(context.Context, scaler.ID) (scaler.View, error) { return scaler.View{}, nil }
+
 func (replica) View(*scaler.Server) scaler.View                               { return scaler.View{} }
 func (replica) Check(context.Context, scaler.Command) (*scaler.Server, error) { return nil, nil }
 func (replica) WouldBeAsleep([]*scaler.Server) map[scaler.ID]time.Time        { return nil }

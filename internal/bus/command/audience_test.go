@@ -25,18 +25,6 @@ func requester(w *natstest.Server, options ...nats.Option) (nc *nats.Conn, reply
 	return nc, nc.NewRespInbox()
 }
 
-const probeEvery = 20 * time.Millisecond
-
-// stays expects that a client is not taken for gone, for much longer than it would take.
-func stays(t *testing.T, what string, left <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-left:
-		t.Errorf("%s: it is taken for gone", what)
-	case <-time.After(10 * leftAfter * probeEvery):
-	}
-}
-
 // A client that is away for a moment is not gone: it has to be away for several probes in a row.
 func TestAClientThatComesBackStays(t *testing.T) {
 	w := natstest.New(t)
