@@ -17,19 +17,7 @@ import (
 	"idle-scaler/test/wait"
 )
 
-var (
-	web   = wire.ID{Namespace: "team-a", Name: "web"}
-	files = wire.ID{Namespace: "team-b", Name: "files.v2"}
-)
-
-// newWorld is a NATS server with the streams of cluster "here".
-func newWorld(t testing.TB) *natstest.Server {
-	t.Helper()
-	w := natstest.New(t)
-	options := stream.Options{Subjects: w.Subjects, Owner: "here", Replicas: 1}
-	natstest.Check(t, stream.Ensure(context.Background(), w.Connect(), options, natstest.Quiet))
-	return w
-}
+var web, files = natstest.Web, natstest.Files
 
 func newClient(w *natstest.Server) *Client {
 	w.T.Helper()
@@ -155,7 +143,7 @@ func TestNoStreamTakesIt(t *testing.T) {
 // What takes a ping and is no stream, or a stream that is full, is told as what it is, and not as
 // NATS being away.
 func TestPingIsNotTaken(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	c, js := newClient(w), w.JetStream()
 	natstest.Check(t, c.Ping(t.Context(), web))
 	config := w.Info(stream.Activity.Name(w.Subjects)).Config
@@ -177,7 +165,7 @@ func TestPingIsNotTaken(t *testing.T) {
 // Pings are in the log when Ping returns; of those with one among them that makes no sense none is
 // sent.
 func TestClientPings(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	c, err := New(w.Connect(), w.Subjects)
 	natstest.Check(t, err)
 	natstest.Check(t, c.Ping(context.Background(), web, files))

@@ -9,7 +9,6 @@ import (
 
 	"idle-scaler/activity"
 	"idle-scaler/internal/bus/command"
-	"idle-scaler/internal/bus/stream"
 	"idle-scaler/scaler"
 	"idle-scaler/test/natstest"
 	"idle-scaler/test/wait"
@@ -50,11 +49,7 @@ func Lead(w *natstest.Server, nc *nats.Conn, change ...func(*command.Config)) (l
 	l = &Leader{make(chan Given, 10_000)}
 	config := command.Config{
 		Subjects: w.Subjects, Applier: l, Leads: func() bool { return true },
-		Ensure: func(ctx context.Context) error {
-			nc := w.Connect()
-			defer nc.Close()
-			return stream.Ensure(ctx, nc, stream.Options{Subjects: w.Subjects, Owner: "here", Replicas: 1}, natstest.Quiet)
-		},
+		Ensure:  w.Ensure,
 		Tracker: activity.NewTracker(0), AckWait: time.Hour, InFlight: 4096,
 		Heartbeat: 200 * time.Millisecond, Probe: Probe, Logger: natstest.Quiet,
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"idle-scaler/internal/bus/embedded"
+	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/natsconn"
 	"idle-scaler/internal/wire"
 )
@@ -82,6 +83,32 @@ func (s *Server) Stream(name string) jetstream.Stream {
 func (s *Server) Info(name string) *jetstream.StreamInfo {
 	s.T.Helper()
 	return s.Stream(name).CachedInfo()
+}
+
+// Web and Files are servers of two teams. A name may contain dots.
+var (
+	Web   = wire.ID{Namespace: "team-a", Name: "web"}
+	Files = wire.ID{Namespace: "team-b", Name: "files.v2"}
+)
+
+// NewWithStreams is New with the streams of cluster "here".
+func NewWithStreams(t testing.TB) *Server {
+	t.Helper()
+	s := New(t)
+	Check(t, s.Ensure(context.Background()))
+	return s
+}
+
+// Options are those of the streams of cluster "here".
+func (s *Server) Options() stream.Options {
+	return stream.Options{Subjects: s.Subjects, Owner: "here", Replicas: 1}
+}
+
+// Ensure makes the streams of cluster "here", as its daemon does.
+func (s *Server) Ensure(ctx context.Context) error {
+	nc := s.Connect()
+	defer nc.Close()
+	return stream.Ensure(ctx, nc, s.Options(), Quiet)
 }
 
 // Check fails the test if there is an error.

@@ -22,7 +22,7 @@ import (
 // which the tracker meets every server for the first time.
 func BenchmarkActivityLog(b *testing.B) {
 	const messages = 50_000
-	w := newWorld(b)
+	w := natstest.NewWithStreams(b)
 	nc := w.Connect()
 	js, err := jetstream.New(nc)
 	natstest.Check(b, err)

@@ -95,11 +95,11 @@ func TestForgottenLeases(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", row.name, got, row.want)
 		}
 	}
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	log, err := New(w.Connect(), Config{
 		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Pauses: scaler.NewPauses(), OnActivity: func(activity.ID) {},
-		Ensure: func(context.Context) error { return ensure(w) }, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
+		Ensure: w.Ensure, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)
 	log.leasesRead, log.leasesKnown = true, time.Now()
@@ -127,12 +127,12 @@ func (s *stubborn) UpdateStream(ctx context.Context, config jetstream.StreamConf
 // A loss that can't be recorded is recorded when it can: nobody but the daemon that has noticed it
 // knows.
 func TestLossIsRecordedLater(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
 	log, err := New(w.Connect(), Config{
 		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Pauses: scaler.NewPauses(), OnActivity: func(activity.ID) {},
-		Ensure: func(context.Context) error { return ensure(w) }, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
+		Ensure: w.Ensure, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)
 	refusing := &stubborn{JetStream: log.js}

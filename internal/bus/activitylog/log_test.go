@@ -29,6 +29,8 @@ import (
 	"idle-scaler/test/wait"
 )
 
+var web, files = natstest.Web, natstest.Files
+
 // listener is a Log under test, with its tracker.
 type listener struct {
 	*Log
@@ -45,7 +47,7 @@ func listen(w *natstest.Server, nc *nats.Conn, change ...func(*Config)) *listene
 	config := Config{
 		Subjects: w.Subjects, Tracker: l.tracker, Pauses: l.pauses,
 		OnActivity: func(id activity.ID) { l.heard <- id },
-		Ensure:     func(context.Context) error { return ensure(w) },
+		Ensure:     w.Ensure,
 		Interval:   50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	}
 	for _, c := range change {
@@ -81,7 +83,7 @@ func ping(t testing.TB, js jetstream.JetStream, subjects wire.Subjects, ids ...s
 // The tracker is a cache of the log: after a restart of daemon and NATS it knows the same, with the
 // stream's sequences and timestamps.
 func TestPingsAreReplayed(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	first := listen(w, w.Connect())
 	for _, id := range []scaler.ID{web, files, web} {
@@ -114,7 +116,7 @@ func TestPingsAreReplayed(t *testing.T) {
 // Nobody can end or stall the reading of the log: what a publisher writes into a ping does not make
 // it a word of the server.
 func TestPingsThatLookLikeTheServer(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	l := listen(w, w.Connect())
 	for _, status := range []string{"100", "404", "408", "409", "503"} {
@@ -131,7 +133,7 @@ func TestPingsThatLookLikeTheServer(t *testing.T) {
 
 // A log that never held any ping proves nothing; the first one ends that.
 func TestEmptyLogIsBlind(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	l := listen(w, w.Connect())
 	l.isBlind(t, "never held a ping")
 	natstest.Check(t, l.Prove(context.Background()))
@@ -142,7 +144,7 @@ func TestEmptyLogIsBlind(t *testing.T) {
 // While NATS is away the log is blind, and that time is not idle time. After it has returned a
 // settle time passes, then it is not; and what was sent meanwhile is known.
 func TestDisconnected(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	const settle = 3 * time.Second
 	l := listen(w, w.Connect(), func(c *Config) { c.Tracker = activity.NewTracker(settle) })
@@ -169,7 +171,7 @@ func TestDisconnected(t *testing.T) {
 
 // A connection that leads nowhere is noticed by the next look, long before TCP or NATS would.
 func TestBlackHole(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	proxy := newProxy(t, w.URL())
 	nc, err := natsconn.Connect(natsconn.Options{URLs: []string{proxy.url}}, natstest.Quiet)
@@ -256,7 +258,7 @@ func newProxy(t *testing.T, to string) *proxy {
 // its stream, and its server is not put to sleep when it begins because another clock is ahead;
 // pings are read by that of theirs. That the two differ is said once.
 func TestStreamsWithClocksThatDiffer(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	proxy := newProxy(t, w.URL())
 	nc, err := natsconn.Connect(natsconn.Options{URLs: []string{proxy.url}}, natstest.Quiet)
 	natstest.Check(t, err)
@@ -312,7 +314,7 @@ func (b *lockedBuffer) String() string {
 // Prove is false while the tracker has not taken what is in the log; and it does not believe an old
 // proof.
 func TestProveWhileBehind(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	hold, held := make(chan struct{}), make(chan struct{}, 10)
 	var block atomic.Bool
@@ -345,7 +347,7 @@ func TestProveWhileBehind(t *testing.T) {
 // A proof ends when the clock on the wall is set, as after a suspension of the machine: how far the
 // clock of NATS is behind ours has to be measured anew, too, before silence proves anything again.
 func TestProofEndsWhenTheClockIsSet(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web)
 	l := listen(w, w.Connect(), func(c *Config) { c.Interval = time.Hour })
@@ -365,7 +367,7 @@ func TestProofEndsWhenTheClockIsSet(t *testing.T) {
 
 // A consumer that was deleted, or that hands out nothing, is replaced.
 func TestConsumerIsDeleted(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web)
 	l := listen(w, w.Connect())
@@ -381,7 +383,7 @@ func TestConsumerIsDeleted(t *testing.T) {
 
 // The last message may be gone without ever having been delivered: the log is known all the same.
 func TestLastMessageIsGone(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
 	natstest.Check(t, w.Stream(stream.Activity.Name(w.Subjects)).DeleteMsg(context.Background(), 2))
@@ -396,7 +398,7 @@ func TestLastMessageIsGone(t *testing.T) {
 // A purge is noticed at once, and recorded on the stream: a daemon that starts after it, when the
 // log is not empty any more, knows as well that the log does not tell of the time before.
 func TestPurgeMovesBirth(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
 	l := listen(w, w.Connect())
@@ -417,13 +419,13 @@ func TestPurgeMovesBirth(t *testing.T) {
 	if born := second.tracker.Sight(time.Now()).Born; born.Before(before) {
 		t.Errorf("a later daemon takes it to be born %s, before the purge at %s", born, before)
 	}
-	natstest.Check(t, ensure(w)) // the record does not make it another's
+	natstest.Check(t, w.Ensure(context.Background())) // the record does not make it another's
 }
 
 // A stream that was deleted is made again, and read from its start, though its sequences are lower;
 // its birth is that of the new one.
 func TestStreamIsMadeAgain(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, web, web, files)
 	l := listen(w, w.Connect())
@@ -481,7 +483,7 @@ func TestChangedLogIsBlind(t *testing.T) {
 	config := stream.Options{Subjects: w.Subjects, Owner: "here", Replicas: 1}.Config(stream.Activity)
 	_, err := js.CreateStream(context.Background(), config)
 	natstest.Check(t, err)
-	natstest.Check(t, ensure(w))
+	natstest.Check(t, w.Ensure(context.Background()))
 	for i := range 3 {
 		ping(t, js, w.Subjects, scaler.ID{Namespace: "team-a", Name: fmt.Sprint("s", i)})
 	}
@@ -497,7 +499,7 @@ func TestChangedLogIsBlind(t *testing.T) {
 // A stream that was made again is not taken for the one that was read, also when as many messages
 // are in it.
 func TestOtherStreamIsNoticed(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
 	log, err := New(w.Connect(), Config{
@@ -510,7 +512,7 @@ func TestOtherStreamIsNoticed(t *testing.T) {
 	defer f.Close(nil)
 	natstest.Check(t, r.caughtUp(ctx, r.position(), w.Info(r.stream)))
 	natstest.Check(t, js.DeleteStream(ctx, r.stream))
-	natstest.Check(t, ensure(w))
+	natstest.Check(t, w.Ensure(context.Background()))
 	ping(t, js, w.Subjects, files, web)
 	if err := r.caughtUp(ctx, r.position(), w.Info(r.stream)); !errors.Is(err, errOtherStream) {
 		t.Errorf("got %v", err)
@@ -521,7 +523,7 @@ func TestOtherStreamIsNoticed(t *testing.T) {
 // A look that was under way when the log was lost does not bring it back: what it has seen was seen
 // before.
 func TestLossDuringLook(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	hold, held := make(chan struct{}), make(chan struct{}, 10)
 	var block atomic.Bool
@@ -563,7 +565,7 @@ func TestLossDuringLook(t *testing.T) {
 // A lease is in force until its end, may be renewed, shortened and ended; what makes no sense is
 // counted.
 func TestLeases(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	c, err := client.New(nc, w.Subjects)
 	natstest.Check(t, err)
@@ -611,7 +613,7 @@ func TestLeases(t *testing.T) {
 // which may be in force for as long as a lease can be: that is what everybody believes who reads
 // it, before and after a restart, until the holder says something else.
 func TestUnreadableLease(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	c, err := client.New(nc, w.Subjects)
 	natstest.Check(t, err)
@@ -646,7 +648,7 @@ func TestUnreadableLease(t *testing.T) {
 
 // Those who ask at once share one look: a sweep of thousands of servers is a few requests.
 func TestProveIsShared(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	nc := w.Connect()
 	l := listen(w, nc, func(c *Config) { c.Interval, c.Patience = time.Hour, wait.Patience })

@@ -62,7 +62,7 @@ func (l *listener) paused(id scaler.ID) string { return l.pauses.Of(id).Scope }
 // A server, a namespace and all are paused and resumed each by itself; every daemon knows, with who
 // and why, also after a restart of daemon and NATS.
 func TestPauses(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	c, ctx := pauser(w), context.Background()
 	first := listen(w, w.Connect())
 	wait.Until(t, "the replay", func() bool { return first.Counts().Replayed })
@@ -109,7 +109,7 @@ func TestPauses(t *testing.T) {
 // Another word of who pauses, or why, is; and so is the first one to resume, which may be needed by
 // daemons that remember a pause that the stream has lost.
 func TestRepeatedPausesAreNotStored(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	c, ctx := pauser(w), context.Background()
 	l := listen(w, w.Connect())
 	wait.Until(t, "the replay", func() bool { return l.Counts().Replayed })
@@ -150,13 +150,13 @@ func TestRepeatedPausesAreNotStored(t *testing.T) {
 // Nothing is proven while an order is in the stream that was not read: who decides after a pause
 // was stored knows of it.
 func TestProveKnowsPauses(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	c := pauser(w)
 	pauses := scaler.NewPauses()
 	log, err := New(w.Connect(), Config{
 		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Pauses: pauses, OnActivity: func(activity.ID) {},
-		Ensure: func(context.Context) error { return ensure(w) }, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
+		Ensure: w.Ensure, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)
 	hold, held := make(chan struct{}), make(chan struct{}, 10)
@@ -183,7 +183,7 @@ func TestProveKnowsPauses(t *testing.T) {
 
 // A proof from before a pause was stored is not valid any more when the pause is answered.
 func TestPauseOutlastsProofs(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	c := pauser(w)
 	l := listen(w, w.Connect(), func(c *Config) { c.Interval = time.Hour })
@@ -202,7 +202,7 @@ func TestPauseOutlastsProofs(t *testing.T) {
 // While the stream is read again from its start, no old order counts: not even for a moment is it
 // as if a server were not paused.
 func TestPausesAreReadAgain(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ctx := context.Background()
 	for _, paused := range []string{"true", "false", "true"} {
@@ -224,7 +224,7 @@ func TestPausesAreReadAgain(t *testing.T) {
 	wait.Run(t, l.Run)
 	wait.Until(t, "the second reading", func() bool { return again.Load() >= 3 })
 	natstest.Check(t, js.DeleteStream(ctx, stream.Pauses.Name(w.Subjects)))
-	natstest.Check(t, ensure(w))
+	natstest.Check(t, w.Ensure(context.Background()))
 	_, err := js.Publish(ctx, w.Subjects.Pause(files), []byte(`{"since":"2026-01-02T03:04:05Z","paused":true}`))
 	natstest.Check(t, err)
 	wait.Until(t, "an order in the new stream", func() bool { return l.paused(files) != "" })
@@ -246,7 +246,7 @@ func TestLostPauses(t *testing.T) {
 		},
 		"deleted": func(js jetstream.JetStream, name string) error { return js.DeleteStream(context.Background(), name) },
 	} {
-		w := newWorld(t)
+		w := natstest.NewWithStreams(t)
 		js := w.JetStream()
 		ping(t, js, w.Subjects, web)
 		c := pauser(w)
@@ -273,7 +273,7 @@ func TestLostPauses(t *testing.T) {
 // JetStream acknowledges what it stores on any reply subject, whatever its sender may publish to.
 // Such a message neither pauses nor resumes, and does not make an order forgotten.
 func TestAcknowledgementIsNoPause(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	c, nc := pauser(w), w.Connect()
 	ctx := context.Background()
 	_, err := c.Pause(ctx, web, wire.Sender{})

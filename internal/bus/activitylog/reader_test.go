@@ -29,7 +29,7 @@ func unread(w *natstest.Server, deliver jetstream.DeliverPolicy) *reader {
 // the leader of the stream. All that is there as the leader says has to be known, and a consumer
 // that does not come that far is replaced.
 func TestConsumerThatIsBehind(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web, files)
 	r := unread(w, jetstream.DeliverNewPolicy) // hands out nothing of what is there, as if its server did not have it yet
 	ctx := context.Background()
@@ -57,7 +57,7 @@ func TestRemovedMessagesAreNotMissed(t *testing.T) {
 			return err
 		},
 	} {
-		w := newWorld(t)
+		w := natstest.NewWithStreams(t)
 		js := w.JetStream()
 		ping(t, js, w.Subjects, web, files)
 		natstest.Check(t, remove(js, w.Stream(stream.Activity.Name(w.Subjects))))

@@ -24,6 +24,8 @@ import (
 	"idle-scaler/test/wait"
 )
 
+var web, files = natstest.Web, natstest.Files
+
 // replica is the domain of a daemon that knows some servers.
 type replica struct {
 	servers []*scaler.Server
@@ -109,7 +111,7 @@ func serveReplica(w *natstest.Server, nc *nats.Conn, r *replica) (api *API, stop
 // A replica that says that it answers does: its readiness must not send anybody to where "no
 // responders" is the answer.
 func TestAnswersAsSoonAsItSaysSo(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	for range 20 {
 		_, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
 		if m := ask(t, w.Connect(), "cortex.mcp.api.list", ""); m.Header.Get(micro.ErrorCodeHeader) != "" {
@@ -122,7 +124,7 @@ func TestAnswersAsSoonAsItSaysSo(t *testing.T) {
 // While a replica begins and ends, every request is either answered or told at once that nobody is
 // there. None is swallowed.
 func TestRequestsAtBothEnds(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	for range 10 {
 		ended, results := make(chan struct{}), make(chan error, 1)
@@ -149,7 +151,7 @@ func TestRequestsAtBothEnds(t *testing.T) {
 // A panic while a request is answered is told to its sender, and ends neither the daemon nor other
 // requests.
 func TestPanicInARequest(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	nc := w.Connect()
 	if got := ask(t, nc, "cortex.mcp.api.status.team-a.bug", ""); got.Header.Get(micro.ErrorCodeHeader) != "500" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "a bug in idle-scaler") {
@@ -163,7 +165,7 @@ func TestPanicInARequest(t *testing.T) {
 // What takes long has places of its own: however many ask for it, others are answered, and the
 // emergency switch works.
 func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	api, _ := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
 	for range readAtOnce { // so that nobody else can read events
 		api.read <- struct{}{}
@@ -205,7 +207,7 @@ func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
 // A pause takes seconds to be in force, and holds no place meanwhile: those of one keep nobody else
 // from pausing. All are answered, in time, also when the service ends.
 func TestPausesKeepNobodyFromPausing(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	api, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
 	nc := w.Connect()
 	inbox := nc.NewInbox()
@@ -251,7 +253,7 @@ func ask(t testing.TB, nc *nats.Conn, subject, payload string, header ...string)
 
 // Bad input is a clear error with its code, from any replica at once, and nothing else happens.
 func TestRequestsThatMakeNoSense(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	nc := w.Connect()
 	for _, row := range []struct {
@@ -320,7 +322,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 
 // Every request is answered once, by one replica, whatever it asks for.
 func TestRequestsAreAnsweredOnce(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	nc := w.Connect()
@@ -346,7 +348,7 @@ func TestRequestsAreAnsweredOnce(t *testing.T) {
 // A request that takes long keeps nobody else waiting; when too many do, others are told to come
 // back; and at the end all that have begun are answered.
 func TestSlowRequests(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	hold := make(chan struct{})
 	api, stop := serveReplica(w, w.Connect(), &replica{[]*scaler.Server{{ID: web}, {ID: files}}, hold})
 	nc := w.Connect()
@@ -389,7 +391,7 @@ func TestSlowRequests(t *testing.T) {
 // A request that writes becomes a command with where to answer and until when, is answered by the
 // leader, and is a command like others.
 func TestWriteIsACommand(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
 	d, _ := leader.Lead(w, w.Connect())
 	sender := newClient(w)
@@ -446,7 +448,7 @@ func TestWriteIsACommand(t *testing.T) {
 // A start that does not say how long to wait waits a minute when it is a request; one without an
 // inbox is a command that nobody waits for.
 func TestDefaultWait(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	d, _ := leader.Lead(w, w.Connect())
 	nc := w.Connect()
@@ -463,7 +465,7 @@ func TestDefaultWait(t *testing.T) {
 // A request that is sent again with the same Nats-Msg-Id is done once, and answered all the same;
 // the same id for another server is another request.
 func TestDuplicateRequest(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
 	d, _ := leader.Lead(w, w.Connect())
 	nc := w.Connect()
@@ -482,7 +484,7 @@ func TestDuplicateRequest(t *testing.T) {
 
 // A command that can't be stored is an error to its sender, not silence.
 func TestWriteWithoutStream(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	natstest.Check(t, w.JetStream().DeleteStream(context.Background(), stream.Commands.Name(w.Subjects)))
 	answer := ask(t, w.Connect(), "cortex.mcp.api.stop.team-a.web", "")
@@ -494,7 +496,7 @@ func TestWriteWithoutStream(t *testing.T) {
 // A list of any length is answered in pages that fit into one message, which together are
 // everything, in order.
 func TestListIsPaged(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	var servers []*scaler.Server
 	for i := range 12_000 {
 		servers = append(servers, &scaler.Server{
@@ -531,7 +533,7 @@ func TestListIsPaged(t *testing.T) {
 
 // The service is found by "nats micro ls", with what each endpoint takes.
 func TestServiceIsDiscovered(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect())
 	nc := w.Connect()
 	ask(t, nc, "cortex.mcp.api.status.team-a.gone", "")
@@ -549,7 +551,7 @@ func TestServiceIsDiscovered(t *testing.T) {
 // The end of the API answers what has arrived; after it nobody answers, and the client can tell
 // that from an unreachable NATS.
 func TestClientErrors(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	stop := serve(w, w.Connect(), &scaler.Server{ID: web})
 	nc := w.Connect()
 	sender, err := client.New(nc, w.Subjects)

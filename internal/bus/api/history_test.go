@@ -40,7 +40,7 @@ func happen(w *natstest.Server, events ...scaler.Event) {
 // The history of a server is what happened to it and to no other, in order of time, each event
 // once, also when it is gone.
 func TestHistoryOnTheWire(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	serve(w, nc, &scaler.Server{ID: web})
 	client, ctx := newClient(w), context.Background()
@@ -91,7 +91,7 @@ func TestHistoryOnTheWire(t *testing.T) {
 // A history of any length is answered with the newest that fit into one message, from memory that
 // does not grow with it.
 func TestHistoryIsCut(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	serve(w, nc)
 	js := w.JetStream()
@@ -128,7 +128,7 @@ func TestHistoryIsCut(t *testing.T) {
 // Questions about the past that make no sense are told so; and when the events can't be read, that
 // is not "nothing happened".
 func TestPastErrors(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	nc := w.Connect()
 	rows := []struct{ request, payload, code, want string }{
@@ -171,7 +171,7 @@ func TestPastErrors(t *testing.T) {
 
 // The report over the wire is that of the domain, of one namespace or of all.
 func TestReportOnTheWire(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web, Replicas: 2, Requests: scaler.Resources{MilliCPU: 500, Memory: 3 << 30}}, &scaler.Server{ID: files, Replicas: 1, Settings: policy.Settings{DryRun: true}})
 	hour := time.Now().Add(-time.Hour).Truncate(time.Second)
 	gone := scaler.ID{Namespace: "team-b", Name: "gone"}
@@ -219,7 +219,7 @@ func TestReportOnTheWire(t *testing.T) {
 // A report of any number of servers comes in pages that fit into one message, all with the total of
 // all.
 func TestReportIsPaged(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	var servers []*scaler.Server
 	for i := range 4000 {
 		servers = append(servers, &scaler.Server{
@@ -253,7 +253,7 @@ func TestReportIsPaged(t *testing.T) {
 
 // An explanation says in words what status says in fields.
 func TestExplainOnTheWire(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web, Replicas: 1})
 	e, err := newClient(w).Explain(context.Background(), web)
 	if err != nil || e.Server.Name != "web" || !strings.HasPrefix(e.Text, "team-a/web is running with 1 replica.\nIt ") || !strings.Contains(e.Text, e.Decision.Text) {
@@ -265,7 +265,7 @@ func TestExplainOnTheWire(t *testing.T) {
 // server among them.
 func BenchmarkPast(b *testing.B) {
 	const servers, each = 5000, 8 // 40,000 events
-	w := newWorld(b)
+	w := natstest.NewWithStreams(b)
 	nc, js := w.Connect(), w.JetStream()
 	began := time.Now().Add(-24 * time.Hour)
 	for i := range servers * each {

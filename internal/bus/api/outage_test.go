@@ -23,7 +23,7 @@ import (
 // later, with a new time and a new deadline, it would win against what was ordered after it, and
 // its sender was told nothing, or that nothing was done.
 func TestOrdersCaughtByAnOutageAreNotStored(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	nc, sender := w.Connect(), w.Connect()
 	hold := make(chan struct{})
 	api, _ := serveReplica(w, nc, &replica{servers: []*scaler.Server{{ID: web}}, hold: hold})
@@ -50,7 +50,7 @@ var slept = scaler.Event{ID: "uid-17", Type: scaler.Slept, Server: files, At: ti
 // What can't be sent is an error at once, and not sent later: each who sends tries again by
 // himself, if it still makes sense then.
 func TestNothingIsSentLater(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	events, err := event.NewPublisher(nc, w.Subjects, "here", func(context.Context) error { return nil })
 	natstest.Check(t, err)

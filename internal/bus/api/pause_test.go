@@ -15,7 +15,7 @@ import (
 // There is no pause of a server that is not there; but one that is gone can be resumed, or it would
 // be paused when it comes back.
 func TestPauseOfUnknown(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
 	c := newClient(w)
 	ctx := context.Background()
@@ -37,7 +37,7 @@ func TestPauseOfUnknown(t *testing.T) {
 
 // A pause that can't be stored is an error to its sender.
 func TestPauseWithoutStream(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
 	c := newClient(w)
 	natstest.Check(t, w.JetStream().DeleteStream(context.Background(), stream.Pauses.Name(w.Subjects)))

@@ -29,7 +29,7 @@ func TestWake(t *testing.T) {
 	awake := server("awake", true, "", policy.Hold{})
 	awake.Replicas = 1
 	idle := policy.BecauseIdle
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	_, _ = serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{
 		awake,
 		server("after", false, policy.BecauseAfter, policy.Hold{}), // started, and waits for others
@@ -83,7 +83,7 @@ func TestWake(t *testing.T) {
 
 // Any number of servers is started at once; the answer fits into one message.
 func TestWakeOfMany(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	var servers []*scaler.Server
 	for i := range 2500 {
 		s := &scaler.Server{ID: scaler.ID{Namespace: strings.Repeat("n", 63), Name: fmt.Sprintf("%s%04d", strings.Repeat("x", 253-4), i)}, Ours: true}
@@ -107,7 +107,7 @@ func TestWakeOfMany(t *testing.T) {
 
 // When not all can be stored, that is an error which says how many are, and to try again.
 func TestWakeOfSome(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	var servers []*scaler.Server
 	for i := range 5 {
 		servers = append(servers, &scaler.Server{ID: scaler.ID{Namespace: "team-a", Name: fmt.Sprint("s", i)}, Ours: true})
@@ -127,7 +127,7 @@ func TestWakeOfSome(t *testing.T) {
 
 // A hold and its release are commands like the others.
 func TestHoldIsACommand(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	d, _ := leader.Lead(w, w.Connect())
 	c, err := client.New(w.Connect(), w.Subjects)

@@ -40,7 +40,7 @@ func stays(t *testing.T, what string, left <-chan struct{}) {
 
 // Who waits for an answer and goes is found gone, once his connection is closed, and nobody else.
 func TestAClientThatGoesFreesItsWaiters(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
 	start := w.Subjects.Command(wire.VerbStart, web)

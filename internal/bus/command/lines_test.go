@@ -18,7 +18,7 @@ import (
 // that a sender writes makes the daemon do that: neither where to answer, nor a server or a verb
 // that can't be; and the next command is applied and answered.
 func TestNobodyMakesLinesTooLong(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js, sender, nc := w.JetStream(), w.Connect(), w.Connect()
 	d, _ := leader.Lead(w, nc)
 	events, err := event.NewPublisher(nc, w.Subjects, "here", func(context.Context) error { return nil })

@@ -25,6 +25,8 @@ import (
 	"idle-scaler/test/wait"
 )
 
+var web, files = natstest.Web, natstest.Files
+
 func send(t testing.TB, js jetstream.JetStream, subject, payload string, header ...string) uint64 {
 	t.Helper()
 	m := nats.NewMsg(subject)
@@ -42,7 +44,7 @@ func left(w *natstest.Server) uint64 { return w.Info(stream.Commands.Name(w.Subj
 // A command comes with its place in the stream, which is its identity, and stays in the stream
 // until it is finished.
 func TestCommandIsHandedOn(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	subject := w.Subjects.Command(wire.VerbScale, files)
 	sequence := send(t, js, subject, `{"replicas":3,"id":"7","actor":"ann","reason":"tea"}`, wire.DeadlineHeader, "2030-01-02T03:04:05.6Z")
@@ -72,7 +74,7 @@ func TestCommandIsHandedOn(t *testing.T) {
 // may not have been heard yet. What it says of the command stays in the time of NATS, however long
 // the session lasts.
 func TestSessionMeasuresTheClock(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	tracker := activity.NewTracker(0)
 	tracker.Hear(activity.Log{Behind: time.Hour}, time.Now()) // as it was before the clock was corrected
@@ -94,7 +96,7 @@ func TestSessionMeasuresTheClock(t *testing.T) {
 // The wait of a command that was published is not waited for, as nobody would get the answer: it
 // says from the start that nobody is there. The domain checks it all the same.
 func TestNobodyWaitsForAPublishedCommand(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
 	for _, row := range []struct {
@@ -119,7 +121,7 @@ func TestNobodyWaitsForAPublishedCommand(t *testing.T) {
 // What makes no sense is rejected, which tells it, with whatever could be read; then it is
 // terminated, and the next comes.
 func TestPoison(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
 	advisories := make(chan *nats.Msg, 100)
@@ -161,7 +163,7 @@ func TestPoison(t *testing.T) {
 
 // A sender can't end everybody's sessions by writing into a header what the server would.
 func TestCommandsThatLookLikeTheServer(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
 	for _, status := range []string{"100", "404", "408", "409", "503"} {
@@ -176,7 +178,7 @@ func TestCommandsThatLookLikeTheServer(t *testing.T) {
 // before anything newer. A consumer that lived on would redeliver them after newer ones, and a stop
 // would undo a start that was sent after it.
 func TestRedeliveryIsInOrder(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	nc := w.Connect()
 	first, _ := leader.Lead(w, nc, func(c *command.Config) { c.Ensure = func(context.Context) error { return nil } })
@@ -210,7 +212,7 @@ func TestRedeliveryIsInOrder(t *testing.T) {
 // after the reconnect, from the oldest that is unfinished. What is finished in between can't be
 // acknowledged, and comes again.
 func TestSessionEndsWithItsConnection(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	d, _ := leader.Lead(w, w.Connect())
 	js := w.JetStream()
 	one := send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
@@ -237,7 +239,7 @@ func TestSessionEndsWithItsConnection(t *testing.T) {
 // Of two who think that they lead, the one who does not know better yet gives up as soon as it
 // does: it never takes the consumer back. What it has finished by then is acknowledged.
 func TestTwoSessions(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	var oldLeads atomic.Bool
 	var asked atomic.Int64
@@ -273,7 +275,7 @@ func TestTwoSessions(t *testing.T) {
 // Leadership that is lost while a session begins ends that: no consumer is made, which whoever
 // leads now would trip over.
 func TestLeadershipIsLostMeanwhile(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	var asked atomic.Int64
 	_, stop := leader.Lead(w, w.Connect(), func(c *command.Config) {
 		c.Leads = func() bool { return asked.Add(1) == 1 }
@@ -287,7 +289,7 @@ func TestLeadershipIsLostMeanwhile(t *testing.T) {
 
 // Nothing is handed on after the end, and nothing before this process leads.
 func TestSessionsFollowLeadership(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	var leads atomic.Bool
 	d, stop := leader.Lead(w, w.Connect(), func(c *command.Config) { c.Leads = leads.Load })
@@ -312,7 +314,7 @@ func TestSessionsFollowLeadership(t *testing.T) {
 
 // Not more is in memory than may be unfinished at once.
 func TestInFlightIsBounded(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	for range 50 {
 		send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
@@ -335,7 +337,7 @@ func TestInFlightIsBounded(t *testing.T) {
 // behind, again and again.
 func TestBytesInFlightAreBounded(t *testing.T) {
 	const commands, bytes = 20, 1_000_000
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	for range commands {
 		send(t, js, w.Subjects.Command(wire.VerbStart, web), strings.Repeat(" ", bytes))
@@ -357,7 +359,7 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 // The answer goes to an inbox and nowhere else: else whoever may command one server could make the
 // daemon publish anywhere, and on an activity subject anything is a ping.
 func TestAnswers(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
 	nc := w.Connect()
@@ -418,7 +420,7 @@ func TestAnswers(t *testing.T) {
 
 // A command stream that was deleted is made again, and the session goes on.
 func TestCommandStreamIsMadeAgain(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
 	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)

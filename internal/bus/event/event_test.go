@@ -19,6 +19,8 @@ import (
 	"idle-scaler/test/wait"
 )
 
+var web, files = natstest.Web, natstest.Files
+
 var slept = scaler.Event{
 	ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), From: 2, Cause: scaler.CauseIdle,
 	Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m", Idle: 30 * time.Minute, Took: 1500 * time.Millisecond, Asleep: time.Hour,
@@ -41,7 +43,7 @@ func watch(w *natstest.Server, namespace string) <-chan scaler.Event {
 // An event is a CloudEvent that says everything the domain has said, and is kept once however often
 // it is published.
 func TestEventIsPublishedOnce(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ctx := context.Background()
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
 	natstest.Check(t, err)
@@ -80,7 +82,7 @@ func TestEventIsPublishedOnce(t *testing.T) {
 // What is no event, or is that of another server, ends no watch: anybody can let JetStream
 // acknowledge something on the subject of an event.
 func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
 	natstest.Check(t, err)
 	got := watch(w, "team-b")
@@ -102,7 +104,7 @@ func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
 // A new leader learns which events the stream has, and only the last of each server and type is
 // needed for that.
 func TestKnownEvents(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.NewWithStreams(t)
 	ctx := context.Background()
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
 	natstest.Check(t, err)
@@ -153,10 +155,10 @@ func TestEventIsNotLost(t *testing.T) {
 // or not, and has what happened next; until then that is not taken for told.
 func TestEventStreamIsMadeAgain(t *testing.T) {
 	for _, watched := range []bool{false, true} {
-		w := newWorld(t)
+		w := natstest.NewWithStreams(t)
 		var made atomic.Int32
 		events, err := NewPublisher(w.Connect(), w.Subjects, "here",
-			func(context.Context) error { made.Add(1); return ensure(w) })
+			func(context.Context) error { made.Add(1); return w.Ensure(context.Background()) })
 		natstest.Check(t, err)
 		natstest.Check(t, events.Publish(context.Background(), slept))
 		before := w.Info(stream.Events.Name(w.Subjects))

@@ -1,8 +1,10 @@
-package stream
+package stream_test
 
 import (
 	"testing"
 	"time"
+
+	"idle-scaler/internal/bus/stream"
 )
 
 // A difference between two clocks counts only when the way there and back can't account for it.
@@ -16,11 +18,11 @@ func TestBehind(t *testing.T) {
 		-10 * time.Second:      10*time.Second + 50*time.Millisecond,
 		10 * time.Second:       -10*time.Second + 50*time.Millisecond,
 	} {
-		if got := Behind(before, after, before.Add(server)); got != want {
+		if got := stream.Behind(before, after, before.Add(server)); got != want {
 			t.Errorf("%s after: got %s, want %s", server, got, want)
 		}
 	}
-	if got := Behind(before, after, time.Time{}); got != 0 {
+	if got := stream.Behind(before, after, time.Time{}); got != 0 {
 		t.Errorf("a server that does not say: got %s", got)
 	}
 }

@@ -1,9 +1,10 @@
-package stream
+package stream_test
 
 import (
 	"context"
 	"testing"
 
+	"idle-scaler/internal/bus/stream"
 	"idle-scaler/test/natstest"
 	"idle-scaler/test/wait"
 )
@@ -11,12 +12,12 @@ import (
 // The last message of a subject is asked of the leader, not of any replica, also where a stream
 // allows the latter.
 func TestLastMessage(t *testing.T) {
-	w := newWorld(t)
-	natstest.Check(t, ensure(w))
+	w := natstest.New(t)
+	natstest.Check(t, w.Ensure(context.Background()))
 	js, nc := w.JetStream(), w.Connect()
 	ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
 	defer cancel()
-	config := w.Info(Pauses.Name(w.Subjects)).Config
+	config := w.Info(stream.Pauses.Name(w.Subjects)).Config
 	config.AllowDirect = true
 	_, err := js.UpdateStream(ctx, config)
 	natstest.Check(t, err)
@@ -27,12 +28,12 @@ func TestLastMessage(t *testing.T) {
 		natstest.Check(t, err)
 	}
 	for subject, want := range map[string]string{w.Subjects.Pause(web): "2", w.Subjects.AllPauses(): "2", w.Subjects.Pause(files): ""} {
-		m, err := Last(ctx, nc, config.Name, subject)
+		m, err := stream.Last(ctx, nc, config.Name, subject)
 		if err != nil || string(m.Data) != want || (m.Sequence == 0) != (want == "") {
 			t.Errorf("%s: got %+v, %v", subject, m, err)
 		}
 	}
-	if m, err := Last(ctx, nc, "NOWHERE", ">"); err == nil {
+	if m, err := stream.Last(ctx, nc, "NOWHERE", ">"); err == nil {
 		t.Errorf("of no stream: got %+v", m)
 	}
 	if n, _, _ := asked.Pending(); n > 0 {

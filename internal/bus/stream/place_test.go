@@ -1,8 +1,9 @@
-package stream
+package stream_test
 
 import (
 	"testing"
 
+	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/wire"
 )
 
@@ -13,13 +14,13 @@ func TestParsePlace(t *testing.T) {
 		"$JS.ACK._.hash.STREAM.consumer.1.17.4.1700000000000000000.3",
 		"$JS.ACK.hub.hash.STREAM.consumer.1.17.4.1700000000000000000.3.random",
 	} {
-		p, ok := ParsePlace(reply)
+		p, ok := stream.ParsePlace(reply)
 		if !ok || p.Sequence != 17 || p.Consumer != 4 || p.Pending != 3 || p.Time.Unix() != 1700000000 {
 			t.Errorf("%s: got %+v %v", reply, p, ok)
 		}
 	}
 	for _, reply := range []string{"", "_INBOX.x", "$JS.FC.STREAM.consumer.x", "$JS.ACK.STREAM.consumer", "$JS.ACK."} {
-		if _, ok := ParsePlace(reply); ok {
+		if _, ok := stream.ParsePlace(reply); ok {
 			t.Errorf("%q is taken for the place of a message", reply)
 		}
 	}
@@ -28,7 +29,7 @@ func TestParsePlace(t *testing.T) {
 // A message costs no memory of ours.
 func TestParsePlaceDoesNotAllocate(t *testing.T) {
 	reply := "$JS.ACK.CORTEX_MCP_ACTIVITY.idle-scaler-x.1.17.4.1700000000000000000.3"
-	if n := testing.AllocsPerRun(100, func() { ParsePlace(reply) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { stream.ParsePlace(reply) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -37,7 +38,7 @@ func TestParsePlaceDoesNotAllocate(t *testing.T) {
 func FuzzParsePlace(f *testing.F) {
 	f.Add("$JS.ACK.STREAM.consumer.1.17.4.1700000000000000000.3")
 	f.Add("$JS.ACK.hub.hash.STREAM.consumer.1.17.4.1700000000000000000.3.random")
-	f.Fuzz(func(_ *testing.T, reply string) { ParsePlace(reply) })
+	f.Fuzz(func(_ *testing.T, reply string) { stream.ParsePlace(reply) })
 }
 
 // The streams are named after the prefix.
@@ -46,7 +47,7 @@ func TestName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := Commands.Name(s); got != "ONE_TWO_3-X_COMMANDS" {
+	if got := stream.Commands.Name(s); got != "ONE_TWO_3-X_COMMANDS" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -1,4 +1,4 @@
-package stream
+package stream_test
 
 import (
 	"context"
@@ -10,28 +10,31 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/natsconn"
 	"idle-scaler/internal/wire"
 	"idle-scaler/test/natstest"
 	"idle-scaler/test/wait"
 )
 
+var web, files = natstest.Web, natstest.Files
+
 // The streams are made once, and adopted by every later start and every other replica.
 func TestEnsure(t *testing.T) {
-	w := newWorld(t)
+	w := natstest.New(t)
 	done := make(chan error)
 	for range 3 {
-		go func() { done <- ensure(w) }()
+		go func() { done <- w.Ensure(context.Background()) }()
 	}
 	for range 3 {
 		natstest.Check(t, wait.For(t, "Ensure", done))
 	}
-	natstest.Check(t, ensure(w))
-	for _, kind := range kinds {
-		want := options(w).Config(kind)
+	natstest.Check(t, w.Ensure(context.Background()))
+	for _, kind := range stream.Kinds {
+		want := w.Options().Config(kind)
 		info := w.Info(want.Name)
-		if info.Config.Metadata[ownerKey] != "here" {
-			t.Errorf("%s belongs to %q", want.Name, info.Config.Metadata[ownerKey])
+		if info.Config.Metadata[stream.OwnerKey] != "here" {
+			t.Errorf("%s belongs to %q", want.Name, info.Config.Metadata[stream.OwnerKey])
 		}
 		if async := info.Config.PersistMode == jetstream.AsyncPersistMode; async != (want.Name == "CORTEX_MCP_ACTIVITY" || want.Name == "CORTEX_MCP_LEASES") {
 			t.Errorf("%s: asynchronous persistence is %v", want.Name, async)
@@ -41,13 +44,13 @@ func TestEnsure(t *testing.T) {
 
 // A stream without an owner is adopted; one that keeps more than is needed too.
 func TestStreamsAreAdopted(t *testing.T) {
-	w := newWorld(t)
-	config := options(w).Config(Activity)
+	w := natstest.New(t)
+	config := w.Options().Config(stream.Activity)
 	config.Metadata, config.MaxAge, config.MaxMsgs = nil, 0, -1
 	_, err := w.JetStream().CreateStream(context.Background(), config)
 	natstest.Check(t, err)
-	natstest.Check(t, ensure(w))
-	if got := w.Info(config.Name).Config; got.Metadata[ownerKey] != "here" || got.MaxAge != 0 {
+	natstest.Check(t, w.Ensure(context.Background()))
+	if got := w.Info(config.Name).Config; got.Metadata[stream.OwnerKey] != "here" || got.MaxAge != 0 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -55,16 +58,12 @@ func TestStreamsAreAdopted(t *testing.T) {
 // A stream that can't be used is refused: the error names the stream, the field, what it is and
 // what it should be.
 func TestStreamsThatAreRefused(t *testing.T) {
-	options := func(w *natstest.Server) (*jetstream.StreamConfig, *jetstream.StreamConfig) {
-		commands, activity := options(w).Config(Commands), options(w).Config(Activity)
-		return &commands, &activity
-	}
 	for name, row := range map[string]struct {
 		change func(commands, activity *jetstream.StreamConfig)
 		want   []string
 	}{
 		"of another owner": {
-			func(c, _ *jetstream.StreamConfig) { c.Metadata = map[string]string{ownerKey: "there"} },
+			func(c, _ *jetstream.StreamConfig) { c.Metadata = map[string]string{stream.OwnerKey: "there"} },
 			[]string{"CORTEX_MCP_COMMANDS", `"there"`, `"here"`},
 		},
 		"not a work queue": {
@@ -111,15 +110,15 @@ func TestStreamsThatAreRefused(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			commands, activity := options(w)
-			row.change(commands, activity)
+			w := natstest.New(t)
+			commands, activity := w.Options().Config(stream.Commands), w.Options().Config(stream.Activity)
+			row.change(&commands, &activity)
 			js := w.JetStream()
-			for _, c := range []*jetstream.StreamConfig{commands, activity} {
-				_, err := js.CreateStream(context.Background(), *c)
+			for _, c := range []jetstream.StreamConfig{commands, activity} {
+				_, err := js.CreateStream(context.Background(), c)
 				natstest.Check(t, err)
 			}
-			err := ensure(w)
+			err := w.Ensure(context.Background())
 			if err == nil {
 				t.Fatal("it is adopted")
 			}
@@ -135,8 +134,8 @@ func TestStreamsThatAreRefused(t *testing.T) {
 // What lets any publisher do more than publish is refused, also where a NATS server takes it only
 // for streams of events.
 func TestStreamsThatObeyPublishers(t *testing.T) {
-	want := Options{Owner: "here", Replicas: 1}.Config(Events)
-	natstest.Check(t, Compatible(want, want))
+	want := stream.Options{Owner: "here", Replicas: 1}.Config(stream.Events)
+	natstest.Check(t, stream.Compatible(want, want))
 	for name, change := range map[string]func(*jetstream.StreamConfig){
 		"allow_msg_ttl":       func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
 		"allow_msg_schedules": func(c *jetstream.StreamConfig) { c.AllowMsgSchedules = true },
@@ -144,7 +143,7 @@ func TestStreamsThatObeyPublishers(t *testing.T) {
 	} {
 		found := want
 		change(&found)
-		if err := Compatible(found, want); err == nil || !strings.Contains(err.Error(), name) {
+		if err := stream.Compatible(found, want); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -154,19 +153,19 @@ func TestStreamsThatObeyPublishers(t *testing.T) {
 // acknowledgement; one over those of a stream keeps it from being made. Both are named.
 func TestForeignStreams(t *testing.T) {
 	for _, subject := range []string{"cortex.mcp.api.>", "cortex.mcp.api.status.*.*", "cortex.mcp.command.stop.>"} {
-		w := newWorld(t)
+		w := natstest.New(t)
 		js := w.JetStream()
 		config := jetstream.StreamConfig{Name: "AUDIT", Subjects: []string{subject}}
 		_, err := js.CreateStream(context.Background(), config)
 		natstest.Check(t, err)
-		if err := ensure(w); err == nil || !strings.Contains(err.Error(), "AUDIT") {
+		if err := w.Ensure(context.Background()); err == nil || !strings.Contains(err.Error(), "AUDIT") {
 			t.Errorf("%s: got %v", subject, err)
 		}
 		if strings.Contains(subject, ".api.") {
 			config.NoAck = true
 			_, err = js.UpdateStream(context.Background(), config)
 			natstest.Check(t, err)
-			natstest.Check(t, ensure(w)) // it says nothing
+			natstest.Check(t, w.Ensure(context.Background())) // it says nothing
 		}
 	}
 }
@@ -191,7 +190,7 @@ func TestForeignStreamsThatCannotBeSeen(t *testing.T) {
 	natstest.Check(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if err := Ensure(ctx, nc, Options{subjects, "here", 1}, natstest.Quiet); err == nil || !strings.Contains(err.Error(), "look for streams") {
+	if err := stream.Ensure(ctx, nc, stream.Options{subjects, "here", 1}, natstest.Quiet); err == nil || !strings.Contains(err.Error(), "look for streams") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -210,7 +209,7 @@ func TestNoJetStream(t *testing.T) {
 	defer nc.Close()
 	subjects, err := wire.NewSubjects(wire.DefaultPrefix)
 	natstest.Check(t, err)
-	err = Ensure(context.Background(), nc, Options{subjects, "here", 1}, natstest.Quiet)
+	err = stream.Ensure(context.Background(), nc, stream.Options{subjects, "here", 1}, natstest.Quiet)
 	if err == nil || !strings.Contains(err.Error(), "-js") {
 		t.Errorf("got %v, want how to enable JetStream", err)
 	}
@@ -219,8 +218,8 @@ func TestNoJetStream(t *testing.T) {
 // A log that is full refuses new subjects, and goes on for those it has: no server that was used
 // looks idle.
 func TestFullLogStillUpdates(t *testing.T) {
-	w := newWorld(t)
-	config := options(w).Config(Activity)
+	w := natstest.New(t)
+	config := w.Options().Config(stream.Activity)
 	config.MaxMsgs = 3
 	js := w.JetStream()
 	_, err := js.CreateStream(context.Background(), config)
@@ -248,7 +247,7 @@ func TestFullLogStillUpdates(t *testing.T) {
 
 func TestOlder(t *testing.T) {
 	for version, want := range map[string]bool{"2.9.25": true, "2.10.22": true, "2.10.23": false, "2.10.23-beta.1": false, "2.12.0": false, "3.0.0": false, "v2.11.1": false} {
-		if older(version, 2, 10, 23) != want {
+		if stream.Older(version, 2, 10, 23) != want {
 			t.Errorf("%s: got %v", version, !want)
 		}
 	}

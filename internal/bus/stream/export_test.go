@@ -1,0 +1,9 @@
+package stream
+
+// What the tests need to know.
+const OwnerKey = ownerKey
+
+var (
+	Kinds = kinds
+	Older = older
+)
