@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"idle-scaler/policy"
@@ -20,9 +19,7 @@ func TestStartAfterOthers(t *testing.T) {
 			lead(t, func(w *world) {
 				w.cluster.slow = true
 				c := Command{Verb: Start, Server: w.server("api").ID, Wait: 5 * time.Minute, Actor: "ann", ID: "c-1", Reason: "demo", Stamp: w.stamp()}
-				outcomes := make(chan Outcome, 2)
-				w.Submit(w.t.Context(), c, func(o Outcome) { outcomes <- o })
-				synctest.Wait()
+				outcomes := w.request(c)
 				if m := w.server("api").Mark; m.Because != policy.BecauseAfter || m.Done.ID != "c-1" || m.Restore != 3 || m.Last.Text != "waits until db can be used" {
 					t.Fatalf("marked %+v", m)
 				}
@@ -30,8 +27,6 @@ func TestStartAfterOthers(t *testing.T) {
 				w.expect("db", 3)
 				if change {
 					w.nextLeader()
-					w.Submit(w.t.Context(), c, func(o Outcome) { outcomes <- o }) // it comes again: it was not finished
-					synctest.Wait()
 				}
 				time.Sleep(time.Minute)
 				w.getReady("db")
@@ -69,16 +64,6 @@ func TestStartAfterOthersEnds(t *testing.T) {
 		}
 		w.getReady("db")
 		w.expect("api", 3)
-	}, chain(asleep(policy.BecauseIdle))...)
-	lead(t, func(w *world) { // nor is waited for whoever has left
-		w.cluster.slow = true
-		left := make(chan struct{})
-		time.AfterFunc(time.Second, func() { close(left) })
-		gone, began := start, time.Now()
-		gone.Left = left
-		if o := w.do(gone); o == nil || !errors.Is(o.Err, ErrNotInTime) || time.Since(began) != time.Second {
-			t.Errorf("outcome %+v after %s", o, time.Since(began))
-		}
 	}, chain(asleep(policy.BecauseIdle))...)
 	for name, server := range map[string]func() *Server{"asleep": asleep(policy.BecauseIdle), "somebody's zero": running(0)} {
 		for _, stop := range []Command{{Verb: Stop, Actor: "bob"}, {Verb: Hold, Asleep: true, Until: "1h", Actor: "bob"}} {

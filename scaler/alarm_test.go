@@ -123,7 +123,7 @@ func TestAlarmsDoNotDelayTheSweep(t *testing.T) {
 	}, append(servers, running(2))...)
 }
 
-// An alarm goes off once for each time that it was set for: it does not run in circles while there is nothing to do.
+// A pass that comes by itself comes once: passes do not run in circles while there is nothing to do.
 func TestAlarmRests(t *testing.T) {
 	var looks atomic.Int32
 	lead(t, func(w *world) {
@@ -133,7 +133,7 @@ func TestAlarmRests(t *testing.T) {
 		looks.Store(0)
 		time.Sleep(50 * time.Minute)
 		synctest.Wait()
-		if got := looks.Load(); got != 3 { // the two ends of holds, and the window
+		if got := looks.Load(); got < 3 || got > 50 { // some in each pass: after two ends of holds, and of a window
 			t.Errorf("looked %d times", got)
 		}
 	},
@@ -144,38 +144,13 @@ func TestAlarmRests(t *testing.T) {
 	)
 }
 
-// counting counts how often all servers are looked at.
+// counting counts how often a server is looked at.
 type counting struct {
 	*fakeCluster
 	looks *atomic.Int32
 }
 
-func (c counting) All(yield func(*Server) bool) { c.looks.Add(1); c.fakeCluster.All(yield) }
-
-// What is set while everything is looked at is not lost, nor is what is set sooner.
-func TestAlarmKeepsWhatIsSetMeanwhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAlarm()
-		if a.due(time.Now()) != nil {
-			t.Error("goes off although it was not set")
-		}
-		a.set(clockTime(3, 0))
-		a.set(time.Time{})
-		a.set(clockTime(2, 0))
-		a.set(clockTime(4, 0))
-		<-a.changed
-		<-a.due(time.Now())
-		if !time.Now().Equal(clockTime(2, 0)) {
-			t.Errorf("went off at %s", time.Now())
-		}
-		a.reset()
-		a.set(clockTime(5, 0))
-		<-a.due(time.Now())
-		if !time.Now().Equal(clockTime(5, 0)) {
-			t.Errorf("went off at %s", time.Now())
-		}
-	})
-}
+func (c counting) Get(id ID) (*Server, bool) { c.looks.Add(1); return c.fakeCluster.Get(id) }
 
 // A sleep-at puts to sleep what is not in use, whatever its idle-after, and says so; a ping after it wakes. What is in use then, or was used
 // since it was due, stays awake until the next.

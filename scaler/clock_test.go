@@ -276,7 +276,7 @@ func TestMisSleepByAClockAhead(t *testing.T) {
 		lead(t, func(w *world) {
 			w.hearWith(10 * time.Minute)
 			w.tracker.Ping(alpha, activity.Stamp{Sequence: 1, Time: time.Now().Add(-10 * time.Minute)})
-			w.Consider(alpha)
+			w.Enqueue(alpha)
 			w.expectReplicas(3)
 			if n := w.meter.misSleeps.Load(); n != wrong {
 				t.Errorf("woken after %s: %d mistakes counted", slept, n)
@@ -395,7 +395,7 @@ func TestSetClockEndsADecision(t *testing.T) {
 			set := w.setClock()
 			decided := Event{Type: Scaled, At: w.now()}
 			set.Store(int64(by))
-			if _, _, err := w.leading().change(w.alpha(), Change{Replicas: 5, Event: decided}); !errors.Is(err, want) {
+			if _, _, err := w.leading().write(w.alpha(), Change{Replicas: 5, Event: decided}); !errors.Is(err, want) {
 				t.Errorf("set by %s: error %v", by, err)
 			}
 		}, running(3))

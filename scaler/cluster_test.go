@@ -106,6 +106,16 @@ func (c *fakeCluster) Group(namespace, name string) (group []*Server) {
 	return group
 }
 
+func (c *fakeCluster) Reached(id ID, version string) bool {
+	now, ok := c.Get(id)
+	return ok && number(now.Version) >= number(version)
+}
+
+func number(version string) int {
+	n, _ := strconv.Atoi(version)
+	return n
+}
+
 func (c *fakeCluster) Watch(ID) (<-chan struct{}, func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

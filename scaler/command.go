@@ -40,8 +40,6 @@ type Command struct {
 	ID       string        // its sender's name for it, may be empty
 	Actor    string        // who sent it, as it says itself
 	Reason   string        // why, in the words of the actor
-
-	Left <-chan struct{} // closed when nobody waits for the answer any more; nil when that can't be known
 }
 
 // Outcome is the end of a command.
@@ -68,16 +66,18 @@ func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 	return server, err
 }
 
-// lookUp is find for those who hold no slot yet: whoever asks for servers that are not there must not flood the API server.
+// lookUp is find for requests: whoever asks for servers that are not there must not flood the API server.
 func (s *Scaler) lookUp(ctx context.Context, id ID) (*Server, error) {
 	if server, ok := s.cache.Get(id); ok {
 		return server, nil
 	}
-	if !acquire(ctx, s.inFlight) {
+	select {
+	case s.lookups <- struct{}{}:
+		defer func() { <-s.lookups }()
+		return s.find(ctx, id)
+	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: too many requests to the API server are under way: try again in a moment", ErrUnsure)
 	}
-	defer release(s.inFlight)
-	return s.find(ctx, id)
 }
 
 func (s *Scaler) checkValues(c Command) error {
@@ -113,21 +113,6 @@ func checkOrder(c Command, server *Server) error {
 // sleeps reports whether the command asks for zero replicas.
 func (c Command) sleeps() bool {
 	return c.Verb == Stop || c.Verb == Scale && c.Replicas == 0 || c.Verb == Hold && c.Asleep
-}
-
-// find returns the server from memory, or asks the API server why it is not there.
-func (s *Scaler) find(ctx context.Context, id ID) (*Server, error) {
-	if server, ok := s.cache.Get(id); ok {
-		return server, nil
-	}
-	if !s.cache.Synced() {
-		return nil, fmt.Errorf("%w: this replica is still reading the Deployments: try again in a moment", ErrNotSynced)
-	}
-	server, err := s.cluster.Fresh(ctx, id)
-	if err != nil {
-		return nil, s.suggest(id, err)
-	}
-	return server, nil
 }
 
 // nearest is how many letters a suggested name may differ.

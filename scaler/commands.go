@@ -4,199 +4,237 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// Submit takes a command of the stream: it is applied after those submitted before it for the same server. Finish is called
-// once, when nothing is left to do for it, unless ctx or the term of leadership ends before: then the command has to be submitted
-// again by whoever leads next, and is not applied twice.
-func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
-	t := s.leading()
-	if t == nil {
-		return
-	}
-	leave := func() {}
-	if _, there := s.cache.Get(c.Server); !there {
-		select {
-		case t.absent <- struct{}{}:
-			leave = func() { <-t.absent }
-		default:
-			err := fmt.Errorf("%w: there is no Deployment %s, and %d commands wait already for some that are not there: send it again when there is", ErrUnknown, c.Server, maxAbsent)
-			t.run(ID{Namespace: c.Server.Namespace, Name: "absent/" + c.Server.Name}, func() { t.reject(c, err, finish) }) // no server has this name
-			return
-		}
-	}
-	t.run(c.Server, func() {
-		defer leave()
-		if t.s.guard(c.Server, func() { t.perform(ctx, c, finish) }) {
-			// Not left to come again: newer commands would overtake it meanwhile, and it would panic again.
-			t.reject(c, errPanic, finish)
-		}
-	})
+// pending is a command that waits for its turn, or is being applied.
+type pending struct {
+	Command
+	session context.Context // once it is done, the command comes again by another one
+	finish  func(Outcome)
+	wrong   error // why it is not even tried
+	absent  bool  // it counts among those that wait for a Deployment that is not there
+
+	tries   tries
+	applied bool    // what follows is still to be done
+	outcome Outcome // once it is applied
+	killing tries   // of its pods
 }
 
-// What waits keeps a place among the commands in hand, of which the stream hands out so many and no more. Those that wait for what may
-// never come must leave places to the others.
+// MaxInHand is how many commands may be in hand: what the stream may hand out before one is finished.
+const MaxInHand = 4096
+
 const (
-	MaxInHand     = 4096             // how many commands may be in hand: what the stream may hand out before one is finished
-	appearsWithin = 30 * time.Second // how long a server that is not there is waited for: its Deployment may come after its command
-	maxAbsent     = 512              // how many commands may wait so
-	maxWaiting    = 1024             // how many commands of a namespace may wait until their server is ready
-	maxAllWaiting = MaxInHand / 2    // and of all namespaces
-	maxRejected   = 10_000           // of how many servers it is remembered which command was rejected
+	appearsWithin = 30 * time.Second // how long a command waits for its Deployment, which may come after it
+	maxAbsent     = 512              // how many commands may wait so: they leave places to the others
 )
 
-// perform applies a command and finishes it, in the server's lane.
-func (t *term) perform(ctx context.Context, c Command, finish func(Outcome)) {
-	if ctx.Err() != nil || t.asked.Err() != nil || t.ctx.Err() != nil {
-		return // a newer session has it, and must not find older commands applied after its own
-	}
-	if t.wasRejected(c) {
-		finish(Outcome{Err: errRejected})
-		return
-	}
-	server, event, err := t.execute(c)
-	switch {
-	case errors.Is(err, errNotLeader):
-	case errors.Is(err, errOutdated): // commands are applied in order: it was finished before, and its acknowledgement got lost
-		finish(Outcome{Err: err})
-	case err != nil && ctx.Err() != nil: // a newer session has it, and would find it rejected here and apply it there
-	case err != nil && event.ID != "": // it was applied, which is told: what failed is what was to follow
-		t.s.logger.Warn("a command was applied, but not all of it was done", "server", c.Server.String(), "command", c.ID, "err", err)
-		finish(Outcome{Err: err, Server: server, Event: event})
-	case err != nil:
-		t.reject(c, err, finish)
-	case c.Wait == 0 || server.Replicas == 0 && !server.waits():
-		finish(Outcome{Server: server, Event: event})
-	case !t.mayWait(c.Server.Namespace):
-		err := fmt.Errorf("%w: %s was told to start, and too many requests wait already, %d for servers of its namespace or %d in all: ask for its status", ErrBusy, c.Server, maxWaiting, maxAllWaiting)
-		finish(Outcome{Err: err, Server: server, Event: event})
-	default:
-		t.beside(c.Server, func() {
-			defer t.waited(c.Server.Namespace)
-			ready, err := t.await(ctx, server, c)
-			if !errors.Is(err, errNotLeader) {
-				finish(Outcome{Err: err, Server: ready, Event: event})
-			}
-		})
+// Submit takes a command of the stream: it is applied after those submitted before it for the same server.
+// Finish is called once, when nothing is left to do for it, unless ctx or the term of leadership ends before:
+// then whoever leads next gets it again, and does not apply it twice.
+func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
+	if t := s.leading(); t != nil {
+		t.submit(&pending{Command: c, session: ctx, finish: finish})
 	}
 }
 
-// mayWait counts one more that waits for a server of the namespace, unless there are too many of that or in all.
-func (t *term) mayWait(namespace string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.waiting[namespace] == maxWaiting || t.allWaiting == maxAllWaiting {
-		return false
-	}
-	t.waiting[namespace]++
-	t.allWaiting++
-	return true
-}
-
-func (t *term) waited(namespace string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.allWaiting--
-	if t.waiting[namespace]--; t.waiting[namespace] == 0 {
-		delete(t.waiting, namespace)
-	}
-}
-
-// Reject tells that a command of the stream makes no sense.
+// Reject says that a command of the stream makes no sense.
 func (s *Scaler) Reject(c Command, err error, finish func(Outcome)) {
 	if t := s.leading(); t != nil {
-		t.run(c.Server, func() { t.reject(c, err, finish) })
+		t.submit(&pending{Command: c, session: t.ctx, finish: finish, wrong: err})
 	}
 }
 
-// execute applies a command, ends the pods if that is asked for, and tells. When the command was applied before, by this
-// process or by a former leader, what may be left is done. An error with an event is that of a command that was applied.
-func (t *term) execute(c Command) (*Server, Event, error) {
-	if err := t.late(c); err != nil {
-		return nil, Event{}, err
-	}
-	if err := t.s.checkValues(c); err != nil {
-		return nil, Event{}, err
-	}
-	if c.Verb == Start {
-		t.s.meter.Wake("queued", t.s.age(c))
-	}
-	appears := t.s.tracker.UnstampCommand(c.Stamp.Time)
-	if appears.Before(t.began) { // while nobody led
-		appears = t.began
-	}
-	server, event, err := t.apply(c.Server, appears.Add(appearsWithin), func(server *Server) (Change, error) { return t.plan(server, c) })
-	if err != nil {
-		return nil, Event{}, err
-	}
-	if event.ID == "" { // applied before
-		event = server.Mark.Last
-	}
-	if event.Type == Woken {
-		t.follow(server, event.At)
-	}
-	if c.Force && c.Verb == Stop {
-		if err := t.kill(server); err != nil {
-			t.tell(event)
-			return server, event, err
-		}
-		if now, ok := t.s.cache.Get(server.ID); ok {
-			server = now
+func (t *term) submit(c *pending) {
+	st := t.state(c.Server)
+	_, there := t.s.cache.Get(c.Server)
+	t.mu.Lock()
+	if !there && c.wrong == nil {
+		if t.absent < maxAbsent {
+			t.absent++
+			c.absent = true
+		} else {
+			c.wrong = fmt.Errorf("%w: there is no Deployment %s, and %d commands wait already for some that are not there: "+
+				"send it again when there is", ErrUnknown, c.Server, maxAbsent)
 		}
 	}
-	t.tell(event)
-	return server, event, nil
+	st.commands = append(st.commands, c)
+	t.mu.Unlock()
+	t.queue.add(c.Server, byCommand)
 }
 
-// late says why a command comes too late, nil when it does not, or was applied before. What differs is the clock, perhaps, which was corrected a moment
-// ago: when the log is asked, it is measured anew. And what is known of the server may be older than what a former leader has done: it is read
-// once in a term, as there may be many that come too late.
-func (t *term) late(c Command) error {
-	if t.expired(c) == nil {
+// oldest returns the command whose turn it is, nil if none waits. One that is only to be rejected waits for no
+// other. Those of a session that has ended are dropped: a newer session has them, and must not find older
+// commands applied after its own.
+func (t *term) oldest(st *state) *pending {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := 0; i < len(st.commands); {
+		if c := st.commands[i]; !c.applied && c.session.Err() != nil {
+			t.drop(st, c)
+			continue
+		}
+		i++
+	}
+	if len(st.commands) == 0 {
+		return nil
+	}
+	if i := slices.IndexFunc(st.commands, func(c *pending) bool { return c.wrong != nil }); i >= 0 {
+		return st.commands[i]
+	}
+	return st.commands[0]
+}
+
+// drop takes a command away. The caller holds mu.
+func (t *term) drop(st *state, c *pending) {
+	if c.absent {
+		t.absent--
+	}
+	i := slices.Index(st.commands, c)
+	st.commands = slices.Delete(st.commands, i, i+1)
+}
+
+// end finishes a command.
+func (t *term) end(st *state, c *pending, o Outcome) next {
+	t.mu.Lock()
+	t.drop(st, c)
+	more := len(st.commands) > 0
+	t.mu.Unlock()
+	c.finish(o)
+	return next{now: more}
+}
+
+// reconcileCommand does the next thing that there is to do for the oldest command of a server. When it was
+// applied before, by this process or by a former leader, it does what may be left.
+func (t *term) reconcileCommand(st *state, c *pending) next {
+	if !c.applied {
+		if !t.leads() { // the lease is late: it is renewed in a moment, or the term ends
+			return next{failed: commandRest}
+		}
+		switch err := t.apply(st, c); {
+		case err != nil && t.asked.Err() != nil, errors.Is(err, errNotLeader):
+			return next{failed: commandRest}
+		case errors.Is(err, errWaits):
+			return next{at: t.appears(c)}
+		case err != nil && passing(err) && !c.tries.over(t.s.now(), t.s.config.RetryFor):
+			return next{failed: t.commandRestAfter(err)}
+		case errors.Is(err, errOutdated): // it was finished before, and its acknowledgement got lost
+			return t.end(st, c, Outcome{Err: err})
+		case err != nil:
+			return t.reject(st, c, err)
+		}
+		c.applied = true
+	}
+	if c.Verb == Stop && c.Force {
+		if n, done := t.kill(c); !done {
+			return n
+		}
+	}
+	if err := t.publish(st, c.outcome.Event); err != nil {
+		return next{failed: publishRest}
+	}
+	if err := c.outcome.Err; err != nil {
+		t.s.logger.Warn("a command was applied, but not all of it was done", "server", c.Server.String(), "command", c.ID, "err", err)
+	}
+	return t.end(st, c, c.outcome)
+}
+
+// apply tries once to apply a command, and says in its outcome what it did.
+func (t *term) apply(st *state, c *pending) error {
+	s := t.s
+	id := rejectionID(c.Command)
+	if st.rejected == id || t.left.events[id] { // it comes again because its acknowledgement got lost
+		return errRejected
+	}
+	if c.wrong != nil {
+		return c.wrong
+	}
+	if err := t.tooLate(st, c); err != nil {
+		return err
+	}
+	if err := s.checkValues(c.Command); err != nil {
+		return err
+	}
+	if c.Verb == Start && c.tries.began.IsZero() {
+		s.meter.Wake("queued", s.age(c.Command))
+	}
+	server, e, err := t.try(c.Server, &c.tries, func(server *Server) (Change, error) { return t.plan(server, c.Command) })
+	switch {
+	case errors.Is(err, ErrUnknown) && len(c.tries.events) == 0 && s.now().Before(t.appears(c)):
+		c.tries = tries{} // it is not there yet; one that vanished under our hands is not waited for
+		return errWaits
+	case passing(err) && !errors.Is(err, errNotLeader) && c.tries.over(s.now(), s.config.RetryFor):
+		return t.lookOnceMore(c, err)
+	case err != nil:
+		return err
+	}
+	if e.ID == "" { // applied before
+		e = server.Mark.Last
+	}
+	c.outcome = Outcome{Server: server, Event: e}
+	if server.Replicas > 0 && (c.Verb == Start || c.Verb == Scale || e.Type == Woken) {
+		t.startTracking(st, server, e.At, e.Type == Woken, c.Verb == Scale)
+	}
+	return nil
+}
+
+// lookOnceMore reads a server before it is published that its command was not applied: the answer to the last
+// write may have got lost.
+func (t *term) lookOnceMore(c *pending, err error) error {
+	server, unread := t.s.fresh(t.ctx, c.Server)
+	if unread == nil && c.tries.wrote(server.Mark.Last) {
+		c.outcome = Outcome{Server: server, Event: server.Mark.Last}
+		return nil
+	}
+	return fmt.Errorf("%w (tried for %s)", err, t.s.config.RetryFor)
+}
+
+// appears is until when a command waits for its Deployment. The time in which nobody led does not count.
+func (t *term) appears(c *pending) time.Time {
+	return latest(t.s.tracker.UnstampCommand(c.Stamp.Time), t.began).Add(appearsWithin)
+}
+
+func (t *term) commandRestAfter(err error) time.Duration {
+	if errors.Is(err, ErrConflict) {
+		return contestRest
+	}
+	return commandRest
+}
+
+// tooLate returns an error if a command comes too late, unless it was applied before. Before it gives up it
+// measures the clock again, which may have been corrected a moment ago; and once for each server and term it
+// reads the server: a former leader may have applied the command.
+func (t *term) tooLate(st *state, c *pending) error {
+	if len(c.tries.events) > 0 || t.expired(c.Command) == nil {
 		return nil
 	}
 	server, ok := t.s.cache.Get(c.Server)
 	if ok && c.appliedTo(server) {
 		return nil
 	}
-	_ = t.s.log.Prove(t.ctx) // if that can't be, what was measured last counts
-	late := t.expired(c)
-	if late == nil || !ok || t.isRead(c.Server) {
+	_ = t.s.log.Prove(t.ctx) // without an answer the last measurement counts
+	late := t.expired(c.Command)
+	if late == nil || !ok || st.fresh {
 		return late
 	}
-	ctx, cancel := context.WithTimeout(t.ctx, t.s.config.RetryFor)
-	defer cancel()
-	defer context.AfterFunc(t.asked, cancel)()
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		server, err := t.lookAgain(ctx, c.Server)
-		switch {
-		case err == nil:
-			t.setRead(c.Server)
-			if c.appliedTo(server) {
-				return nil
-			}
-			return late
-		case errors.Is(err, ErrUnknown), errors.Is(err, ErrUnmanaged):
-			return late
-		case t.asked.Err() != nil || t.ctx.Err() != nil:
-			return errNotLeader
-		case !t.s.pause(ctx, c.Server, pause, false):
-			return fmt.Errorf("%w; whether it was applied in time can't be found out: %w", late, err)
-		}
+	if c.tries.began.IsZero() {
+		c.tries.began = t.s.now()
 	}
-}
-
-func (t *term) isRead(id ID) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.read[id]
-}
-
-func (t *term) setRead(id ID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.read[id] = true
+	server, err := t.s.fresh(t.ctx, c.Server)
+	switch {
+	case err == nil:
+		st.fresh = true
+		if c.appliedTo(server) {
+			return nil
+		}
+		return late
+	case errors.Is(err, ErrUnknown), errors.Is(err, ErrUnmanaged):
+		return late
+	case c.tries.over(t.s.now(), t.s.config.RetryFor) || !passing(err):
+		return fmt.Errorf("%w; whether it was applied in time can't be found out: %v", late, err) //nolint:errorlint // it is not tried again for that
+	}
+	return err
 }
 
 // age is how long ago the stream took a command, as far as is known now how far its clock is from ours.
@@ -215,46 +253,48 @@ func (t *term) expired(c Command) error {
 	return nil
 }
 
-// appliedTo reports whether the command, or a newer one, was applied before: then it only comes again because its acknowledgement got
-// lost, and did not come too late.
+// appliedTo reports whether the command, or a newer one, was applied before: then it only comes again because
+// its acknowledgement got lost, and did not come too late.
 func (c Command) appliedTo(server *Server) bool {
 	done := server.Mark.Done.Stamp
 	return c.Stamp.Equal(done) || c.Stamp.OlderThan(done)
 }
 
-// reject tells that a command was not applied, and finishes it. When the term ends before that could be told, the command comes again
-// to the next leader: otherwise nobody would ever learn of it.
-func (t *term) reject(c Command, err error, finish func(Outcome)) {
+// reject publishes that a command was not applied, and finishes it. If the term ends before that is published,
+// the command comes again to the next leader: otherwise nobody would ever learn of it.
+func (t *term) reject(st *state, c *pending, err error) next {
 	e := c.event(t.s.now())
-	e.ID = rejectionID(c)
-	e.Type, e.Server, e.Text = Rejected, c.Server, err.Error()
+	e.ID, e.Type, e.Server, e.Text = rejectionID(c.Command), Rejected, c.Server, err.Error()
+	if errors.Is(err, errRejected) {
+		return t.end(st, c, Outcome{Err: err})
+	}
 	if errors.Is(err, ErrExpired) {
 		e.Type = Expired
 	}
 	if server, ok := t.s.cache.Get(c.Server); ok {
 		e.From, e.To = server.Replicas, server.Replicas
 	}
-	t.tell(e)
-	if t.ctx.Err() != nil {
-		return
+	c.wrong = err // also after the next try to publish it
+	if t.publish(st, e) != nil {
+		return next{failed: publishRest}
 	}
-	t.mu.Lock()
-	if len(t.rejected) >= maxRejected { // of servers that never were: nothing else ends that
-		clear(t.rejected)
-	}
-	t.rejected[c.Server] = e.ID
-	t.mu.Unlock()
-	finish(Outcome{Err: err, Event: e})
+	st.rejected = e.ID
+	return t.end(st, c, Outcome{Err: err, Event: e})
 }
 
 func rejectionID(c Command) string {
 	return fmt.Sprintf("command-%d@%d", c.Stamp.Sequence, c.Stamp.Time.UnixNano())
 }
 
-// wasRejected reports whether it was told before that the command was not applied: it comes again because its acknowledgement got lost.
-func (t *term) wasRejected(c Command) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	id := rejectionID(c)
-	return t.rejected[c.Server] == id || t.known[id]
+// afterPanic rejects the command in whose pass the panic was. If it were left to come again, newer commands
+// would overtake it, and it would panic again.
+func (t *term) afterPanic(id ID) next {
+	st := t.state(id)
+	if c := t.oldest(st); c != nil {
+		c.applied, c.wrong = false, errPanic
+	}
+	return next{failed: commandRest}
 }
+
+// errWaits is that of a command whose Deployment is not there yet.
+var errWaits = errors.New("its Deployment is not there yet")

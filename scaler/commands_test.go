@@ -64,7 +64,7 @@ func TestStopOutlastsDemand(t *testing.T) {
 		w.do(Command{Verb: Stop})
 		w.ping()
 		w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour)
-		w.Consider(alpha)
+		w.Enqueue(alpha)
 		w.sweep()
 		w.expectReplicas(0)
 		w.do(Command{Verb: Start})
@@ -336,33 +336,6 @@ func TestCommandsFirstWriteLandsLate(t *testing.T) {
 			t.Errorf("outcome %+v after %d writes", o, writes)
 		}
 	}, running(2))
-}
-
-// A wait ends when nobody waits any more. What it waited for goes on.
-func TestStartWaitsForNobody(t *testing.T) {
-	lead(t, func(w *world) {
-		w.cluster.slow = true
-		began := time.Now()
-		left := make(chan struct{})
-		time.AfterFunc(7*time.Second, func() { close(left) })
-		o := w.do(Command{Verb: Start, Wait: time.Minute, Left: left})
-		if o == nil || !errors.Is(o.Err, ErrNotInTime) || o.Event.Type != Woken || time.Since(began) != 7*time.Second {
-			t.Errorf("outcome %+v after %s", o, time.Since(began))
-		}
-		s := *w.alpha()
-		s.Observed, s.Ready = s.Generation, 1
-		w.cluster.put(s)
-		synctest.Wait()
-		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
-		}
-		// Of one who left before it was applied, all but the wait is done.
-		began = time.Now()
-		w.do(Command{Verb: Stop})
-		if o := w.do(Command{Verb: Start, Wait: time.Minute, Left: left}); o == nil || o.Event.Type != Woken || time.Since(began) != 0 {
-			t.Errorf("outcome %+v after %s", o, time.Since(began))
-		}
-	}, asleep(policy.BecauseIdle))
 }
 
 // Ready counts of before the wake do not answer a wait for it.

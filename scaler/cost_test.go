@@ -68,7 +68,7 @@ func TestSweepLeavesNoGarbage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			quickly(t, 1000, server, func(w *world, _ *quick) {
 				w.pauses.Set(ID{Namespace: "team-b"}, policy.Pause{Scope: "another"})
-				if n := testing.AllocsPerRun(10, func() { _, _ = w.Sweep(w.t.Context()) }); n > 50 {
+				if n := testing.AllocsPerRun(10, func() { _, _ = w.Sweep() }); n > 50 {
 					t.Errorf("%.0f allocations", n)
 				}
 			})
@@ -76,13 +76,14 @@ func TestSweepLeavesNoGarbage(t *testing.T) {
 	}
 }
 
-// A group whose order can't be kept is looked at once in a sweep, and what is wrong is told of each of its servers.
+// What is wrong with the order of a group is published for each of its servers, once. After that a sweep looks at the group once.
 func TestDisorderOfALargeGroupIsToldCheaply(t *testing.T) {
 	quickly(t, 100, set(running(1), "group", "g", "after", "nobody"), func(w *world, q *quick) {
-		q.looks.Store(0)
 		time.Sleep(61 * time.Minute) // the schedule is hourly
+		q.looks.Store(0)
+		time.Sleep(time.Hour)
 		if n := q.looks.Load(); n != 1 || len(w.order(Unreadable)) != 100 {
-			t.Errorf("%d looks at the group, told of %d", n, len(w.order(Unreadable)))
+			t.Errorf("%d looks at the group, published of %d", n, len(w.order(Unreadable)))
 		}
 	})
 }
@@ -95,7 +96,7 @@ func TestPingOfAnAwakeServerIsCheap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			quickly(t, 100, server, func(w *world, q *quick) {
 				id := q.all[7].ID
-				if n := testing.AllocsPerRun(100, func() { w.Consider(id) }); n > 0 {
+				if n := testing.AllocsPerRun(100, func() { w.Enqueue(id) }); n > 0 {
 					t.Errorf("%.0f allocations", n)
 				}
 			})
@@ -119,7 +120,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			all.Go(func() {
 				for i := range 200 {
 					w.tracker.Ping(id, w.stamp())
-					w.Consider(id)
+					w.Enqueue(id)
 					time.Sleep(time.Duration(i*i) * time.Millisecond)
 				}
 			})
@@ -133,7 +134,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 		all.Go(func() {
 			for range 500 {
-				_, _ = w.Sweep(w.t.Context())
+				_, _ = w.Sweep()
 				time.Sleep(7 * time.Second)
 			}
 		})
@@ -156,8 +157,31 @@ func TestEverythingAtOnce(t *testing.T) {
 			}
 		}
 		term := w.leading()
-		if len(term.lanes.queues) != 0 || len(term.wakes) != 0 || len(term.considered) != 0 || len(w.inFlight) != 0 || len(w.sleeping) != 0 {
-			t.Error("something is left behind")
+		for id, item := range term.queue.items {
+			if item.waits != never || item.inPass != never || item.failures > 0 {
+				t.Errorf("%s is left in the queue: %+v", id, item)
+			}
+		}
+		for id, st := range term.states {
+			if st.start != nil || len(st.commands) > 0 {
+				t.Errorf("%s is left behind: %+v", id, st)
+			}
 		}
 	}, servers...)
+}
+
+// Thousands of pings a second come for servers that are awake: they ask for no pass.
+func TestAPingToAServerThatIsAwakeAsksForNoPass(t *testing.T) {
+	lead(t, func(w *world) {
+		w.ping()
+		synctest.Wait()
+		q := w.leading().queue
+		w.tracker.Ping(alpha, w.stamp())
+		w.Enqueue(alpha)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if len(q.items) > 0 {
+			t.Errorf("%d servers wait for a pass", len(q.items))
+		}
+	}, running(3))
 }

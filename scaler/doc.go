@@ -1,14 +1,14 @@
 // Package scaler turns servers off while nobody uses them and on when somebody asks.
 //
-// Ways in: [Scaler.Submit] takes a command of the bus, [Scaler.Consider] looks at one server because something about it
-// changed (a ping, a lease, its Deployment), a [Sweep] looks at all of them because the schedule says so, and the alarm because
-// a window begins, a hold ends or a notice is over. All end in one function, change, which writes one Deployment once, and in the
-// same write what happened, who asked and why; tell then publishes that, before anything may overwrite it.
+// Everything that may concern a server asks for a pass over it, in one queue: [Scaler.Submit] for a command,
+// [Scaler.Enqueue] for a ping, a lease or a changed Deployment, [Scaler.Sweep] on the schedule, and the queue
+// itself when an instant comes at which the decision may change. One function, reconcile, makes a pass: it
+// applies the oldest command or, if none waits, decides; it writes the Deployment at most once, with what
+// happened, who asked and why in the same write; and publishes that before anything may overwrite it.
 //
-// Only the leader writes: [Scaler.Lead] is one term of leadership. Reads ([Scaler.List], [Scaler.Status],
-// [Scaler.Check]) are answered from memory by any replica at any time.
+// Only the leader makes passes: [Scaler.Lead] is one term of leadership. Any replica answers reads
+// ([Scaler.List], [Scaler.Status], [Scaler.Check]) and waits for servers ([Scaler.Await]) from memory.
 //
-// Concurrency: everything that may write a server goes through its lane, a queue with one goroutine while it is not empty; so
-// one server is handled in order and servers are handled in parallel, bounded by Config.MaxInFlight. A [Server]
-// is never changed after it was made, and may be shared.
+// Concurrency: never two passes over one server are under way at once. Passes over several servers are, up to
+// Config.MaxInFlight. A [Server] is never changed after it was made, and may be shared.
 package scaler

@@ -16,7 +16,6 @@ var (
 	ErrOutOfRange = errors.New("out of range")      // more replicas, or a longer wait, than allowed
 	ErrFailed     = errors.New("failed")            // the server will not get ready
 	ErrNotInTime  = errors.New("not in time")       // the server is not ready yet
-	ErrBusy       = errors.New("busy")              // too many ask at once
 	ErrNotSynced  = errors.New("not synced")        // this replica does not know the cluster yet
 	errOutdated   = fmt.Errorf("%w", ErrSuperseded) // it was applied before, in its turn
 	errRejected   = fmt.Errorf("%w: it was rejected before, which was told then", ErrSuperseded)

@@ -93,9 +93,7 @@ func TestGroupSleepsTogether(t *testing.T) {
 		}
 		w.sweep()
 		time.Sleep(idleAfter)
-		if s := w.sweep(); s.Slept != 3 {
-			t.Errorf("sweep said %+v", s)
-		}
+		w.sweep()
 		if got := w.toZero(); !slices.Equal(got, []string{"web", "api", "db"}) {
 			t.Errorf("slept in the order %v", got)
 		}
@@ -304,8 +302,9 @@ func TestLargeGroup(t *testing.T) {
 			w.expect(fmt.Sprintf("s-%03d", n), 3)
 		}
 		time.Sleep(idleAfter + time.Minute)
-		if s := w.sweep(); s.Slept != 100 {
-			t.Errorf("%d slept", s.Slept)
+		w.sweep()
+		if n := len(w.order(Slept)); n != 100 {
+			t.Errorf("%d slept", n)
 		}
 	}, servers...)
 }

@@ -114,21 +114,23 @@ func TestHoldAsleepIsRestored(t *testing.T) {
 	}, running(2))
 }
 
+// slowly is a Cache that takes its time.
+type slowly struct{ *fakeCluster }
+
+func (s slowly) Get(id ID) (*Server, bool) {
+	time.Sleep(2 * time.Millisecond)
+	return s.fakeCluster.Get(id)
+}
+
 // When a hold asleep ends while its sleep is being decided, silence was not proved: nothing sleeps.
 func TestHoldThatEndsProvesNothing(t *testing.T) {
 	lead(t, func(w *world) {
 		w.change("alpha", func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Millisecond)} })
-		w.bus.away = errors.New("nats is away")
-		for range cap(w.inFlight) {
-			w.inFlight <- struct{}{}
-		}
-		time.AfterFunc(2*time.Millisecond, func() { <-w.inFlight })
+		w.bus.setAway(errors.New("nats is away"))
+		w.Scaler.cache = slowly{w.cluster}
 		w.sweep()
 		w.expectReplicas(3)
-		for len(w.inFlight) > 0 {
-			<-w.inFlight
-		}
-		w.bus.away = nil
+		w.bus.setAway(nil)
 	}, running(3))
 }
 

@@ -1,44 +1,40 @@
 package scaler
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
 )
 
-// killAfter is how long the cluster is given to end the pods by itself: until then, to kill a pod is to have it replaced.
+// killAfter is how long the cluster has to end the pods by itself: until it has taken note that none are
+// wanted, it replaces a pod that is killed.
 const killAfter = 10 * time.Second
 
-// kill ends the pods of a stopped server once the cluster has taken note that none are wanted.
-func (t *term) kill(server *Server) error {
-	ctx, cancel := context.WithTimeout(t.ctx, t.s.config.RetryFor)
-	defer cancel()
-	noted, stop := context.WithTimeout(ctx, killAfter)
-	_, _ = t.s.watch(noted, server.ID, func(now *Server) bool {
-		return now.Replicas > 0 || now.Observed >= server.Generation && now.Total == 0
-	})
-	stop()
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		if now, ok := t.s.cache.Get(server.ID); ok && now.Replicas > 0 {
-			return nil // somebody has started it meanwhile: these are the pods that they want
-		}
-		err := t.killOnce(ctx, server)
-		switch {
-		case err == nil || errors.Is(err, ErrUnknown):
-			return nil
-		case t.ctx.Err() != nil:
-			return errNotLeader
-		case errors.Is(err, ErrRefused) || !t.s.pause(ctx, server.ID, pause, false):
-			return fmt.Errorf("%s is at zero, but its pods could not be ended at once: %w", server.ID, err)
-		}
+// kill ends the pods of a stopped server once the cluster has taken note that none are wanted. It reports
+// whether that is over; if not, when to try again. An error that ends it is in the outcome of the command.
+func (t *term) kill(c *pending) (n next, done bool) {
+	s, stopped := t.s, c.outcome.Server
+	if c.killing.began.IsZero() {
+		c.killing.began = s.now()
 	}
-}
-
-func (t *term) killOnce(ctx context.Context, server *Server) error {
-	if !acquire(ctx, t.s.inFlight) {
-		return ctx.Err()
+	server, ok := s.cache.Get(stopped.ID)
+	if !ok || server.Replicas > 0 {
+		return next{}, true // it is gone; or somebody has started it meanwhile, who wants these pods
 	}
-	defer release(t.s.inFlight)
-	return t.s.pods.Kill(ctx, server)
+	c.outcome.Server = server
+	due := c.killing.began.Add(killAfter)
+	if (server.Observed < stopped.Generation || server.Total > 0) && s.now().Before(due) {
+		return next{at: due}, false
+	}
+	err := s.pods.Kill(t.ctx, stopped)
+	switch {
+	case err == nil || errors.Is(err, ErrUnknown):
+		return next{}, true
+	case t.ctx.Err() != nil:
+		return next{}, false
+	case passing(err) && !c.killing.over(s.now(), s.config.RetryFor):
+		return next{failed: commandRest}, false
+	}
+	c.outcome.Err = fmt.Errorf("%s is at zero, but its pods could not be ended at once: %w", stopped.ID, err)
+	return next{}, true
 }

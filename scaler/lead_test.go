@@ -22,7 +22,7 @@ func TestOnlyTheLeaderWrites(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 		w.begin(func() bool { return false }) // a leader that did not renew its lease in time
-		w.Consider(alpha)
+		w.Enqueue(alpha)
 		if o := w.do(Command{Verb: Start}); o != nil {
 			t.Errorf("outcome %+v", o)
 		}
@@ -187,7 +187,7 @@ func TestLateLeaseDropsNoCommand(t *testing.T) {
 func TestNoEventIsOverwritten(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { return ErrUnsure }
-		_, _ = w.Sweep(w.t.Context())
+		w.sweep()
 		w.cluster.onWrite = nil
 		w.expectReplicas(0)
 		w.ping()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,20 +115,19 @@ func TestRefusedWakesAreFew(t *testing.T) {
 			w.ping()
 			time.Sleep(time.Millisecond)
 		}
-		if writes := refused.tried("alpha"); writes != 1 {
-			t.Errorf("%d writes", writes)
+		if writes := refused.tried("alpha"); writes > 2 {
+			t.Errorf("%d writes in a second", writes)
 		}
-		if _, err := w.Sweep(w.t.Context()); !errors.Is(err, ErrRefused) || refused.tried("alpha") != 2 {
-			t.Errorf("%d writes after the sweep, which met %v", refused.tried("alpha"), err)
+		for range 300 {
+			w.ping()
+			w.sweep()
+			time.Sleep(time.Second)
 		}
-		time.Sleep(refusedFor)
-		w.ping()
-		if writes := refused.tried("alpha"); writes != 3 {
-			t.Errorf("%d writes after a while", writes)
+		if writes := refused.tried("alpha"); writes < 10 || writes > 25 {
+			t.Errorf("%d writes in five minutes", writes)
 		}
 		refused.end()
-		time.Sleep(refusedFor)
-		w.ping()
+		time.Sleep(wakeRest)
 		w.expectReplicas(3)
 	}, asleep(policy.BecauseIdle))
 }
@@ -142,10 +140,10 @@ func TestFailedWakesAreTriedAgain(t *testing.T) {
 		by   func(w *world)
 		most int // how often it is tried
 	}{
-		"refused, at a ping":       {ErrRefused, func(w *world) { w.Consider(alpha) }, 26},
-		"refused, in a sweep":      {ErrRefused, func(w *world) { _, _ = w.Sweep(w.t.Context()) }, 26},
-		"not answered, at a ping":  {unsure, func(w *world) { w.Consider(alpha) }, 220},
-		"not answered, in a sweep": {unsure, func(w *world) { _, _ = w.Sweep(w.t.Context()) }, 220},
+		"refused, at a ping":       {ErrRefused, func(w *world) { w.Enqueue(alpha) }, 26},
+		"refused, in a sweep":      {ErrRefused, func(w *world) { _, _ = w.Sweep() }, 26},
+		"not answered, at a ping":  {unsure, func(w *world) { w.Enqueue(alpha) }, 220},
+		"not answered, in a sweep": {unsure, func(w *world) { _, _ = w.Sweep() }, 220},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -157,57 +155,11 @@ func TestFailedWakesAreTriedAgain(t *testing.T) {
 					t.Errorf("tried %d times", tries)
 				}
 				failing.end()
-				time.Sleep(retryAfter)
+				time.Sleep(wakeRest)
 				w.expectReplicas(3)
 			}, asleep(policy.BecauseIdle))
 		})
 	}
-}
-
-// However many wakes are refused, and whenever each was, all servers are not looked at more often for that, and none is forgotten.
-func TestRefusedWakesAreTriedTogether(t *testing.T) {
-	var servers []func() *Server
-	for n := range 20 {
-		servers = append(servers, named(fmt.Sprintf("s-%d", n), asleep(policy.BecauseIdle)))
-	}
-	lead(t, func(w *world) {
-		w.end()
-		var looks atomic.Int32
-		w.Scaler.cache = counting{w.cluster, &looks}
-		w.begin(func() bool { return true })
-		refused := w.fail(ErrRefused)
-		looks.Store(0)
-		for n := range servers {
-			w.pingTo(fmt.Sprintf("s-%d", n))
-			time.Sleep(777 * time.Millisecond)
-		}
-		time.Sleep(12 * retryAfter)
-		if n := looks.Load(); n < 6 || n > 16 {
-			t.Errorf("looked %d times", n)
-		}
-		for n := range servers {
-			if tried := refused.tried(fmt.Sprintf("s-%d", n)); tried < 6 || tried > 16 {
-				t.Errorf("s-%d was tried %d times", n, tried)
-			}
-		}
-		refused.end()
-		time.Sleep(retryAfter)
-		for n := range servers {
-			w.expect(fmt.Sprintf("s-%d", n), 3)
-		}
-	}, servers...)
-	lead(t, func(w *world) { // the alarm of the one goes off too soon for the other
-		refused := w.fail(ErrRefused)
-		w.pingTo("s-1")
-		time.Sleep(retryAfter - refusedFor/2)
-		w.pingTo("s-2")
-		refused.end()
-		time.Sleep(refusedFor / 2)
-		w.expect("s-1", 3)
-		w.expect("s-2", 0)
-		time.Sleep(retryAfter)
-		w.expect("s-2", 3)
-	}, servers[1], servers[2])
 }
 
 // Commands for servers that are not there, all different or all the same, leave places to the others: some wait, not for long, and
@@ -262,60 +214,6 @@ func TestOldCommandWaitsForItsServer(t *testing.T) {
 	})
 }
 
-// Those who wait for the servers of one namespace leave places to those of others. Who finds none is told so; its server starts.
-func TestWaitsAreBounded(t *testing.T) {
-	elsewhere := ID{Namespace: "team-b", Name: "alpha"}
-	lead(t, func(w *world) {
-		w.cluster.slow = true
-		var waits atomic.Int32
-		for range maxWaiting {
-			waits.Add(1)
-			w.Submit(w.t.Context(), Command{Verb: Start, Wait: time.Minute, Server: alpha, Stamp: w.stamp()}, func(Outcome) { waits.Add(-1) })
-		}
-		synctest.Wait()
-		if waits.Load() != maxWaiting {
-			t.Fatalf("%d wait", waits.Load())
-		}
-		began := time.Now()
-		if o := w.do(Command{Verb: Start, Wait: time.Minute, ID: "beyond"}); o == nil || !errors.Is(o.Err, ErrBusy) || w.alpha().Mark.Done.ID != "beyond" || time.Since(began) != 0 {
-			t.Errorf("outcome %+v after %s", o, time.Since(began))
-		}
-		if o := w.do(Command{Verb: Start, Wait: time.Second, Server: elsewhere}); o == nil || !errors.Is(o.Err, ErrNotInTime) {
-			t.Errorf("elsewhere: outcome %+v", o)
-		}
-		time.Sleep(time.Minute)
-		if o := w.do(Command{Verb: Start, Wait: time.Second}); o == nil || !errors.Is(o.Err, ErrNotInTime) { // it had a place
-			t.Errorf("later: outcome %+v", o)
-		}
-	}, asleep(policy.BecauseIdle), with(asleep(policy.BecauseIdle), func(s *Server) { s.ID = elsewhere }))
-}
-
-// However many namespaces there are whose commands wait, half of the places of a session are left to the commands of others.
-func TestWaitsOfManyNamespacesAreBounded(t *testing.T) {
-	lead(t, func(w *world) {
-		w.cluster.slow = true
-		for n := range MaxInHand/2 - 1 { // as if they waited: no namespace has too many
-			if !w.leading().mayWait(fmt.Sprintf("team-%d", n%10)) {
-				t.Fatalf("number %d may not wait", n)
-			}
-		}
-		last := make(chan Outcome, 1)
-		w.Submit(w.t.Context(), Command{Verb: Start, Wait: time.Minute, Server: alpha, Stamp: w.stamp()}, func(o Outcome) { last <- o })
-		synctest.Wait()
-		began := time.Now()
-		if o := w.do(Command{Verb: Start, Wait: time.Minute, ID: "beyond"}); o == nil || !errors.Is(o.Err, ErrBusy) || w.alpha().Mark.Done.ID != "beyond" || time.Since(began) != 0 {
-			t.Errorf("outcome %+v after %s", o, time.Since(began))
-		}
-		if o := <-last; !errors.Is(o.Err, ErrNotInTime) || time.Since(began) != time.Minute {
-			t.Errorf("the last that may wait: outcome %+v after %s", o, time.Since(began))
-		}
-		synctest.Wait()
-		if o := w.do(Command{Verb: Start, Wait: time.Second}); o == nil || !errors.Is(o.Err, ErrNotInTime) { // it had a place
-			t.Errorf("later: outcome %+v", o)
-		}
-	}, asleep(policy.BecauseIdle))
-}
-
 // A forced stop ends the pods that it was about, and none of somebody who has started the server since: also when it comes again long
 // after, because its acknowledgement got lost.
 func TestForcedStopSparesThePodsOfALaterStart(t *testing.T) {
@@ -361,14 +259,12 @@ func TestRejectionIsToldByTheNextLeader(t *testing.T) {
 func TestEndLeavesTheCommandsBehindTheOneThatWaits(t *testing.T) {
 	for range 20 { // what is too late is a matter of luck
 		lead(t, func(w *world) {
-			w.cluster.onWrite = func(*Server) error {
-				w.cluster.onWrite = nil
-				return fmt.Errorf("%w: no answer", ErrUnsure)
-			}
+			unsure := w.fail(fmt.Errorf("%w: no answer", ErrUnsure))
 			for _, replicas := range []int{3, 4} {
 				w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: replicas, Server: alpha, Stamp: w.stamp()}, func(o Outcome) { t.Errorf("finished: %+v", o) })
 			}
 			synctest.Wait()
+			unsure.end()
 			w.end()
 			w.expectReplicas(2)
 			w.begin(func() bool { return true })
@@ -376,7 +272,7 @@ func TestEndLeavesTheCommandsBehindTheOneThatWaits(t *testing.T) {
 	}
 }
 
-// Forced stops take no more of the API server at once than everything else may.
+// Forced stops take no more of the API server at once than everything else may: those of one namespace half of it.
 func TestKillsAreBounded(t *testing.T) {
 	var many []func() *Server
 	for i := range 3 * DefaultConfig().MaxInFlight {
@@ -395,7 +291,7 @@ func TestKillsAreBounded(t *testing.T) {
 				t.Errorf("outcome %+v", o)
 			}
 		}
-		if took := time.Since(began); took != 3*time.Second || len(w.pods.killed) != len(many) {
+		if took := time.Since(began); took != 6*time.Second || len(w.pods.killed) != len(many) {
 			t.Errorf("%d kills of a second each took %s", len(w.pods.killed), took)
 		}
 	}, many...)

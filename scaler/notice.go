@@ -2,60 +2,62 @@ package scaler
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"idle-scaler/policy"
 )
 
-// notices are what the leader has told that is not a transition of a server. They are used by one goroutine, after each sweep.
-type notices struct {
-	blind      time.Time     // since when silence proves nothing; zero while it does
-	unreadable map[ID]string // servers whose settings can't be read, by what is wrong
+// notify publishes that a server will be put to sleep soon: a ping or a lease until then prevents it. The
+// event is the only record of that. Its ID holds the instant, so a new leader keeps the time that was given.
+func (t *term) notify(st *state, server *Server, f *policy.Facts, d policy.Decision, now time.Time) next {
+	sleeps, cause := now.Add(server.Settings.SleepNotice), CauseIdle
+	if f.SleepAtDue(sleeps) { // the decision says why it is published now: the server may not be due to sleep yet
+		cause = CauseSchedule
+	}
+	at := t.s.tracker.Stamp(now)
+	err := t.publish(st, Event{
+		ID: fmt.Sprintf("%s-%s-%d", server.UID, SoonAsleep, at.UnixNano()), Type: SoonAsleep, Server: server.ID, At: now,
+		From: server.Replicas, To: server.Replicas, Cause: cause, Idle: d.Idle,
+		Text: fmt.Sprintf("sleeps at %s or later, unless a ping or a lease comes before", clock(sleeps)),
+	})
+	if err != nil {
+		return next{} // the next sweep publishes it, if it is still so
+	}
+	published := t.s.now() // a publication that took long takes nothing from the time
+	t.mu.Lock()
+	st.noticed = published
+	t.mu.Unlock()
+	return next{at: published.Add(server.Settings.SleepNotice), maySleep: true}
 }
 
-// tellSight tells the bus when silence begins to prove nothing, and when it proves something again: meanwhile no server sleeps,
-// which whoever pays for the memory should know.
-func (n *notices) tellSight(t *term) {
-	now := t.s.now()
-	sight := t.s.sight(now)
-	if (sight.Blind != "") == !n.blind.IsZero() {
-		return
+// awaitNotice returns when the notice of a server is over: then it may sleep.
+func (t *term) awaitNotice(st *state, server *Server, f *policy.Facts) next {
+	if f.Noticed.IsZero() || server.Settings.SleepNotice == 0 {
+		return next{}
 	}
-	e := Event{Type: Sighted, Server: t.s.config.Self, At: now, Text: "silence proves again that a server is unused"}
-	if sight.Blind != "" {
-		n.blind = now
-		e.Type, e.Text = Blinded, "no server is put to sleep: "+sight.Blind
-	} else {
-		e.Took = now.Sub(n.blind)
-		n.blind = time.Time{}
+	if !f.Noticed.After(f.IdleSince()) { // used since: the next sweep gives a new one
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		st.noticed = time.Time{}
+		return next{}
 	}
-	e.ID = fmt.Sprintf("%s-%s-%d", e.Server.Name, e.Type, now.UnixNano())
-	t.run(e.Server, func() { t.tell(e) }) // NATS may be away: then it is told as soon as it is back
+	due := f.Noticed.Add(server.Settings.SleepNotice)
+	if !due.After(t.s.now()) {
+		return next{} // it is over, and something else keeps it awake: the sweep sees to it
+	}
+	return next{at: due, maySleep: true}
 }
 
-// tellUnreadable tells of servers whose settings can't be read, once for each mistake. What is wrong is as the sweep saw it: to look anew at each
-// would be a look at its whole group.
-func (n *notices) tellUnreadable(t *term, servers map[*Server]string) {
-	now := make(map[ID]string, len(servers))
-	for server, text := range servers {
-		now[server.ID] = text
-		if n.unreadable[server.ID] == text {
-			continue
-		}
-		e := Event{
-			ID: noticeID(server, Unreadable, text), Type: Unreadable, Server: server.ID, At: t.s.now(), From: server.Replicas, To: server.Replicas,
-			Text: "left as it is: " + strings.ReplaceAll(text, "\n", "; "),
-		}
-		t.run(server.ID, func() { t.tell(e) })
+// noticedAt is when it was last published that the server will sleep soon, as far as this process knows.
+func (s *Scaler) noticedAt(id ID) time.Time {
+	t := s.leading()
+	if t == nil {
+		return time.Time{}
 	}
-	n.unreadable = now
-}
-
-// unreadable says what is wrong with what is written on a server, in itself or beside what is written on others.
-func unreadable(f *policy.Facts) string {
-	if f.Bad != nil {
-		return f.Bad.Error()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if st := t.states[id]; st != nil {
+		return st.noticed
 	}
-	return f.Group.Bad
+	return time.Time{}
 }

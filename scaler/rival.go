@@ -64,3 +64,16 @@ func (t *term) contended(server *Server) Event {
 		Text: r.Explain(),
 	}
 }
+
+// publishContended publishes, once, that somebody else keeps waking the server.
+func (t *term) publishContended(st *state, server *Server) error {
+	e := t.contended(server)
+	if e.ID == "" || e.ID == st.contended {
+		return nil
+	}
+	if err := t.publish(st, e); err != nil {
+		return err
+	}
+	st.contended = e.ID
+	return nil
+}

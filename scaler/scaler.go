@@ -21,6 +21,8 @@ type Cache interface {
 	All(yield func(*Server) bool)
 	// Group returns the servers of a group, in order of name.
 	Group(namespace, name string) []*Server
+	// Reached reports whether what is known of the server is at least as new as a version.
+	Reached(id ID, version string) bool
 	// Watch returns a channel that has something to receive after the server changed, appeared or went, until stop is called.
 	Watch(id ID) (changed <-chan struct{}, stop func())
 }
@@ -82,8 +84,8 @@ type Config struct {
 	Rules policy.Rules
 	Self  ID // whom events are about that concern the daemon and no server
 
-	MaxInFlight   int           // requests to the API server at once
-	MaxSleeps     int           // how many of them may be automatic sleeps, so that these never delay a wake
+	MaxInFlight   int           // passes over servers at once; each makes at most one request to the API server at a time
+	MaxSleeps     int           // how many of them may be of the sweep, so that automatic sleeps never delay a wake
 	CommandMaxAge time.Duration // an older command is expired, not applied
 	RetryFor      time.Duration // how long a command is tried before it is rejected
 	MaxWait       time.Duration // the longest wait that a command may ask for
@@ -135,12 +137,10 @@ type Scaler struct {
 	now       func() time.Time
 	logger    *slog.Logger
 
-	inFlight chan struct{} // one entry for each request to the API server under way
-	sleeping chan struct{} // one for each automatic sleep among them
+	lookups chan struct{} // one entry for each server that is looked up at the API server because somebody asks for it
 
-	mu      sync.Mutex
-	term    *term            // nil while this process does not lead
-	noticed map[ID]time.Time // when it was last told that the server will sleep soon
+	mu   sync.Mutex
+	term *term // nil while this process does not lead
 }
 
 // New returns a Scaler that reads, and that writes once Lead is called.
@@ -149,8 +149,6 @@ func New(config Config, tracker *activity.Tracker, w World) *Scaler {
 		config: config, tracker: tracker,
 		cache: w.Cache, cluster: w.Cluster, pods: w.Pods, endpoints: w.Endpoints,
 		log: w.Log, pauses: w.Pauses, events: w.Events, meter: w.Meter, now: w.Now, logger: w.Logger,
-		inFlight: make(chan struct{}, config.MaxInFlight),
-		sleeping: make(chan struct{}, config.MaxSleeps),
-		noticed:  make(map[ID]time.Time),
+		lookups: make(chan struct{}, config.MaxInFlight),
 	}
 }

@@ -18,53 +18,56 @@ type shadow struct {
 	seen   activity.Stamp
 }
 
-// shadow tells when a server of a dry run would fall asleep, and when it would wake. It is called in each sweep.
-func (t *term) shadow(server *Server, f *policy.Facts, d policy.Decision, now time.Time) {
-	former := t.endShadow(server, f, now)
-	if d.Action != policy.WouldSleep || former.asleep {
-		return
+// reconcileShadow publishes when a server of a dry run would fall asleep, and when it would wake.
+func (t *term) reconcileShadow(st *state, server *Server, f *policy.Facts, d policy.Decision, now time.Time, maySleep bool) error {
+	if st.shadow.asleep {
+		if err := t.endShadow(st, server, f, now); err != nil {
+			return err
+		}
 	}
-	idle := f.IdleSince()
-	if former.at.After(idle) { // it would have woken without being used, as for a window
-		idle = former.at
+	if d.Action != policy.WouldSleep || !maySleep || st.shadow.asleep {
+		return nil
 	}
-	idle = t.s.tracker.Stamp(idle)
+	idle := latest(f.IdleSince(), st.shadow.at) // it would have woken without being used, as for a window
+	stamped := t.s.tracker.Stamp(idle)
 	e := Event{
-		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, idle.UnixNano()),
+		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, stamped.UnixNano()),
 		Type: WouldSleep, Server: server.ID, At: now, From: server.Replicas, Cause: CauseIdle, Idle: d.Idle,
 		Text: policy.Unused(d.Idle, server.Settings.IdleAfter) + "; nothing was changed",
 	}
 	if d.Reason == policy.SleepAt {
 		e.Cause, e.Text = CauseSchedule, "its sleep-at was due; nothing was changed"
 	}
-	t.setShadow(server, former, shadow{true, now, idle, f.Use.Last}, e)
+	if err := t.publish(st, e); err != nil {
+		return err
+	}
+	t.setShadow(st, shadow{true, now, stamped, f.Use.Last})
+	return nil
 }
 
-// wouldWake tells that a server of a dry run would wake, if it would be asleep and there is demand.
-func (t *term) wouldWake(l *look, server *Server) {
-	if t.shadowOf(server.ID).asleep {
-		facts := l.facts(server)
-		t.endShadow(server, &facts, l.now)
-	}
-}
-
-// endShadow tells that a server would wake, if it would be asleep and that is so. It returns what would have become of the server.
-func (t *term) endShadow(server *Server, f *policy.Facts, now time.Time) shadow {
-	former := t.shadowOf(server.ID)
-	if !former.asleep {
-		return former
-	}
+// endShadow publishes that a server would wake, if it would be asleep until now.
+func (t *term) endShadow(st *state, server *Server, f *policy.Facts, now time.Time) error {
+	former := st.shadow
 	e := t.s.wouldEnd(server, f, former, now)
 	if e.Cause == "" {
-		return former
+		return nil
 	}
 	e.ID = fmt.Sprintf("%s-%s-%d-%d", server.UID, WouldWake, former.idle.UnixNano(), t.s.tracker.Stamp(e.At).UnixNano())
 	e.Asleep = e.At.Sub(former.at)
-	woken := shadow{at: e.At}
-	if t.setShadow(server, former, woken, e) && misSleep(former.at, e.At, e.demand()) {
+	if err := t.publish(st, e); err != nil {
+		return err
+	}
+	t.setShadow(st, shadow{at: e.At})
+	if misSleep(former.at, e.At, e.demand()) {
 		t.s.meter.MisSlept(true)
 	}
-	return woken
+	return nil
+}
+
+func (t *term) setShadow(st *state, now shadow) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st.shadow = now
 }
 
 // wouldEnd says what ends a sleep that would be; without a cause nothing does. What happens to a server only because it is awake, like a
@@ -96,24 +99,6 @@ func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now ti
 	return e
 }
 
-func (t *term) shadowOf(id ID) shadow {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.shadows[id]
-}
-
-// setShadow keeps and tells what would have become of a server, unless somebody else was faster: it reports whether nobody was.
-func (t *term) setShadow(server *Server, former, now shadow, e Event) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.shadows[server.ID] != former {
-		return false
-	}
-	t.shadows[server.ID] = now
-	t.runLocked(server.ID, func() { t.tell(e) })
-	return true
-}
-
 // shadowsOf returns what would have become of servers according to the events that the stream has, by UID. All is by the clock of NATS.
 func shadowsOf(known map[string]bool) map[string]shadow {
 	shadows := make(map[string]shadow)
@@ -140,18 +125,17 @@ func nanos(text string) time.Time {
 	return time.Unix(0, n)
 }
 
-// resumeShadow goes on from what a former leader has told.
-func (t *term) resumeShadow(server *Server, f *policy.Facts, told shadow, now time.Time) {
+// resumed goes on from what a former leader has published.
+func (t *term) resumed(server *Server, told shadow, now time.Time) shadow {
 	told.at = t.s.tracker.Unstamp(told.at)
 	if told.asleep {
-		told.at = wouldSleepAt(f, t.s.tracker.Unstamp(told.idle), now)
+		f := t.s.factsAlone(server, now)
+		told.at = wouldSleepAt(&f, t.s.tracker.Unstamp(told.idle), now)
 		if !f.Use.Last.Time.After(told.idle) { // a newer ping would have kept it awake
 			told.seen = f.Use.Last
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.shadows[server.ID] = told
+	return told
 }
 
 // wouldSleepAt is when a server would have fallen asleep that would be asleep now, as nearly as is known, if its idle clock started at idle.

@@ -27,7 +27,7 @@ func TestOnlyWakesAreMeasured(t *testing.T) {
 		{"a wake by scale", asleep(policy.BecauseIdle), 0, more, false, []EventType{Woken, Ready}, 1},
 		{"a wake that fails", asleep(policy.BecauseIdle), 0, start, true, []EventType{Woken, Failed}, 0},
 		{"more than are ready", running(2), 2, more, false, []EventType{Scaled}, 0},
-		{"more than are ready, which fail", running(2), 2, more, true, []EventType{Scaled}, 0},
+		{"more than are ready, which fail", running(2), 2, more, true, []EventType{Scaled, Failed}, 0},
 		{"more than one that is ready of two", running(2), 1, more, false, []EventType{Scaled}, 0},
 		{"more than none", running(2), 0, more, false, []EventType{Scaled, Ready}, 0},
 		{"a start of what is not ready", running(2), 0, start, false, []EventType{Unchanged, Ready}, 0},
@@ -40,9 +40,7 @@ func TestOnlyWakesAreMeasured(t *testing.T) {
 				if tt.fails {
 					w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true}
 				}
-				outcomes := make(chan Outcome, 1)
-				tt.c.Server, tt.c.Stamp = alpha, w.stamp()
-				w.Submit(w.t.Context(), tt.c, func(o Outcome) { outcomes <- o })
+				outcomes := w.request(tt.c)
 				time.Sleep(10 * time.Second)
 				if !tt.fails {
 					w.getReady("alpha")

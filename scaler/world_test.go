@@ -95,7 +95,7 @@ func newWorld(t *testing.T, servers ...func() *Server) *world {
 		Cache: w.cluster, Cluster: w.cluster, Pods: w.pods, Endpoints: w.cluster, Log: w.bus, Pauses: NewPauses(), Events: w.bus, Meter: w.meter,
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
-	w.cluster.onChange = w.Consider
+	w.cluster.onChange = w.Enqueue
 	return w
 }
 
@@ -112,7 +112,8 @@ func (w *world) begin(leads func() bool) {
 	w.end = func() { cancel(); <-ended }
 }
 
-// do submits a command and returns its outcome, nil if it was not finished within a day.
+// do submits a command, waits for the server as a replica that took the request does, and returns the outcome;
+// nil if the command was not finished within a day.
 func (w *world) do(c Command) *Outcome {
 	w.t.Helper()
 	if c.Server == (ID{}) {
@@ -125,10 +126,27 @@ func (w *world) do(c Command) *Outcome {
 	w.Submit(w.t.Context(), c, func(o Outcome) { outcomes <- o })
 	select {
 	case o := <-outcomes:
+		if s := o.Server; o.Err == nil && c.Wait > 0 && s.Wanted() {
+			ctx, cancel := context.WithTimeout(w.t.Context(), c.Wait)
+			defer cancel()
+			o.Server, o.Err = w.Await(ctx, Applied{s.ID, s.UID, s.Generation, s.Version, c.Verb == Scale, c.Wait}, func(time.Time) string { return w.last(Progress).Text })
+		}
 		return &o
 	case <-time.After(24 * time.Hour):
 		return nil
 	}
+}
+
+// request does a command beside the test, as a replica that took a request.
+func (w *world) request(c Command) <-chan Outcome {
+	outcome := make(chan Outcome, 1)
+	go func() {
+		if o := w.do(c); o != nil {
+			outcome <- *o
+		}
+	}()
+	synctest.Wait()
+	return outcome
 }
 
 var sequence atomic.Uint64
@@ -162,7 +180,7 @@ func (w *world) getReady(name string) {
 
 func (w *world) sweep() Sweep {
 	w.t.Helper()
-	sweep, err := w.Sweep(w.t.Context())
+	sweep, err := w.Sweep()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -175,14 +193,14 @@ func (w *world) ping() { w.pingTo("alpha") }
 func (w *world) pingTo(name string) {
 	id := ID{Namespace: "team-a", Name: name}
 	w.tracker.Ping(id, w.stamp())
-	w.Consider(id)
+	w.Enqueue(id)
 	synctest.Wait()
 }
 
 // lease leases alpha from now on; a ttl of 0 ends that.
 func (w *world) lease(ttl time.Duration) {
 	w.tracker.Lease(alpha, "gateway", time.Now(), ttl)
-	w.Consider(alpha)
+	w.Enqueue(alpha)
 	synctest.Wait()
 }
 

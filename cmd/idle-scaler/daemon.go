@@ -78,22 +78,21 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 
 	// The domain, between the two. The log fills the tracker and the pauses.
 	tracker, pauses := activity.NewTracker(c.Settle), scaler.NewPauses()
-	var core *scaler.Scaler
 	log, err := activitylog.New(pings, activitylog.Config{
-		Subjects: subjects, Tracker: tracker, Pauses: pauses, OnActivity: func(id activity.ID) { core.Consider(id) }, Ensure: ensure,
+		Subjects: subjects, Tracker: tracker, Pauses: pauses, Ensure: ensure,
 		Interval: 5 * time.Second, Patience: 2 * time.Second, Heartbeat: 2 * time.Second, Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
-	core = scaler.New(c.scaler(), tracker, scaler.World{
+	core := scaler.New(c.scaler(), tracker, scaler.World{
 		Cache: cache, Cluster: kube.NewCluster(cache), Pods: kube.NewPods(cache), Endpoints: services,
 		Log: log, Pauses: pauses, Events: told{events, recorder}, Meter: metrics, Now: time.Now, Logger: logger,
 	})
-	cache.OnChange = core.Consider
+	log.OnActivity, cache.OnChange = core.Enqueue, core.Enqueue
 	sessions, err := command.New(commands, command.Config{
 		Subjects: subjects, Applier: core, Tracker: tracker, Leads: core.Leads, Ensure: ensure,
-		AckWait: 2*c.CommandMaxAge + c.MaxWait, InFlight: scaler.MaxInHand, Heartbeat: 2 * time.Second, Probe: 5 * time.Second, Logger: logger,
+		AckWait: 2*c.CommandMaxAge + c.MaxWait, InFlight: scaler.MaxInHand, Heartbeat: 2 * time.Second, Logger: logger,
 	})
 	if err != nil {
 		return err

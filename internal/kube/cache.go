@@ -162,6 +162,13 @@ func (c *Cache) snapshot() []*scaler.Server {
 	return c.all
 }
 
+// Reached reports whether what is known of the server is at least as new as a version. Versions that can't be
+// compared count as reached: the API server gives no others.
+func (c *Cache) Reached(id scaler.ID, version string) bool {
+	d, ok := c.deployment(id)
+	return ok && !older(d.server.Version, version)
+}
+
 // Watch returns a channel that has something to receive after the server changed, appeared or went, until stop is called.
 // Several changes may be one.
 func (c *Cache) Watch(id scaler.ID) (changed <-chan struct{}, stop func()) {

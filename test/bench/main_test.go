@@ -92,7 +92,7 @@ func newWorld(b *testing.B, config *rest.Config, namespace string) *world {
 		Cache: w.cache, Cluster: w.cluster, Pods: kube.NewPods(w.cache), Endpoints: kube.NewServices(w.cache),
 		Log: open{}, Pauses: scaler.NewPauses(), Events: deaf{}, Meter: ops.NewMetrics("bench"), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
-	w.cache.OnChange = w.core.Consider
+	w.cache.OnChange = w.core.Enqueue
 	schedule, err := policy.ParseSchedule("0 0 1 1 *")
 	check(b, err)
 

@@ -80,7 +80,7 @@ func processorTime(b *testing.B) time.Duration {
 }
 
 func (w *world) sweep(b *testing.B, servers int) {
-	sweep, err := w.core.Sweep(b.Context())
+	sweep, err := w.core.Sweep()
 	check(b, err)
 	if sweep.Decisions[policy.Awake] != servers {
 		b.Fatalf("not all %d are awake: %v", servers, sweep.Decisions)

@@ -14,9 +14,6 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// Probe is how often a session of a test looks whether those who wait for an answer are there.
-const Probe = 20 * time.Millisecond
-
 // Given is one command as the domain got it.
 type Given struct {
 	scaler.Command
@@ -51,7 +48,7 @@ func Lead(w *natstest.Server, nc *nats.Conn, change ...func(*command.Config)) (l
 		Subjects: w.Subjects, Applier: l, Leads: func() bool { return true },
 		Ensure:  w.Ensure,
 		Tracker: activity.NewTracker(0), AckWait: time.Hour, InFlight: 4096,
-		Heartbeat: 200 * time.Millisecond, Probe: Probe, Logger: natstest.Quiet,
+		Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	}
 	for _, c := range change {
 		c(&config)

@@ -54,13 +54,13 @@ func BenchmarkActivityLog(b *testing.B) {
 		n := 0
 		log, err := New(nc, Config{
 			Subjects: w.Subjects, Tracker: tracker, Logger: natstest.Quiet, Heartbeat: time.Second,
-			OnActivity: func(activity.ID) {
-				if n++; n == messages {
-					close(done)
-				}
-			},
 		})
 		natstest.Check(b, err)
+		log.OnActivity = func(activity.ID) {
+			if n++; n == messages {
+				close(done)
+			}
+		}
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		f, err := log.pings.open(ctx)
@@ -89,7 +89,7 @@ func BenchmarkPing(b *testing.B) {
 	s, err := wire.NewSubjects(wire.DefaultPrefix)
 	natstest.Check(b, err)
 	l, err := New(&nats.Conn{}, Config{
-		Subjects: s, Tracker: activity.NewTracker(0), OnActivity: func(activity.ID) {}, Logger: natstest.Quiet,
+		Subjects: s, Tracker: activity.NewTracker(0), Logger: natstest.Quiet,
 	})
 	natstest.Check(b, err)
 	m := &nats.Msg{Subject: s.Activity(files), Reply: "$JS.ACK.CORTEX_MCP_ACTIVITY.idle-scaler-x.1.17.4.1700000000000000000.3"}

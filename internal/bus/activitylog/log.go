@@ -22,15 +22,14 @@ import (
 
 // Config is what a Log needs to know. All fields must be set.
 type Config struct {
-	Subjects   wire.Subjects
-	Tracker    *activity.Tracker
-	Pauses     *scaler.Pauses              // where the orders are put that nothing is to sleep
-	OnActivity func(activity.ID)           // called after each ping and lease, once the tracker has it; must not block
-	Ensure     func(context.Context) error // makes the streams again when they are gone
-	Interval   time.Duration               // how often it is looked whether the log can still be heard: 5s
-	Patience   time.Duration               // how long one look may take: 2s
-	Heartbeat  time.Duration               // how often the server says that it is there: 2s
-	Logger     *slog.Logger
+	Subjects  wire.Subjects
+	Tracker   *activity.Tracker
+	Pauses    *scaler.Pauses              // where the orders are put that nothing is to sleep
+	Ensure    func(context.Context) error // makes the streams again when they are gone
+	Interval  time.Duration               // how often it is looked whether the log can still be heard: 5s
+	Patience  time.Duration               // how long one look may take: 2s
+	Heartbeat time.Duration               // how often the server says that it is there: 2s
+	Logger    *slog.Logger
 }
 
 // Log fills a Tracker from the streams of pings and leases, and Pauses from that of the orders to
@@ -40,6 +39,10 @@ type Config struct {
 // read must have come that far. That is done at each interval, so that a connection that leads
 // nowhere and a consumer that hands out nothing are noticed too, and by Prove before each sleep.
 type Log struct {
+	// OnActivity, if set before Run, is called after each ping and lease, once the tracker has it. It must return
+	// at once.
+	OnActivity func(activity.ID)
+
 	config Config
 	nc     *nats.Conn
 	js     jetstream.JetStream
@@ -75,7 +78,8 @@ func New(nc *nats.Conn, config Config) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{
-		config: config, nc: nc, js: js, unrecorded: make(chan loss, 16), ordered: make(map[scaler.ID]activity.Stamp),
+		OnActivity: func(activity.ID) {},
+		config:     config, nc: nc, js: js, unrecorded: make(chan loss, 16), ordered: make(map[scaler.ID]activity.Stamp),
 	}
 	streams := stream.Options{Subjects: config.Subjects, Replicas: 1}
 	read := func(kind stream.Kind, deliver jetstream.DeliverPolicy, handle func(*nats.Msg, stream.Place)) *reader {

@@ -37,18 +37,23 @@ type listener struct {
 	tracker *activity.Tracker
 	pauses  *scaler.Pauses
 	heard   chan activity.ID
+	blocks  atomic.Bool   // what is heard waits for hold
+	held    chan struct{} // one for each that waits
+	hold    chan struct{}
 	stop    func()
 }
 
 // listen begins to read the log of a world, as a daemon that has just started would.
 func listen(w *natstest.Server, nc *nats.Conn, change ...func(*Config)) *listener {
 	w.T.Helper()
-	l := &listener{tracker: activity.NewTracker(0), pauses: scaler.NewPauses(), heard: make(chan activity.ID, 1000)}
+	l := &listener{
+		tracker: activity.NewTracker(0), pauses: scaler.NewPauses(), heard: make(chan activity.ID, 1000),
+		held: make(chan struct{}, 10), hold: make(chan struct{}),
+	}
 	config := Config{
 		Subjects: w.Subjects, Tracker: l.tracker, Pauses: l.pauses,
-		OnActivity: func(id activity.ID) { l.heard <- id },
-		Ensure:     w.Ensure,
-		Interval:   50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
+		Ensure:   w.Ensure,
+		Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	}
 	for _, c := range change {
 		c(&config)
@@ -56,6 +61,14 @@ func listen(w *natstest.Server, nc *nats.Conn, change ...func(*Config)) *listene
 	var err error
 	l.Log, err = New(nc, config)
 	natstest.Check(w.T, err)
+	l.OnActivity = func(id activity.ID) {
+		if l.blocks.Load() {
+			l.held <- struct{}{}
+			<-l.hold
+			return
+		}
+		l.heard <- id
+	}
 	l.stop = wait.Run(w.T, l.Run)
 	return l
 }
@@ -316,27 +329,18 @@ func (b *lockedBuffer) String() string {
 func TestProveWhileBehind(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
-	hold, held := make(chan struct{}), make(chan struct{}, 10)
-	var block atomic.Bool
-	l := listen(w, w.Connect(), func(c *Config) {
-		c.OnActivity = func(activity.ID) {
-			if block.Load() {
-				held <- struct{}{}
-				<-hold
-			}
-		}
-	})
+	l := listen(w, w.Connect())
 	l.sees(t)
 	natstest.Check(t, l.Prove(context.Background()))
-	block.Store(true)
+	l.blocks.Store(true)
 	ping(t, w.JetStream(), w.Subjects, web, files)
-	wait.For(t, "the ping that is held up", held)
+	wait.For(t, "the ping that is held up", l.held)
 	l.isBlind(t, errBehind.Error())
 	if err := l.Prove(context.Background()); err == nil {
 		t.Errorf("got %v, want that it is behind", err)
 	}
-	block.Store(false)
-	close(hold)
+	l.blocks.Store(false)
+	close(l.hold)
 	l.sees(t)
 	natstest.Check(t, l.Prove(context.Background()))
 	if l.tracker.Of(files).Last.Sequence != 3 {
@@ -503,7 +507,7 @@ func TestOtherStreamIsNoticed(t *testing.T) {
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
 	log, err := New(w.Connect(), Config{
-		Subjects: w.Subjects, Tracker: activity.NewTracker(0), OnActivity: func(activity.ID) {}, Heartbeat: time.Hour, Logger: natstest.Quiet,
+		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Heartbeat: time.Hour, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)
 	r, ctx := log.pings, context.Background()
@@ -525,21 +529,11 @@ func TestOtherStreamIsNoticed(t *testing.T) {
 func TestLossDuringLook(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
-	hold, held := make(chan struct{}), make(chan struct{}, 10)
-	var block atomic.Bool
-	l := listen(w, w.Connect(), func(c *Config) {
-		c.Interval, c.Patience = time.Hour, time.Minute
-		c.OnActivity = func(activity.ID) {
-			if block.Load() {
-				held <- struct{}{}
-				<-hold
-			}
-		}
-	})
+	l := listen(w, w.Connect(), func(c *Config) { c.Interval, c.Patience = time.Hour, time.Minute })
 	l.sees(t)
-	block.Store(true)
+	l.blocks.Store(true)
 	ping(t, w.JetStream(), w.Subjects, web)
-	wait.For(t, "the ping that is held up", held)
+	wait.For(t, "the ping that is held up", l.held)
 	l.mu.Lock()
 	l.proven = time.Now().Add(-time.Hour)
 	proven := l.proven
@@ -552,7 +546,7 @@ func TestLossDuringLook(t *testing.T) {
 		return l.pings.wanted > 0
 	})
 	l.lose(natsconn.ErrDisconnected)
-	close(hold)
+	close(l.hold)
 	if err := wait.For(t, "its result", result); err == nil || l.blind() == "" {
 		t.Errorf("got %v, blind %q", err, l.blind())
 	}

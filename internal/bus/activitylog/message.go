@@ -27,7 +27,7 @@ func (l *Log) ping(m *nats.Msg, p stream.Place) {
 	}
 	l.config.Tracker.Ping(id, p.Stamp())
 	l.pinged.Add(1)
-	l.config.OnActivity(id)
+	l.OnActivity(id)
 }
 
 // lease takes a message of the lease stream. One that can't be read is counted, and taken for the
@@ -47,7 +47,7 @@ func (l *Log) lease(m *nats.Msg, p stream.Place) {
 		l.leased.Add(1)
 	}
 	l.config.Tracker.Lease(id, holder, p.Time, ttl)
-	l.config.OnActivity(id)
+	l.OnActivity(id)
 }
 
 // order takes a message of the stream of pauses. What makes no sense is no order, and has replaced

@@ -42,6 +42,9 @@ func (replica) Status(context.Context, scaler.ID) (scaler.View, error) { return 
 func (replica) View(*scaler.Server) scaler.View                               { return scaler.View{} }
 func (replica) Check(context.Context, scaler.Command) (*scaler.Server, error) { return nil, nil }
 func (replica) WouldBeAsleep([]*scaler.Server) map[scaler.ID]time.Time        { return nil }
+func (replica) Await(context.Context, scaler.Applied, func(time.Time) string) (*scaler.Server, error) {
+	return nil, nil
+}
 
 // pauser answers requests about web and files, and returns who sends them.
 func pauser(w *natstest.Server) *client.Client {
@@ -155,7 +158,7 @@ func TestProveKnowsPauses(t *testing.T) {
 	c := pauser(w)
 	pauses := scaler.NewPauses()
 	log, err := New(w.Connect(), Config{
-		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Pauses: pauses, OnActivity: func(activity.ID) {},
+		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Pauses: pauses,
 		Ensure: w.Ensure, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)

@@ -7,8 +7,11 @@ import (
 	"idle-scaler/scaler"
 )
 
-// ErrUnavailable is that of a request which the daemon can't take now, and may take later.
-var ErrUnavailable = errors.New("unavailable")
+// What can be wrong with a request at this moment.
+var (
+	ErrUnavailable = errors.New("unavailable") // the daemon can't take it now, and may take it later
+	ErrBusy        = errors.New("busy")        // too many wait at once
+)
 
 // codes is the one table from errors to codes of the wire. The first row that an error matches
 // counts. There is no way back: one code stands for several errors.
@@ -28,7 +31,7 @@ var codes = []struct {
 	{scaler.ErrNotInTime, 504},
 	{scaler.ErrFailed, 503},
 	{scaler.ErrNotSynced, 503},
-	{scaler.ErrBusy, 503},
+	{ErrBusy, 503},
 	{ErrUnavailable, 503},
 	{scaler.ErrUnsure, 503},
 	{scaler.ErrRefused, 500},
@@ -45,4 +48,13 @@ func Code(err error) int {
 		}
 	}
 	return 500
+}
+
+// Failure returns an error as it is on the wire. One that came over the wire stays as it was.
+func Failure(err error) *wire.Error {
+	var known *wire.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	return &wire.Error{Code: Code(err), Text: err.Error()}
 }

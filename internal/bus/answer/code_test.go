@@ -13,7 +13,7 @@ func TestCodes(t *testing.T) {
 	for err, code := range map[error]int{
 		nil: 0, scaler.ErrInvalid: 400, scaler.ErrUnmanaged: 403, scaler.ErrUnknown: 404, scaler.ErrSuperseded: 409, scaler.ErrConflict: 409,
 		scaler.ErrExpired: 410, scaler.ErrOutOfRange: 422, scaler.ErrNotSynced: 503, scaler.ErrFailed: 503, scaler.ErrNotInTime: 504,
-		scaler.ErrUnsure: 503, scaler.ErrBusy: 503, ErrUnavailable: 503, scaler.ErrRefused: 500,
+		scaler.ErrUnsure: 503, ErrBusy: 503, ErrUnavailable: 503, scaler.ErrRefused: 500,
 		wire.ErrInvalid: 400, wire.ErrOutOfRange: 422, errors.New("anything else"): 500,
 	} {
 		if got := Code(err); got != code {

@@ -17,11 +17,11 @@ import (
 func Send(nc *nats.Conn, to string, body any, failure error) error {
 	m := nats.NewMsg(to)
 	if failure != nil {
-		e := wire.Error{Code: Code(failure), Text: failure.Error()}
+		e := Failure(failure)
 		m.Header.Set(micro.ErrorCodeHeader, strconv.Itoa(e.Code))
 		m.Header.Set(micro.ErrorHeader, e.Text)
 		a, _ := body.(wire.Answer)
-		a.Error = &e
+		a.Error = e
 		body = a
 	}
 	var err error

@@ -29,12 +29,15 @@ func Summary(v scaler.View) wire.ServerSummary {
 	return s
 }
 
-// Outcome returns the answer to a command with its place in the stream, without its error.
+// Outcome returns the answer to a command with its place in the stream.
 func Outcome(o scaler.Outcome, sequence uint64, view func(*scaler.Server) scaler.View) wire.Answer {
 	a := wire.Answer{Event: transition(o.Event), Command: &wire.CommandRef{Sequence: sequence}}
 	if o.Server != nil {
 		summary := Summary(view(o.Server))
 		a.Server = &summary
+	}
+	if o.Err != nil {
+		a.Error = Failure(o.Err)
 	}
 	return a
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"idle-scaler/internal/bus/answer"
+	"idle-scaler/internal/bus/command"
 	"idle-scaler/internal/bus/event"
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/wire"
@@ -28,6 +29,7 @@ type Servers interface {
 	Status(ctx context.Context, id scaler.ID) (scaler.View, error)
 	View(server *scaler.Server) scaler.View
 	Check(ctx context.Context, c scaler.Command) (*scaler.Server, error)
+	Await(ctx context.Context, at scaler.Applied, why func(since time.Time) string) (*scaler.Server, error)
 	WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time
 }
 
@@ -56,11 +58,14 @@ type API struct {
 	wakes  chan struct{} // of those that wake all, which may
 	pauses chan struct{} // of those that pause and resume: the emergency switch must work whatever else is asked for
 	paused chan struct{} // of pauses that are stored and wait to be in force
+	waits  waits
 	last   lastReport
 	table  []endpoint
 	errors map[string]*atomic.Int64 // answered, by endpoint
 
 	answers atomic.Bool
+	replies *command.Replies // what the leader says of the commands of this replica
+	ends    context.Context  // done when Run is asked to end
 
 	mu      sync.Mutex
 	ended   bool // no goroutine begins any more
@@ -142,6 +147,13 @@ func (a *API) endpoints() []endpoint {
 
 // Run answers until ctx is done and what is under way has been answered.
 func (a *API) Run(ctx context.Context) error {
+	a.ends = ctx
+	replies, err := command.NewReplies(a.nc)
+	if err != nil {
+		return fmt.Errorf("listen to the leader: %w", err)
+	}
+	defer replies.Close()
+	a.replies = replies
 	service, err := micro.AddService(a.nc, micro.Config{
 		Name:        "idle-scaler",
 		Version:     a.config.Version,

@@ -30,6 +30,26 @@ var web, files = natstest.Web, natstest.Files
 type replica struct {
 	servers []*scaler.Server
 	hold    chan struct{} // what is asked about the first server takes until this is closed
+	ready   chan struct{} // servers get ready when this is closed; nil: they are
+}
+
+func (r *replica) Await(ctx context.Context, at scaler.Applied, why func(time.Time) string) (*scaler.Server, error) {
+	if at.UID == "" || at.Generation == 0 || at.Version == "" {
+		return nil, fmt.Errorf("got %+v, want a place to wait from", at)
+	}
+	server := &scaler.Server{ID: at.Server, UID: at.UID, Replicas: 1}
+	if at.All {
+		server.Replicas = 2
+	}
+	if r.ready != nil {
+		select {
+		case <-ctx.Done():
+			return server, fmt.Errorf("%w: %s", scaler.ErrNotInTime, why(time.Time{}))
+		case <-r.ready:
+		}
+	}
+	server.Ready = server.Replicas
+	return server, nil
 }
 
 func (r *replica) List(f scaler.Filter) (found []*scaler.Server, err error) {
@@ -350,7 +370,7 @@ func TestRequestsAreAnsweredOnce(t *testing.T) {
 func TestSlowRequests(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	hold := make(chan struct{})
-	api, stop := serveReplica(w, w.Connect(), &replica{[]*scaler.Server{{ID: web}, {ID: files}}, hold})
+	api, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}, {ID: files}}, hold: hold})
 	nc := w.Connect()
 	answers := make(chan *nats.Msg, 10)
 	inbox := nc.NewInbox()
@@ -405,13 +425,13 @@ func TestWriteIsACommand(t *testing.T) {
 		got <- result{a, err}
 	}()
 	c := wait.For(t, "the command", d.Given)
-	if c.Verb != scaler.Start || c.Server != files || c.Wait != 5*time.Second || c.ID != "7" || c.Actor != "ann" || c.Reason != "tea" {
+	if c.Verb != scaler.Start || c.Server != files || c.ID != "7" || c.Actor != "ann" || c.Reason != "tea" {
 		t.Errorf("got %+v", c.Command)
 	}
 	if left := time.Until(c.Deadline); left < 20*time.Second || left > command.AppliedWithin {
 		t.Errorf("it may be applied for %s, want %s", left, command.AppliedWithin)
 	}
-	c.Finish(scaler.Outcome{Server: &scaler.Server{ID: files, Replicas: 1}, Event: scaler.Event{Type: scaler.Woken, To: 1, Text: "this ends a hold"}})
+	c.Finish(scaler.Outcome{Server: placed(files), Event: scaler.Event{Type: scaler.Woken, To: 1, Text: "this ends a hold"}})
 	if r := wait.For(t, "the answer", got); r.error != nil || r.Server.Name != files.Name || *r.Event != (wire.Transition{Type: "woken", To: 1, Text: "this ends a hold"}) || r.Command.Sequence != c.Stamp.Sequence {
 		t.Errorf("got %+v", r)
 	}
@@ -445,19 +465,19 @@ func TestWriteIsACommand(t *testing.T) {
 	wait.Until(t, "the end of all", func() bool { return unfinished(w) == 0 })
 }
 
-// A start that does not say how long to wait waits a minute when it is a request; one without an
-// inbox is a command that nobody waits for.
-func TestDefaultWait(t *testing.T) {
+// A request has a deadline, also when it does not say how long to wait; one without an inbox is a
+// command that nobody waits for.
+func TestDeadline(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
 	d, _ := leader.Lead(w, w.Connect())
 	nc := w.Connect()
 	natstest.Check(t, nc.PublishRequest("cortex.mcp.api.start.team-a.web", nc.NewInbox(), nil))
-	if c := wait.For(t, "the command", d.Given); c.Wait != time.Minute || c.Deadline.IsZero() {
+	if c := wait.For(t, "the command", d.Given); c.Deadline.IsZero() {
 		t.Errorf("got %+v", c.Command)
 	}
 	natstest.Check(t, nc.Publish("cortex.mcp.api.start.team-a.web", nil))
-	if c := wait.For(t, "the command", d.Given); c.Wait != 0 || !c.Deadline.IsZero() {
+	if c := wait.For(t, "the command", d.Given); !c.Deadline.IsZero() {
 		t.Errorf("got %+v", c.Command)
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
 	"idle-scaler/internal/bus/answer"
@@ -14,8 +16,8 @@ import (
 	"idle-scaler/scaler"
 )
 
-// order checks a command and puts it on the command stream, with where to answer and until when the
-// sender waits.
+// order checks a command, puts it on the command stream, and waits for what becomes of it: first for the leader,
+// which applies it, then for the server, on the cache of this replica. Both without a place: many may wait.
 func (a *API) order(ctx context.Context, r micro.Request) error {
 	subject, reply := a.config.Subjects.CommandFor(r.Subject()), wire.Inbox(r.Reply())
 	c, err := command.Read(a.config.Subjects, subject, r.Data(), reply != "")
@@ -26,25 +28,50 @@ func (a *API) order(ctx context.Context, r micro.Request) error {
 	if err != nil {
 		return err
 	}
-	m := command.Request(subject, r.Data(), reply, c.Wait)
+	if reply == "" { // nobody waits
+		_, err := a.put(ctx, command.Request(subject, r.Data(), "", 0), r, c)
+		return err
+	}
+	w := &waiting{Command: c, request: r, until: time.Now().Add(c.Wait)}
+	var inbox string
+	inbox, w.result, w.forget = a.replies.Expect()
+	stored, err := a.put(ctx, command.Request(subject, r.Data(), inbox, c.Wait), r, c)
+	switch {
+	case err != nil:
+		w.forget()
+		return err
+	case stored.Duplicate:
+		w.forget()
+		summary := answer.Summary(a.config.Servers.View(server))
+		return a.answer(r, wire.Answer{
+			Server: &summary, Command: &wire.CommandRef{Sequence: stored.Sequence, Duplicate: true},
+		}, nil)
+	case !a.waits.begin(c.Server.Namespace):
+		w.forget()
+		return fmt.Errorf("%w: the command for %s is in force, but too many wait already: ask for its status", answer.ErrBusy, c.Server)
+	}
+	if !a.begin(func() { a.wait(w) }) {
+		a.wait(w)
+	}
+	return nil
+}
+
+// put puts a command on the command stream.
+func (a *API) put(ctx context.Context, m *nats.Msg, r micro.Request, c scaler.Command) (*jetstream.PubAck, error) {
 	if id := r.Headers().Get(nats.MsgIdHdr); id != "" {
-		// The stream knows ids by themselves: the same id for another server, or of another sender,
-		// would count as sent.
+		// The stream knows ids by themselves: the same id for another server, or of another sender, would count as sent.
 		m.Header.Set(nats.MsgIdHdr, fmt.Sprintf("%s.%s.%s %s", c.Verb, c.Server.Namespace, c.Server.Name, id))
 	}
 	stored, err := a.js.PublishMsg(ctx, m)
 	switch {
 	case timedOut(err):
-		return fmt.Errorf("%w: the command stream does not answer: the command may be applied or not, ask for the server's status", scaler.ErrUnsure)
+		return nil, fmt.Errorf("%w: the command stream does not answer: the command may be applied or not, "+
+			"ask for the server's status", scaler.ErrUnsure)
 	case err != nil:
-		return fmt.Errorf("%w: the command stream does not take commands now, nothing was done: try again: %w", answer.ErrUnavailable, err)
-	case stored.Duplicate && reply != "":
-		summary := answer.Summary(a.config.Servers.View(server))
-		return a.answer(r, wire.Answer{
-			Server: &summary, Command: &wire.CommandRef{Sequence: stored.Sequence, Duplicate: true},
-		}, nil)
+		return nil, fmt.Errorf("%w: the command stream does not take commands now, nothing was done: try again: %w",
+			answer.ErrUnavailable, err)
 	}
-	return nil
+	return stored, nil
 }
 
 // timedOut reports whether a message may or may not have been stored.

@@ -4,5 +4,4 @@ package command
 const (
 	ReplyHeader = replyHeader
 	LeadPause   = leadPause
-	LeftAfter   = leftAfter
 )

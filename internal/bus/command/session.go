@@ -39,7 +39,6 @@ type Config struct {
 	AckWait   time.Duration               // longer than the age limit of a command: redelivery within a session comes after newer work
 	InFlight  int                         // how many commands may be unfinished at once: scaler.MaxInHand
 	Heartbeat time.Duration               // how often the server says that it is there: 2s
-	Probe     time.Duration               // how often it is asked whether those who wait for an answer are there: 5s
 	Logger    *slog.Logger
 }
 
@@ -108,7 +107,7 @@ func (s *Sessions) hold(ctx context.Context) error {
 	if !s.config.Leads() { // that took a moment: whoever leads now must not lose its consumer to us
 		return errors.New("leadership was lost")
 	}
-	session := &session{Sessions: s, ctx: ctx, audience: newAudience(s.nc, s.config.Probe)}
+	session := &session{Sessions: s, ctx: ctx}
 	feed, err := stream.Open(ctx, s.nc, s.js, name, jetstream.ConsumerConfig{
 		Description:       "idle-scaler applies commands",
 		DeliverPolicy:     jetstream.DeliverAllPolicy,
@@ -123,11 +122,8 @@ func (s *Sessions) hold(ctx context.Context) error {
 		return err
 	}
 	s.config.Logger.Info("a command session has begun", "consumer", feed.Consumer)
-	var watching sync.WaitGroup
-	watching.Go(func() { session.audience.run(ctx) })
 	<-feed.Done
 	session.end(cancel)
-	watching.Wait()
 	return feed.Err()
 }
 
@@ -159,10 +155,9 @@ func (s *Sessions) deleteConsumers(ctx context.Context, name string) error {
 // session is one of them.
 type session struct {
 	*Sessions
-	ctx      context.Context // done when the session has ended
-	audience *audience
-	mu       sync.Mutex // held while a command is handed on
-	ended    bool
+	ctx   context.Context // done when the session has ended
+	mu    sync.Mutex      // held while a command is handed on
+	ended bool
 }
 
 // end makes sure that no command is handed on any more, and only then tells those that were handed
@@ -182,35 +177,17 @@ func (s *session) take(m *nats.Msg, p stream.Place) {
 	if s.ended {
 		return
 	}
-	reply := wire.Inbox(m.Header.Get(replyHeader))
-	c, err := Read(s.config.Subjects, m.Subject, m.Data, reply != "")
+	c, err := Read(s.config.Subjects, m.Subject, m.Data, false)
 	if err == nil {
 		c.Deadline, err = wire.ReadDeadline(m.Header.Get(wire.DeadlineHeader), p.Time)
 	}
 	c.Stamp = p.Stamp()
-	finish := s.finish(c, m.Reply, reply)
-	switch {
-	case err != nil:
+	finish := s.finish(c, m.Reply, wire.Inbox(m.Header.Get(replyHeader)))
+	if err != nil {
 		s.config.Applier.Reject(c, err, finish)
-	case reply == "" && c.Wait > 0: // which the domain checks all the same; but nobody waits who could get an answer, and its place is for others
-		c.Left = nobody
-		s.config.Applier.Submit(s.ctx, c, finish)
-	case c.Wait > 2*s.config.Probe: // who waits for less is gone before that is known
-		left, leave := s.audience.enter(reply)
-		c.Left = left
-		s.config.Applier.Submit(s.ctx, c, func(o scaler.Outcome) { leave(); finish(o) })
-	default:
-		s.config.Applier.Submit(s.ctx, c, finish)
+		return
 	}
-}
-
-// nobody is who waits for the answer to a command that was published.
-var nobody = closed()
-
-func closed() <-chan struct{} {
-	left := make(chan struct{})
-	close(left)
-	return left
+	s.config.Applier.Submit(s.ctx, c, finish)
 }
 
 // What is sent to acknowledge a message (ADR-15). A work queue removes it after either.
@@ -219,15 +196,19 @@ var (
 	term = []byte("+TERM") // poison: the server tells those who watch its advisories
 )
 
-// finish returns what ends a command: the answer, then the acknowledgement. One that gets lost does
-// no harm, the command comes again and is known to be applied. It holds on to neither message nor
-// payload: thousands may be waiting.
+// finish returns what ends a command: the answer to the replica that took the request, if one did, then the
+// acknowledgement. If one gets lost the command comes again, and is known to be applied. It holds on to neither
+// message nor payload: thousands may be waiting.
 func (s *session) finish(c scaler.Command, ackTo, reply string) func(scaler.Outcome) {
 	return func(o scaler.Outcome) {
 		if reply != "" {
-			a := answer.Outcome(o, c.Stamp.Sequence, s.config.Applier.View)
-			if err := answer.Send(s.nc, reply, a, o.Err); err != nil {
-				s.config.Logger.Warn("cannot answer a request", "server", c.Server.String(), "err", err)
+			result := Result{Answer: answer.Outcome(o, c.Stamp.Sequence, s.config.Applier.View)}
+			if server := o.Server; server != nil {
+				result.UID, result.Generation, result.Version = server.UID, server.Generation, server.Version
+				result.Wanted = server.Wanted()
+			}
+			if err := answer.Send(s.nc, reply, result, nil); err != nil {
+				s.config.Logger.Warn("cannot answer a replica", "server", c.Server.String(), "err", err)
 			}
 		}
 		word := ack

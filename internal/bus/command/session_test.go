@@ -13,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nats.go/micro"
 
 	"idle-scaler/activity"
 	"idle-scaler/internal/bus/command"
@@ -90,31 +89,6 @@ func TestSessionMeasuresTheClock(t *testing.T) {
 			t.Errorf("taken at %s, to be applied until %s", got.Stamp.Time, got.Deadline)
 		}
 		tracker.Hear(activity.Log{Behind: behind}, time.Now())
-	}
-}
-
-// The wait of a command that was published is not waited for, as nobody would get the answer: it
-// says from the start that nobody is there. The domain checks it all the same.
-func TestNobodyWaitsForAPublishedCommand(t *testing.T) {
-	w := natstest.NewWithStreams(t)
-	js := w.JetStream()
-	d, _ := leader.Lead(w, w.Connect())
-	for _, row := range []struct {
-		header []string
-		waits  bool
-	}{{nil, false}, {[]string{command.ReplyHeader, "elsewhere"}, false}, {[]string{command.ReplyHeader, w.Connect().NewInbox()}, true}} {
-		send(t, js, w.Subjects.Command(wire.VerbStart, web), `{"wait":"4m"}`, row.header...)
-		got := wait.For(t, "the command", d.Given)
-		waits := true
-		select {
-		case <-got.Left:
-			waits = false
-		default:
-		}
-		if waits != row.waits || got.Wait != 4*time.Minute {
-			t.Errorf("%v: somebody waits for %s is %v, want %v", row.header, got.Wait, waits, row.waits)
-		}
-		got.Finish(scaler.Outcome{})
 	}
 }
 
@@ -381,34 +355,28 @@ func TestAnswers(t *testing.T) {
 	start := w.Subjects.Command(wire.VerbStart, web)
 	for _, reply := range []string{"cortex.mcp.activity.team-b.files", "elsewhere", "_INBOX.*", "_INBOX.>", "_INBOX..x", ""} {
 		send(t, js, start, ``, command.ReplyHeader, reply)
-		got := wait.For(t, "a command", d.Given)
-		if got.Wait != 0 {
-			t.Errorf("reply %q: it waits %s for nobody", reply, got.Wait)
-		}
-		got.Finish(scaler.Outcome{Server: &scaler.Server{ID: web}})
+		wait.For(t, "a command", d.Given).Finish(scaler.Outcome{Server: &scaler.Server{ID: web}})
 	}
 	wait.Until(t, "the end of them", func() bool { return left(w) == 0 })
 
 	sequence := send(t, js, start, ``, command.ReplyHeader, inbox)
-	got := wait.For(t, "a command that is answered", d.Given)
-	if got.Wait != time.Minute {
-		t.Errorf("it waits %s, want %s", got.Wait, time.Minute)
-	}
-	got.Finish(scaler.Outcome{Server: &scaler.Server{ID: web, Replicas: 2, Ready: 1}, Event: scaler.Event{Type: scaler.Woken, From: 0, To: 2}})
+	wait.For(t, "a command that is answered", d.Given).Finish(scaler.Outcome{Server: &scaler.Server{
+		ID: web, UID: "u", Generation: 5, Version: "17", Replicas: 2, Ready: 1,
+	}, Event: scaler.Event{Type: scaler.Woken, From: 0, To: 2}})
 	answer := wait.For(t, "the answer", answers)
 	want := fmt.Sprintf(`{"server":{"name":"web","namespace":"team-a","status":"running","replicas":2,"ready_replicas":1,"endpoints":[]},`+
-		`"event":{"type":"woken","from":0,"to":2},"command":{"sequence":%d}}`, sequence)
-	if string(answer.Data) != want || answer.Header.Get(micro.ErrorCodeHeader) != "" {
+		`"event":{"type":"woken","from":0,"to":2},"command":{"sequence":%d},`+
+		`"uid":"u","generation":5,"version":"17","wanted":true}`, sequence)
+	if string(answer.Data) != want {
 		t.Errorf("got %s %v\nwant %s", answer.Data, answer.Header, want)
 	}
 
 	send(t, js, start, ``, command.ReplyHeader, inbox)
 	wait.For(t, "a command that fails", d.Given).Finish(scaler.Outcome{
-		Err: fmt.Errorf("%w: team-a/web is not ready after 1m0s", scaler.ErrNotInTime), Server: &scaler.Server{ID: web}, Event: scaler.Event{Type: scaler.Woken, To: 1},
+		Err: fmt.Errorf("%w: the quota is used up", scaler.ErrRefused), Server: &scaler.Server{ID: web}, Event: scaler.Event{Type: scaler.Failed},
 	})
 	answer = wait.For(t, "the answer", answers)
-	if answer.Header.Get(micro.ErrorCodeHeader) != "504" || !strings.Contains(answer.Header.Get(micro.ErrorHeader), "not ready after") ||
-		!strings.Contains(string(answer.Data), `"error":{"code":504`) || !strings.Contains(string(answer.Data), `"type":"woken"`) {
+	if !strings.Contains(string(answer.Data), `"error":{"code":500`) || !strings.Contains(string(answer.Data), `quota`) || !strings.Contains(string(answer.Data), `"type":"failed"`) {
 		t.Errorf("got %v %s", answer.Header, answer.Data)
 	}
 	mu.Lock()

@@ -1,0 +1,95 @@
+package scaler
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// awaiting waits for alpha as a replica does whose cache may be behind what the leader said.
+func (w *world) awaiting(a Applied) <-chan error {
+	a.Server, a.UID, a.Wait = alpha, "uid-alpha", time.Minute
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(w.t.Context(), a.Wait)
+		defer cancel()
+		_, err := w.Await(ctx, a, func(time.Time) string { return "its image is pulled" })
+		done <- err
+	}()
+	synctest.Wait()
+	return done
+}
+
+// A replica whose cache is older than what the leader wrote waits until it has caught up: before that it would
+// say of a server that was woken that it is ready, as it was before its sleep, or that it was stopped.
+func TestAwaitBelievesNothingOlder(t *testing.T) {
+	lead(t, func(w *world) {
+		version, err := strconv.Atoi(w.alpha().Version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaited := w.awaiting(Applied{Version: strconv.Itoa(version + 1)})
+		if len(awaited) > 0 {
+			t.Fatal("what was before counts")
+		}
+		w.change("alpha", func(*Server) {})
+		if err := <-awaited; err != nil {
+			t.Error(err)
+		}
+	}, running(3))
+}
+
+// A Deployment that was deleted and made again under the same name is another one: what was started is gone.
+func TestAwaitOfAnotherDeployment(t *testing.T) {
+	lead(t, func(w *world) {
+		done := make(chan error, 1)
+		go func() {
+			_, err := w.Await(w.t.Context(), Applied{Server: alpha, UID: "uid-of-before", Version: "1"}, nil)
+			done <- err
+		}()
+		if err := <-done; !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "was deleted") {
+			t.Errorf("got %v", err)
+		}
+	}, running(3))
+}
+
+// A start is answered when one replica is ready, a scale when all are, and neither by counts of before.
+func TestAwaitOfAScale(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.change("alpha", func(s *Server) { s.Replicas = 3 })
+		s := w.alpha()
+		start := w.awaiting(Applied{Generation: s.Generation, Version: s.Version})
+		scale := w.awaiting(Applied{Generation: s.Generation, Version: s.Version, All: true})
+		if len(start)+len(scale) > 0 {
+			t.Fatal("the counts of before count")
+		}
+		w.change("alpha", func(s *Server) { s.Observed, s.Ready, s.Updated, s.Total = s.Generation, 1, 3, 3 })
+		if err := <-start; err != nil {
+			t.Error(err)
+		}
+		if len(scale) > 0 {
+			t.Error("the scale is answered when one of three is ready")
+		}
+		w.getReady("alpha")
+		if err := <-scale; err != nil {
+			t.Error(err)
+		}
+	}, running(2))
+}
+
+// Who has waited in vain is told for how long, and what was said last of why.
+func TestAwaitInVain(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.change("alpha", func(s *Server) { s.Replicas, s.Ready = 3, 0 })
+		err := <-w.awaiting(Applied{Generation: w.alpha().Generation, Version: w.alpha().Version})
+		if want := "team-a/alpha is not ready after 1m0s (its image is pulled)"; !errors.Is(err, ErrNotInTime) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}, running(2))
+}

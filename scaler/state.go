@@ -1,0 +1,101 @@
+package scaler
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// state is what the leader knows of one server beside the cache. All of it can be lost: the next leader
+// finds it on the Deployment, in the command stream, or among the events.
+type state struct {
+	// Guarded by the term's mu: others look at it, beside the pass over the server.
+	commands  []*pending // in order, the oldest first
+	published string     // the ID of its last change that the stream of events has
+	noticed   time.Time  // when it was last published that it will sleep soon
+	shadow    shadow     // what would have become of it without dry-run
+	start     *start     // on its way to ready; nil: it is not
+
+	// Used within the pass over the server only.
+	logged     string    // the ID of the last event that was logged and counted
+	rejected   string    // the ID of the event of the last command that was rejected
+	fresh      bool      // it was read from the API server in this term
+	unreadable string    // what is wrong with its settings, as published
+	contended  string    // the ID of the event that somebody else keeps waking it, as published
+	blind      time.Time // of the daemon itself: since when silence proves nothing, as published; zero: it does
+	tries      tries     // to wake it
+}
+
+// state returns that of a server. When the term first looks at one, it goes on from what former leaders
+// have published.
+func (t *term) state(id ID) *state {
+	if st := t.known(id); st != nil {
+		return st
+	}
+	server, there := t.s.cache.Get(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := t.states[id]
+	if st == nil {
+		st = new(state)
+		t.states[id] = st
+		if there {
+			t.resume(st, server)
+		}
+	}
+	return st
+}
+
+// known returns the state of a server, nil if the term has not looked at it yet.
+func (t *term) known(id ID) *state {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.states[id]
+}
+
+// resume goes on from what a former leader has done about a server.
+func (t *term) resume(st *state, server *Server) {
+	tracker, now := t.s.tracker, t.s.now()
+	if at, ok := t.left.notices[server.UID]; ok {
+		st.noticed = tracker.Unstamp(at)
+	}
+	if told, ok := t.left.shadows[server.UID]; ok {
+		st.shadow = t.resumed(server, told, now)
+	}
+	woken := tracker.Unstamp(server.Mark.Awake) // which says how long it took: Local errs to later
+	if server.Replicas > 0 && server.Ready == 0 && now.Before(woken.Add(t.s.config.Rules.StartDeadline)) {
+		st.start = &start{woken: true, generation: server.Generation, began: woken}
+	}
+}
+
+// forget drops what is known of a server that is gone.
+func (t *term) forget(id ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if st := t.states[id]; st != nil && len(st.commands) == 0 {
+		st.start.stop()
+		delete(t.states, id)
+	}
+}
+
+// left is what former leaders have published.
+type left struct {
+	events  map[string]bool      // the IDs of the last event of each server and type
+	notices map[string]time.Time // by UID: when it was published that a server will sleep soon, by the clock of the log
+	shadows map[string]shadow    // by UID: what would have become of servers of a dry run, by the clock of the log
+}
+
+// readLeft reads what former leaders have published.
+func (t *term) readLeft() left {
+	events, err := t.s.events.Known(t.ctx)
+	if err != nil {
+		t.s.logger.Warn("cannot read which events the stream has, publishing the last of each server again", "err", err)
+	}
+	l := left{events, make(map[string]time.Time), shadowsOf(events)}
+	for id := range events {
+		if uid, at, ok := strings.Cut(id, fmt.Sprintf("-%s-", SoonAsleep)); ok {
+			l.notices[uid] = nanos(at)
+		}
+	}
+	return l
+}
