@@ -578,7 +578,7 @@ func TestChecker(t *testing.T) {
 			}
 		}, nil},
 		{"more goroutines than a daemon at rest has", Paused, func(w *world) {
-			w.Samples = []Sample{{PID: 1, At: at(101), Goroutines: 160, Memory: 100 << 20}}
+			w.Samples = []Sample{{PID: 1, At: at(101), Goroutines: 220, Memory: 100 << 20}}
 		}, []string{"growth"}},
 		{"more memory than a daemon at rest has", Paused, func(w *world) {
 			w.Samples = []Sample{{PID: 1, At: at(101), Goroutines: 92, Memory: 400 << 20}}
