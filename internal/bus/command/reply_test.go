@@ -1,0 +1,34 @@
+package command_test
+
+import (
+	"testing"
+
+	"idle-scaler/internal/bus/command"
+	"idle-scaler/test/natstest"
+	"idle-scaler/test/wait"
+)
+
+// A leader that got a command again answers again, and anybody may write to an inbox: nothing that is not
+// waited for keeps others from their answers.
+func TestRepliesThatNobodyTakes(t *testing.T) {
+	w := natstest.New(t)
+	nc, leader := w.Connect(), w.Connect()
+	replies, err := command.NewReplies(nc)
+	natstest.Check(t, err)
+	defer replies.Close()
+	twice, first, _ := replies.Expect()
+	gone, _, forget := replies.Expect()
+	forget()
+	other, result, forget := replies.Expect()
+	defer forget()
+	natstest.Check(t, nc.Flush())
+	for _, inbox := range []string{twice, twice, gone, other, other} {
+		natstest.Check(t, leader.Publish(inbox, []byte(`no JSON`)))
+		natstest.Check(t, leader.Publish(inbox, []byte(`{"generation":7,"wanted":true}`)))
+	}
+	for _, answers := range []<-chan command.Result{result, first} {
+		if got := wait.For(t, "an answer", answers); got.Generation != 7 || !got.Wanted {
+			t.Errorf("got %+v", got)
+		}
+	}
+}
