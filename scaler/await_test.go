@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"idle-scaler/policy"
 )
 
 // awaiting waits for alpha as a replica does whose cache may be behind what the leader said.
@@ -17,7 +19,7 @@ func (w *world) awaiting(a Applied) <-chan error {
 	go func() {
 		ctx, cancel := context.WithTimeout(w.t.Context(), a.Wait)
 		defer cancel()
-		_, err := w.Await(ctx, a, func(time.Time) string { return "its image is pulled" })
+		_, err := w.Await(ctx, a, func(*Server) string { return "its image is pulled" })
 		done <- err
 	}()
 	synctest.Wait()
@@ -63,8 +65,8 @@ func TestAwaitOfAScale(t *testing.T) {
 		w.cluster.slow = true
 		w.change("alpha", func(s *Server) { s.Replicas = 3 })
 		s := w.alpha()
-		start := w.awaiting(Applied{Generation: s.Generation, Version: s.Version})
-		scale := w.awaiting(Applied{Generation: s.Generation, Version: s.Version, All: true})
+		start := w.awaiting(Applied{Version: s.Version})
+		scale := w.awaiting(Applied{Version: s.Version, All: true})
 		if len(start)+len(scale) > 0 {
 			t.Fatal("the counts of before count")
 		}
@@ -87,9 +89,65 @@ func TestAwaitInVain(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
 		w.change("alpha", func(s *Server) { s.Replicas, s.Ready = 3, 0 })
-		err := <-w.awaiting(Applied{Generation: w.alpha().Generation, Version: w.alpha().Version})
+		err := <-w.awaiting(Applied{Version: w.alpha().Version})
 		if want := "team-a/alpha is not ready after 1m0s (its image is pulled)"; !errors.Is(err, ErrNotInTime) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}, running(2))
+}
+
+// old is a cluster whose Deployments have the UID that a label says.
+type old struct{ *fakeCluster }
+
+func (o old) Seen(id ID, version string) (*Server, bool) {
+	server, reached := o.fakeCluster.Seen(id, version)
+	if server != nil {
+		copied := *server
+		copied.UID = copied.Labels["uid"]
+		server = &copied
+	}
+	return server, reached
+}
+
+// A replica that has not seen yet that a Deployment was deleted, or made again, does not take the former one for it.
+func TestAwaitOfADeploymentMadeAgain(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		lead(t, func(w *world) {
+			w.cache = old{w.cluster}
+			w.cluster.onChange = func(ID) {}
+			version, err := strconv.Atoi(w.alpha().Version)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := *w.alpha()
+			s.Labels = map[string]string{"uid": "new"}
+			if gone {
+				w.cluster.remove(alpha)
+			}
+			time.AfterFunc(50*time.Millisecond, func() { w.cluster.put(s) })
+			_, err = w.Await(w.t.Context(), Applied{Server: alpha, UID: "new", Version: strconv.Itoa(version + 2), Wait: time.Minute}, nil)
+			if gone && err != nil {
+				t.Errorf("gone: %v", err)
+			}
+		}, with(running(2), func(s *Server) { s.Labels = map[string]string{"uid": "old"} }))
+	}
+}
+
+// A start that waits for its group is ready by the counts of after the wake, not by those of before the stop.
+func TestAwaitOfAStartAfterOthers(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.change("api", func(s *Server) { s.Observed, s.Ready, s.Updated, s.Total = s.Generation, 1, 1, 1 })
+		outcomes := w.request(Command{Verb: Start, Server: w.server("api").ID, Wait: 5 * time.Minute, Stamp: w.stamp()})
+		w.getReady("db")
+		w.expect("api", 3)
+		synctest.Wait()
+		if len(outcomes) > 0 {
+			t.Errorf("answered %+v by the counts of before", <-outcomes)
+		}
+		w.getReady("api")
+		if o := <-outcomes; o.Err != nil {
+			t.Error(o.Err)
+		}
+	}, chain(asleep(policy.BecauseIdle))...)
 }

@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,4 +38,24 @@ func TestBlind(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is published of blindness is when it began and how long it was, also when NATS was away meanwhile and takes the event hours
+// later; and it is counted once.
+func TestBlindnessWhileNATSIsAway(t *testing.T) {
+	lead(t, func(w *world) {
+		began := time.Now()
+		w.bus.setAway(errors.New("NATS is away"))
+		w.tracker.Deaf("NATS is away", began)
+		w.sweep()
+		time.Sleep(3 * time.Hour)
+		w.bus.setAway(nil)
+		w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now())
+		time.Sleep(time.Hour + time.Minute)
+		blinded, sighted := w.last(Blinded), w.last(Sighted)
+		if !blinded.At.Equal(began) || !strings.Contains(blinded.Text, "NATS is away") || sighted.Took < 3*time.Hour {
+			t.Errorf("published %+v and %+v", blinded, sighted)
+		}
+		w.expectTold(Blinded, Sighted)
+	}, set(running(2), "idle-after", "never"))
 }

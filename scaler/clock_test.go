@@ -291,7 +291,7 @@ func TestClockIsCorrected(t *testing.T) {
 	for _, was := range []time.Duration{-2 * time.Minute, 2 * time.Minute, -time.Hour, time.Hour} { // how far that of NATS was behind ours
 		lead(t, func(w *world) {
 			w.hearWith(was)
-			w.bus.takes = map[EventType]time.Duration{Scaled: time.Second} // meanwhile the others wait in the lane
+			w.bus.takes = map[EventType]time.Duration{Scaled: time.Second} // meanwhile the others wait
 			submit := func(c Command, behind time.Duration) chan Outcome {
 				outcomes := make(chan Outcome, 1)
 				taken := time.Now().Add(-behind)

@@ -44,6 +44,7 @@ func (c *fakeCluster) put(s Server) *Server {
 func (c *fakeCluster) remove(id ID) {
 	c.mu.Lock()
 	delete(c.servers, id)
+	c.version++
 	c.touch()
 	c.mu.Unlock()
 	c.onChange(id)
@@ -106,9 +107,13 @@ func (c *fakeCluster) Group(namespace, name string) (group []*Server) {
 	return group
 }
 
-func (c *fakeCluster) Reached(id ID, version string) bool {
-	now, ok := c.Get(id)
-	return ok && number(now.Version) >= number(version)
+func (c *fakeCluster) Seen(id ID, version string) (*Server, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.servers[id]; ok {
+		return s, number(s.Version) >= number(version)
+	}
+	return nil, c.version >= number(version)
 }
 
 func number(version string) int {

@@ -35,7 +35,7 @@ type Command struct {
 	Force    bool          // of a stop: end the pods at once
 	Asleep   bool          // of a hold: asleep, not awake
 	Until    string        // of a hold: until when, as policy.ParseUntil reads it
-	Wait     time.Duration // answer when the server is ready, or after this long; 0 answers when it is written
+	Wait     time.Duration // how long the replica that took the request waits for the server; the leader only checks it
 	Deadline time.Time     // not to be applied after this instant, by the clock that stamped it; zero: none but the age limit
 	ID       string        // its sender's name for it, may be empty
 	Actor    string        // who sent it, as it says itself
@@ -44,7 +44,7 @@ type Command struct {
 
 // Outcome is the end of a command.
 type Outcome struct {
-	Err    error   // nil when it was applied (and the server is ready, if that was waited for)
+	Err    error   // nil when it was applied
 	Server *Server // as it was then; nil when there is none
 	Event  Event   // what it did
 }

@@ -16,10 +16,11 @@ type pending struct {
 	wrong   error // why it is not even tried
 	absent  bool  // it counts among those that wait for a Deployment that is not there
 
+	counted bool // how long it was queued
 	tries   tries
-	applied bool    // what follows is still to be done
-	outcome Outcome // once it is applied
-	killing tries   // of its pods
+	applied bool      // what follows is still to be done
+	outcome Outcome   // once it is applied
+	killing time.Time // since when its pods are to be ended
 }
 
 // MaxInHand is how many commands may be in hand: what the stream may hand out before one is finished.
@@ -28,6 +29,7 @@ const MaxInHand = 4096
 const (
 	appearsWithin = 30 * time.Second // how long a command waits for its Deployment, which may come after it
 	maxAbsent     = 512              // how many commands may wait so: they leave places to the others
+	maxRejected   = 10_000           // of how many servers it is remembered which command was rejected
 )
 
 // Submit takes a command of the stream: it is applied after those submitted before it for the same server.
@@ -47,21 +49,24 @@ func (s *Scaler) Reject(c Command, err error, finish func(Outcome)) {
 }
 
 func (t *term) submit(c *pending) {
-	st := t.state(c.Server)
-	_, there := t.s.cache.Get(c.Server)
+	id := c.Server
+	_, there := t.s.cache.Get(id)
+	t.state(id) // so that what former leaders have done is known
 	t.mu.Lock()
+	st := t.states[id]
+	if st == nil { // it is gone, and a pass has just forgotten it
+		st = new(state)
+		t.states[id] = st
+	}
 	if !there && c.wrong == nil {
-		if t.absent < maxAbsent {
-			t.absent++
-			c.absent = true
-		} else {
-			c.wrong = fmt.Errorf("%w: there is no Deployment %s, and %d commands wait already for some that are not there: "+
-				"send it again when there is", ErrUnknown, c.Server, maxAbsent)
+		if c.absent = t.absent.Take(id.Namespace); !c.absent {
+			c.wrong = fmt.Errorf("%w: there is no Deployment %s, and too many commands of its namespace wait already for some that are not there: "+
+				"send it again when there is", ErrUnknown, id)
 		}
 	}
 	st.commands = append(st.commands, c)
 	t.mu.Unlock()
-	t.queue.add(c.Server, byCommand)
+	t.queue.add(id, byCommand)
 }
 
 // oldest returns the command whose turn it is, nil if none waits. One that is only to be rejected waits for no
@@ -89,64 +94,63 @@ func (t *term) oldest(st *state) *pending {
 // drop takes a command away. The caller holds mu.
 func (t *term) drop(st *state, c *pending) {
 	if c.absent {
-		t.absent--
+		t.absent.Return(c.Server.Namespace)
 	}
 	i := slices.Index(st.commands, c)
 	st.commands = slices.Delete(st.commands, i, i+1)
 }
 
-// end finishes a command.
-func (t *term) end(st *state, c *pending, o Outcome) next {
+// end finishes a command. The next pass does the next command, or says when something is due.
+func (t *term) end(st *state, c *pending, o Outcome, p priority) result {
 	t.mu.Lock()
 	t.drop(st, c)
-	more := len(st.commands) > 0
 	t.mu.Unlock()
 	c.finish(o)
-	return next{now: more}
+	return requeue(p)
 }
 
 // reconcileCommand does the next thing that there is to do for the oldest command of a server. When it was
 // applied before, by this process or by a former leader, it does what may be left.
-func (t *term) reconcileCommand(st *state, c *pending) next {
+func (t *term) reconcileCommand(st *state, c *pending, p priority) result {
+	st.current = c
 	if !c.applied {
 		if !t.leads() { // the lease is late: it is renewed in a moment, or the term ends
-			return next{failed: commandRest}
+			return retry(commandBackoff, byCommand)
+		}
+		if err := t.rejectedBefore(c.Command); err != nil { // it comes again because its acknowledgement got lost
+			return t.end(st, c, Outcome{Err: err}, p)
 		}
 		switch err := t.apply(st, c); {
 		case err != nil && t.asked.Err() != nil, errors.Is(err, errNotLeader):
-			return next{failed: commandRest}
+			return retry(commandBackoff, byCommand)
 		case errors.Is(err, errWaits):
-			return next{at: t.appears(c)}
+			return requeueAt(t.appears(c), byCommand)
 		case err != nil && passing(err) && !c.tries.over(t.s.now(), t.s.config.RetryFor):
-			return next{failed: t.commandRestAfter(err)}
+			return retry(backoffAfter(err), byCommand)
 		case errors.Is(err, errOutdated): // it was finished before, and its acknowledgement got lost
-			return t.end(st, c, Outcome{Err: err})
+			return t.end(st, c, Outcome{Err: err}, p)
 		case err != nil:
-			return t.reject(st, c, err)
+			return t.reject(st, c, err, p)
 		}
 		c.applied = true
 	}
 	if c.Verb == Stop && c.Force {
-		if n, done := t.kill(c); !done {
-			return n
+		if r, done := t.kill(c); !done {
+			return r
 		}
 	}
 	if err := t.publish(st, c.outcome.Event); err != nil {
-		return next{failed: publishRest}
+		return retry(publishBackoff, byCommand)
 	}
 	if err := c.outcome.Err; err != nil {
 		t.s.logger.Warn("a command was applied, but not all of it was done", "server", c.Server.String(), "command", c.ID, "err", err)
 	}
-	return t.end(st, c, c.outcome)
+	return t.end(st, c, c.outcome, p)
 }
 
 // apply tries once to apply a command, and says in its outcome what it did.
 func (t *term) apply(st *state, c *pending) error {
 	s := t.s
-	id := rejectionID(c.Command)
-	if st.rejected == id || t.left.events[id] { // it comes again because its acknowledgement got lost
-		return errRejected
-	}
 	if c.wrong != nil {
 		return c.wrong
 	}
@@ -156,12 +160,13 @@ func (t *term) apply(st *state, c *pending) error {
 	if err := s.checkValues(c.Command); err != nil {
 		return err
 	}
-	if c.Verb == Start && c.tries.began.IsZero() {
+	if c.Verb == Start && !c.counted {
+		c.counted = true
 		s.meter.Wake("queued", s.age(c.Command))
 	}
 	server, e, err := t.try(c.Server, &c.tries, func(server *Server) (Change, error) { return t.plan(server, c.Command) })
 	switch {
-	case errors.Is(err, ErrUnknown) && len(c.tries.events) == 0 && s.now().Before(t.appears(c)):
+	case errors.Is(err, ErrUnknown) && !c.tries.sent && s.now().Before(t.appears(c)):
 		c.tries = tries{} // it is not there yet; one that vanished under our hands is not waited for
 		return errWaits
 	case passing(err) && !errors.Is(err, errNotLeader) && c.tries.over(s.now(), s.config.RetryFor):
@@ -173,8 +178,11 @@ func (t *term) apply(st *state, c *pending) error {
 		e = server.Mark.Last
 	}
 	c.outcome = Outcome{Server: server, Event: e}
-	if server.Replicas > 0 && (c.Verb == Start || c.Verb == Scale || e.Type == Woken) {
-		t.startTracking(st, server, e.At, e.Type == Woken, c.Verb == Scale)
+	if server.Replicas > 0 && e.Type == Woken {
+		t.trackWake(st, server, e.At)
+	}
+	if server.Replicas > 0 && (c.Verb == Start || c.Verb == Scale) {
+		t.trackOrder(st, server, c.Verb == Scale)
 	}
 	return nil
 }
@@ -195,18 +203,18 @@ func (t *term) appears(c *pending) time.Time {
 	return latest(t.s.tracker.UnstampCommand(c.Stamp.Time), t.began).Add(appearsWithin)
 }
 
-func (t *term) commandRestAfter(err error) time.Duration {
+func backoffAfter(err error) time.Duration {
 	if errors.Is(err, ErrConflict) {
-		return contestRest
+		return contestBackoff
 	}
-	return commandRest
+	return commandBackoff
 }
 
 // tooLate returns an error if a command comes too late, unless it was applied before. Before it gives up it
 // measures the clock again, which may have been corrected a moment ago; and once for each server and term it
 // reads the server: a former leader may have applied the command.
 func (t *term) tooLate(st *state, c *pending) error {
-	if len(c.tries.events) > 0 || t.expired(c.Command) == nil {
+	if c.tries.sent || t.expired(c.Command) == nil {
 		return nil
 	}
 	server, ok := t.s.cache.Get(c.Server)
@@ -262,12 +270,9 @@ func (c Command) appliedTo(server *Server) bool {
 
 // reject publishes that a command was not applied, and finishes it. If the term ends before that is published,
 // the command comes again to the next leader: otherwise nobody would ever learn of it.
-func (t *term) reject(st *state, c *pending, err error) next {
+func (t *term) reject(st *state, c *pending, err error, p priority) result {
 	e := c.event(t.s.now())
 	e.ID, e.Type, e.Server, e.Text = rejectionID(c.Command), Rejected, c.Server, err.Error()
-	if errors.Is(err, errRejected) {
-		return t.end(st, c, Outcome{Err: err})
-	}
 	if errors.Is(err, ErrExpired) {
 		e.Type = Expired
 	}
@@ -276,10 +281,41 @@ func (t *term) reject(st *state, c *pending, err error) next {
 	}
 	c.wrong = err // also after the next try to publish it
 	if t.publish(st, e) != nil {
-		return next{failed: publishRest}
+		return retry(publishBackoff, byCommand)
 	}
-	st.rejected = e.ID
-	return t.end(st, c, Outcome{Err: err, Event: e})
+	t.remember(c.Server, rejection{e.ID, err})
+	return t.end(st, c, Outcome{Err: err, Event: e}, p)
+}
+
+// rejection is the end of a command that was not applied.
+type rejection struct {
+	event string // its ID
+	err   error
+}
+
+// remember notes that the last command of a server was rejected. That outlives the server's state, because the
+// server may not be there; of very many that never were it is forgotten.
+func (t *term) remember(id ID, r rejection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.rejected) >= maxRejected {
+		clear(t.rejected)
+	}
+	t.rejected[id] = r
+}
+
+// rejectedBefore returns why a command was rejected, nil if that was not published.
+func (t *term) rejectedBefore(c Command) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	event := rejectionID(c)
+	if r := t.rejected[c.Server]; r.event == event {
+		return r.err
+	}
+	if t.left.events[event] {
+		return fmt.Errorf("%w: it was rejected before; its event says why", ErrSuperseded)
+	}
+	return nil
 }
 
 func rejectionID(c Command) string {
@@ -288,12 +324,13 @@ func rejectionID(c Command) string {
 
 // afterPanic rejects the command in whose pass the panic was. If it were left to come again, newer commands
 // would overtake it, and it would panic again.
-func (t *term) afterPanic(id ID) next {
-	st := t.state(id)
-	if c := t.oldest(st); c != nil {
-		c.applied, c.wrong = false, errPanic
+func (t *term) afterPanic(id ID) result {
+	c := t.state(id).current
+	if c == nil {
+		return retry(commandBackoff, byChange)
 	}
-	return next{failed: commandRest}
+	c.applied, c.wrong = false, errPanic
+	return retry(commandBackoff, byCommand)
 }
 
 // errWaits is that of a command whose Deployment is not there yet.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -477,4 +478,139 @@ func TestStartSaysWhyNot(t *testing.T) {
 			}, asleep(policy.BecauseIdle))
 		})
 	}
+}
+
+// A command that ends takes nothing from its server: what is due at an instant happens then, and not at the next sweep. So it is
+// when the command is rejected, and when its event is published only at the second try.
+func TestACommandForgetsNothing(t *testing.T) {
+	rejected := Command{Verb: Scale, Replicas: 1000}
+	lead(t, func(w *world) {
+		if o := w.do(rejected); o == nil || o.Err == nil {
+			t.Fatalf("outcome %+v", o)
+		}
+		time.Sleep(time.Until(clockTime(0, 30)))
+		synctest.Wait()
+		w.expectReplicas(3)
+	}, set(asleep(policy.BecauseIdle), "keep-warm", "30 0 * * * for 1h"))
+	for name, meanwhile := range map[string]func(w *world){
+		"another is rejected": func(w *world) { time.Sleep(time.Minute); w.do(rejected) },
+		"NATS is away for a moment": func(w *world) {
+			w.bus.setAway(ErrUnsure)
+			time.AfterFunc(50*time.Millisecond, func() { w.bus.setAway(nil) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.cluster.slow = true
+				w.request(Command{Verb: Start})
+				meanwhile(w)
+				time.Sleep(w.config.Rules.StartDeadline + time.Minute)
+				w.lastIs(Failed)
+			}, asleep(policy.BecauseIdle))
+		})
+	}
+}
+
+// hooked is a cluster in which something happens just before it is asked for a server.
+type hooked struct {
+	*fakeCluster
+	before atomic.Pointer[func()]
+}
+
+func (h *hooked) Get(id ID) (*Server, bool) {
+	if f := h.before.Swap(nil); f != nil {
+		(*f)()
+	}
+	return h.fakeCluster.Get(id)
+}
+
+// A command that comes while a pass forgets its server, which was deleted, is not lost.
+func TestCommandWhileItsServerIsForgotten(t *testing.T) {
+	lead(t, func(w *world) {
+		w.end()
+		h := &hooked{fakeCluster: w.cluster}
+		w.cache = h
+		w.begin(func() bool { return true })
+		w.ping()
+		w.cluster.onChange = func(ID) {}
+		w.cluster.remove(alpha)
+		forget := func() {
+			w.Enqueue(alpha)
+			time.Sleep(time.Second)
+		}
+		h.before.Store(&forget)
+		if o := w.do(Command{Verb: Start}); o == nil || !errors.Is(o.Err, ErrUnknown) {
+			t.Errorf("outcome %+v", o)
+		}
+	}, running(2))
+}
+
+// Commands for names that never were leave nothing behind; but that one was rejected is remembered: it may come again,
+// because its acknowledgement got lost, when its Deployment is there.
+func TestCommandsForNobody(t *testing.T) {
+	lead(t, func(w *world) {
+		for i := range 1000 {
+			id := ID{Namespace: fmt.Sprint("team-", i), Name: "nobody"}
+			w.Submit(w.t.Context(), Command{Verb: Start, Server: id, Stamp: w.stamp()}, func(Outcome) {})
+		}
+		time.Sleep(time.Hour)
+		term := w.leading()
+		term.mu.Lock()
+		if n := len(term.states); n > 2 { // of alpha, and of the daemon itself
+			t.Errorf("%d states are left", n)
+		}
+		term.mu.Unlock()
+		late := Command{Verb: Stop, Server: ID{Namespace: "team-a", Name: "late"}, Stamp: w.stamp()}
+		if o := w.do(late); o == nil || !errors.Is(o.Err, ErrUnknown) {
+			t.Errorf("outcome %+v", o)
+		}
+		w.cluster.put(*named("late", running(1))())
+		if w.do(late); w.server("late").Replicas != 1 {
+			t.Error("it is applied though it was published that it was rejected")
+		}
+	}, running(2))
+}
+
+// Pings to a name that has no Deployment, and for which a command waits, ask nobody for it.
+func TestPingsWhileACommandWaits(t *testing.T) {
+	lead(t, func(w *world) {
+		ghost := ID{Namespace: "team-a", Name: "ghost"}
+		w.Submit(w.t.Context(), Command{Verb: Start, Server: ghost, Stamp: w.stamp()}, func(Outcome) {})
+		synctest.Wait()
+		before := w.cluster.reads
+		for range 100 {
+			w.Enqueue(ghost)
+			synctest.Wait()
+		}
+		if n := w.cluster.reads - before; n > 0 {
+			t.Errorf("%d reads", n)
+		}
+		w.cluster.put(*named("ghost", running(0))())
+		synctest.Wait()
+		if n := w.server("ghost").Replicas; n != 1 {
+			t.Errorf("it has %d replicas", n)
+		}
+	})
+}
+
+// A panic in a pass without a command rejects none that came meanwhile.
+func TestPanicBesideACommand(t *testing.T) {
+	lead(t, func(w *world) {
+		var panics atomic.Bool
+		panics.Store(true)
+		w.cluster.onWrite = func(*Server) error {
+			if panics.Swap(false) {
+				time.Sleep(time.Second)
+				panic("a bug")
+			}
+			return nil
+		}
+		w.tracker.Ping(alpha, w.stamp())
+		w.Enqueue(alpha)
+		synctest.Wait()
+		outcomes := w.request(Command{Verb: Start})
+		if o := <-outcomes; o.Err != nil {
+			t.Errorf("outcome %+v", o)
+		}
+	}, asleep(policy.BecauseIdle))
 }

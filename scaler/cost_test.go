@@ -158,7 +158,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 		term := w.leading()
 		for id, item := range term.queue.items {
-			if item.waits != never || item.inPass != never || item.failures > 0 {
+			if item.wanted > 0 || item.running || item.failures > 0 {
 				t.Errorf("%s is left in the queue: %+v", id, item)
 			}
 		}

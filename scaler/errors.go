@@ -6,7 +6,7 @@ import (
 )
 
 // What can be wrong with a command or a request. Each is wrapped with what to do about it;
-// internal/bus maps them to codes on the wire.
+// internal/bus/answer maps them to codes on the wire.
 var (
 	ErrInvalid    = errors.New("invalid")           // it makes no sense, whatever the state of the server
 	ErrUnmanaged  = errors.New("not managed")       // the Deployment does not carry the label
@@ -18,8 +18,7 @@ var (
 	ErrNotInTime  = errors.New("not in time")       // the server is not ready yet
 	ErrNotSynced  = errors.New("not synced")        // this replica does not know the cluster yet
 	errOutdated   = fmt.Errorf("%w", ErrSuperseded) // it was applied before, in its turn
-	errRejected   = fmt.Errorf("%w: it was rejected before, which was told then", ErrSuperseded)
-	errNotLeader  = errors.New("not the leader") // the term has ended
+	errNotLeader  = errors.New("not the leader")    // the term has ended
 	errPanic      = errors.New("internal error: this is a bug in idle-scaler, and its log has the stack; the command may have been applied or not, ask for the server's status")
 )
 

@@ -14,9 +14,9 @@ const (
 	Woken      EventType = "woken"         // 0 → some
 	Scaled     EventType = "scaled"        // some → another number
 	Unchanged  EventType = "unchanged"     // a command was applied and the replicas stay
-	Progress   EventType = "progress"      // a server that was woken, or is waited for while it has no ready replica, is not ready yet; Text says why
+	Progress   EventType = "progress"      // a server that was woken, scaled, or started is not as ready yet as was asked; Text says why
 	Ready      EventType = "ready"         // such a server has its first ready replica
-	Failed     EventType = "failed"        // such a server will not get ready; Text says why
+	Failed     EventType = "failed"        // such a server will not get as ready as was asked; Text says why
 	Rejected   EventType = "rejected"      // a command was not applied
 	Expired    EventType = "expired"       // a command came too late to be applied
 	Unreadable EventType = "unreadable"    // its annotations can't be read, so it is left as it is; Text says why
@@ -61,7 +61,7 @@ type Event struct {
 	Asleep   time.Duration // woken, would-wake: how long the daemon had it at zero, or would have; also of an order that it sleeps when it does. 0: it did not
 }
 
-// Events tells the world. Implemented by internal/bus.Events.
+// Events publishes. Implemented by internal/bus/event.Publisher.
 type Events interface {
 	// Publish returns after the event is kept by the stream. Publishing the same event twice is harmless.
 	Publish(ctx context.Context, e Event) error

@@ -308,3 +308,16 @@ func TestLargeGroup(t *testing.T) {
 		}
 	}, servers...)
 }
+
+// A ping to one of a large group costs one look at the group, whoever of it sleeps.
+func TestAPingToAGroupIsOneLook(t *testing.T) {
+	quickly(t, 500, set(with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }), "group", "g"), func(w *world, q *quick) {
+		synctest.Wait()
+		q.looks.Store(0)
+		w.Enqueue(q.all[0].ID)
+		synctest.Wait()
+		if n := q.looks.Load(); n > 4 {
+			t.Errorf("the group was asked for %d times", n)
+		}
+	})
+}

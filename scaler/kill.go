@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -12,29 +13,31 @@ const killAfter = 10 * time.Second
 
 // kill ends the pods of a stopped server once the cluster has taken note that none are wanted. It reports
 // whether that is over; if not, when to try again. An error that ends it is in the outcome of the command.
-func (t *term) kill(c *pending) (n next, done bool) {
+func (t *term) kill(c *pending) (r result, done bool) {
 	s, stopped := t.s, c.outcome.Server
-	if c.killing.began.IsZero() {
-		c.killing.began = s.now()
+	if c.killing.IsZero() {
+		c.killing = s.now()
 	}
 	server, ok := s.cache.Get(stopped.ID)
 	if !ok || server.Replicas > 0 {
-		return next{}, true // it is gone; or somebody has started it meanwhile, who wants these pods
+		return result{}, true // it is gone; or somebody has started it meanwhile, who wants these pods
 	}
 	c.outcome.Server = server
-	due := c.killing.began.Add(killAfter)
+	due := c.killing.Add(killAfter)
 	if (server.Observed < stopped.Generation || server.Total > 0) && s.now().Before(due) {
-		return next{at: due}, false
+		return requeueAt(due, byCommand), false
 	}
-	err := s.pods.Kill(t.ctx, stopped)
+	ctx, cancel := context.WithTimeout(t.ctx, s.config.RetryFor) // a slow webhook must not hold a worker for as long as it likes
+	defer cancel()
+	err := s.pods.Kill(ctx, stopped)
 	switch {
 	case err == nil || errors.Is(err, ErrUnknown):
-		return next{}, true
+		return result{}, true
 	case t.ctx.Err() != nil:
-		return next{}, false
-	case passing(err) && !c.killing.over(s.now(), s.config.RetryFor):
-		return next{failed: commandRest}, false
+		return result{}, false
+	case passing(err) && s.now().Before(c.killing.Add(s.config.RetryFor)):
+		return retry(commandBackoff, byCommand), false
 	}
 	c.outcome.Err = fmt.Errorf("%s is at zero, but its pods could not be ended at once: %w", stopped.ID, err)
-	return next{}, true
+	return result{}, true
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"idle-scaler/internal/share"
 	"idle-scaler/policy"
 )
 
@@ -19,11 +20,16 @@ type term struct {
 	queue *queue
 	left  left // by former leaders
 
+	// Used within the pass over the daemon itself only.
+	blind time.Time // since when silence proves nothing; zero: it does
+	sight Event     // what is to be published of that; without an ID: nothing
+
 	beside sync.WaitGroup // goroutines beside the workers: they wait for what pods say
 
-	mu     sync.Mutex
-	states map[ID]*state
-	absent int // commands that wait for a Deployment that is not there
+	mu       sync.Mutex
+	states   map[ID]*state
+	absent   share.Places     // of commands that wait for a Deployment that is not there
+	rejected map[ID]rejection // the last command of a server that was rejected
 }
 
 // Lead is one term of leadership: until ctx is done it applies commands, decides about servers, and sweeps
@@ -36,6 +42,7 @@ func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func(
 	t := &term{
 		s: s, asked: ctx, ctx: work, leads: leads, began: s.now(),
 		queue: newQueue(s.now, s.config.MaxInFlight, s.config.MaxSleeps), states: make(map[ID]*state),
+		absent: share.Places{Most: maxAbsent}, rejected: make(map[ID]rejection),
 	}
 	defer context.AfterFunc(ctx, func() {
 		t.queue.close()
@@ -82,15 +89,15 @@ func (s *Scaler) leading() *term {
 // work makes one pass after the other.
 func (t *term) work() {
 	for {
-		id, maySleep, ok := t.queue.get()
+		id, p, ok := t.queue.get()
 		if !ok {
 			return
 		}
-		var n next
-		if t.s.guard(id, func() { n = t.reconcile(id, maySleep) }) {
-			n = t.afterPanic(id)
+		var r result
+		if t.s.guard(id, func() { r = t.reconcile(id, p) }) {
+			r = t.afterPanic(id)
 		}
-		t.queue.done(id, n)
+		t.queue.done(id, r)
 	}
 }
 

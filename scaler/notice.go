@@ -9,7 +9,7 @@ import (
 
 // notify publishes that a server will be put to sleep soon: a ping or a lease until then prevents it. The
 // event is the only record of that. Its ID holds the instant, so a new leader keeps the time that was given.
-func (t *term) notify(st *state, server *Server, f *policy.Facts, d policy.Decision, now time.Time) next {
+func (t *term) notify(st *state, server *Server, f *policy.Facts, d policy.Decision, now time.Time) result {
 	sleeps, cause := now.Add(server.Settings.SleepNotice), CauseIdle
 	if f.SleepAtDue(sleeps) { // the decision says why it is published now: the server may not be due to sleep yet
 		cause = CauseSchedule
@@ -21,31 +21,32 @@ func (t *term) notify(st *state, server *Server, f *policy.Facts, d policy.Decis
 		Text: fmt.Sprintf("sleeps at %s or later, unless a ping or a lease comes before", clock(sleeps)),
 	})
 	if err != nil {
-		return next{} // the next sweep publishes it, if it is still so
+		return result{} // the next sweep publishes it, if it is still so
 	}
 	published := t.s.now() // a publication that took long takes nothing from the time
 	t.mu.Lock()
 	st.noticed = published
 	t.mu.Unlock()
-	return next{at: published.Add(server.Settings.SleepNotice), maySleep: true}
+	return requeueAt(published.Add(server.Settings.SleepNotice), bySweep)
 }
 
-// awaitNotice returns when the notice of a server is over: then it may sleep.
-func (t *term) awaitNotice(st *state, server *Server, f *policy.Facts) next {
+// awaitNotice says when a server that has its notice is to be looked at again: when that is over and, as far as is
+// known, nothing else keeps it awake.
+func (t *term) awaitNotice(st *state, server *Server, f *policy.Facts, d policy.Decision) result {
 	if f.Noticed.IsZero() || server.Settings.SleepNotice == 0 {
-		return next{}
+		return result{}
 	}
-	if !f.Noticed.After(f.IdleSince()) { // used since: the next sweep gives a new one
+	if !f.Noticed.After(f.IdleSince()) { // it was used since: the sweep gives a new one
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		st.noticed = time.Time{}
-		return next{}
+		return result{}
 	}
-	due := f.Noticed.Add(server.Settings.SleepNotice)
-	if !due.After(t.s.now()) {
-		return next{} // it is over, and something else keeps it awake: the sweep sees to it
+	at := latest(f.Noticed.Add(server.Settings.SleepNotice), d.Next)
+	if !at.After(t.s.now()) {
+		return result{} // nobody knows how long something else keeps it awake: the sweep sees to it
 	}
-	return next{at: due, maySleep: true}
+	return requeueAt(at, bySweep)
 }
 
 // noticedAt is when it was last published that the server will sleep soon, as far as this process knows.

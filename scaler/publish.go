@@ -51,7 +51,7 @@ func (t *term) publishLast(st *state, id ID) error {
 		return nil
 	}
 	if last.Type == Woken && last.Cause != CauseExternal && !last.At.Before(t.began) && st.start == nil {
-		t.startTracking(st, server, last.At, true, false) // the answer to its write got lost
+		t.trackWake(st, server, last.At) // the answer to its write got lost
 	}
 	return t.publish(st, last)
 }
@@ -77,7 +77,7 @@ func (t *term) isPublished(st *state, server *Server) bool {
 // publishUnreadable publishes that the settings of a server can't be read, once for each mistake.
 func (t *term) publishUnreadable(st *state, server *Server, f *policy.Facts) error {
 	text := unreadable(f)
-	if text == st.unreadable {
+	if text == st.unreadable { // only passes write it
 		return nil
 	}
 	e := Event{
@@ -89,6 +89,8 @@ func (t *term) publishUnreadable(st *state, server *Server, f *policy.Facts) err
 			return err
 		}
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	st.unreadable = text
 	return nil
 }
@@ -102,27 +104,39 @@ func unreadable(f *policy.Facts) string {
 }
 
 // reconcileSelf publishes when silence begins to prove nothing, and when it proves something again: meanwhile
-// no server sleeps, which people who pay for the memory should know.
-func (t *term) reconcileSelf() next {
-	st, self, now := t.state(t.s.config.Self), t.s.config.Self, t.s.now()
-	sight := t.s.sight(now)
-	if (sight.Blind != "") == !st.blind.IsZero() {
-		return next{}
+// no server sleeps, which people who pay for the memory should know. An event says how it was when that was
+// noticed, however long NATS does not take it.
+func (t *term) reconcileSelf() result {
+	st := t.state(t.s.config.Self)
+	if t.sight.ID == "" {
+		t.sight = t.sightEvent()
 	}
-	e := Event{Type: Sighted, Server: self, At: now, Text: "silence proves again that a server is unused"}
-	if sight.Blind != "" {
+	if t.sight.ID == "" {
+		return result{}
+	}
+	if err := t.publish(st, t.sight); err != nil {
+		return retry(publishBackoff, byChange)
+	}
+	t.sight = Event{}
+	return requeue(byChange) // it may have changed meanwhile
+}
+
+// sightEvent is that silence begins to prove nothing, or something again; without an ID: nothing has changed.
+func (t *term) sightEvent() Event {
+	self, now := t.s.config.Self, t.s.now()
+	e := Event{Server: self, At: now}
+	switch sight := t.s.sight(now); {
+	case sight.Blind != "" && t.blind.IsZero():
 		e.Type, e.Text = Blinded, "no server is put to sleep: "+sight.Blind
-	} else {
-		e.Took = now.Sub(st.blind)
+		t.blind = now
+	case sight.Blind == "" && !t.blind.IsZero():
+		e.Type, e.Text, e.Took = Sighted, "silence proves again that a server is unused", now.Sub(t.blind)
+		t.blind = time.Time{}
+	default:
+		return Event{}
 	}
 	e.ID = fmt.Sprintf("%s-%s-%d", self.Name, e.Type, now.UnixNano())
-	if err := t.publish(st, e); err != nil {
-		return next{failed: publishRest}
-	}
-	if st.blind = (time.Time{}); e.Type == Blinded {
-		st.blind = now
-	}
-	return next{}
+	return e
 }
 
 func (s *Scaler) logEvent(e Event) {

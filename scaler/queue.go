@@ -1,19 +1,23 @@
 package scaler
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"idle-scaler/internal/share"
 )
 
-// level says how urgent a pass over a server is. Lower is sooner.
-type level int
+// priority says how urgent a pass over a server is. Lower is sooner.
+type priority int
 
 const (
-	byCommand level = iota // somebody waits for the answer
-	byChange               // something about it changed, or an instant came: it may have to wake
-	bySweep                // it may sleep as well
-	never                  // no pass
+	byCommand priority = iota // somebody waits for the answer
+	byChange                  // something about it changed, or an instant came: it may have to wake
+	bySweep                   // it may sleep as well
+
+	priorities // how many there are
 )
 
 // queue holds the servers that need a pass, and hands them to the workers. It has the contract of
@@ -25,161 +29,166 @@ const (
 //   - A namespace has at most half of the workers that others leave it, and namespaces take turns. A
 //     namespace whose admission webhook is down, so that each request takes half a minute, delays no other.
 type queue struct {
-	now     func() time.Time
-	workers int // how many passes there are at once
-	sweeps  int // how many of them may be of the sweep
+	now func() time.Time
 
 	mu      sync.Mutex
 	added   sync.Cond
 	closed  bool
 	items   map[ID]*item
-	waiting [never]turns
-	passes  [never]int     // under way
-	inPass  map[string]int // passes under way by namespace
+	waiting [priorities]roundRobin
+	workers share.Places
+	sweeps  share.Places // of the workers
 }
 
 // item is a server that waits for a pass, is in one, or needs one later.
 type item struct {
-	waits    level // of the pass that it waits for; while one is under way, of the one after that
-	inPass   level // of the pass that is under way
-	maySleep bool  // in the next pass
+	wanted  uint     // a bit for each priority at which it needs a pass
+	inLine  uint     // a bit for each line that it stands in
+	running bool     // a pass is under way
+	at      priority // of the pass that is under way
 
-	later    *time.Timer // begins the pass that comes by itself
-	rests    bool        // after a failure: until later goes off, only a command begins a pass
-	failures int         // in a row
+	timer      *time.Timer // begins the pass that comes by itself
+	backingOff bool        // until timer goes off, only a command begins a pass
+	failures   int         // in a row
 }
 
-// next says when the next pass over a server is due, if nothing happens.
-type next struct {
-	now      bool          // commands wait for it
-	at       time.Time     // zero: only when something happens
-	maySleep bool          // at that instant
-	failed   time.Duration // the pass failed: again after a pause, which grows up to this; 0: it did not
+// result says when the next pass over a server is due if nothing happens, and how urgent it is.
+type result struct {
+	priority priority
+	requeue  bool          // at once
+	at       time.Time     // then; zero: only when something happens
+	backoff  time.Duration // the pass failed: again after a pause, which grows up to this
+}
+
+func requeue(p priority) result                      { return result{priority: p, requeue: true} }
+func requeueAt(at time.Time, p priority) result      { return result{priority: p, at: at} }
+func retry(backoff time.Duration, p priority) result { return result{priority: p, backoff: backoff} }
+
+// sooner returns the earlier of two.
+func (r result) sooner(other result) result {
+	switch {
+	case other.requeue || other.backoff > 0, r.at.IsZero(), !other.at.IsZero() && other.at.Before(r.at):
+		return other
+	}
+	return r
 }
 
 func newQueue(now func() time.Time, workers, sweeps int) *queue {
-	q := &queue{now: now, workers: workers, sweeps: sweeps, items: make(map[ID]*item), inPass: make(map[string]int)}
+	q := &queue{now: now, items: make(map[ID]*item), workers: share.Places{Most: workers}, sweeps: share.Places{Most: sweeps}}
 	q.added.L = &q.mu
 	return q
 }
 
 // add asks for a pass over a server.
-func (q *queue) add(id ID, l level) {
+func (q *queue) add(id ID, p priority) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.push(id, l, l == bySweep)
+	q.push(id, p)
 }
 
-func (q *queue) push(id ID, l level, maySleep bool) {
+func (q *queue) push(id ID, p priority) {
 	e := q.items[id]
 	if e == nil {
-		e = &item{waits: never, inPass: never}
+		e = new(item)
 		q.items[id] = e
 	}
-	e.maySleep = e.maySleep || maySleep
-	if e.rests && l > byCommand || l >= e.waits {
+	if e.wanted&(1<<p) != 0 {
 		return
 	}
-	e.waits = l
-	if e.inPass == never {
-		q.line(id, l)
+	e.wanted |= 1 << p
+	q.line(id, e)
+}
+
+// line puts a server in line, at its most urgent priority, if it may have a pass now.
+func (q *queue) line(id ID, e *item) {
+	if p, ok := e.next(); ok && e.inLine&(1<<p) == 0 {
+		e.inLine |= 1 << p
+		q.waiting[p].push(id)
+		q.added.Signal()
 	}
 }
 
-// line puts a server in line. It may be in one of a later level already: see take.
-func (q *queue) line(id ID, l level) {
-	q.waiting[l].push(id)
-	q.added.Signal()
+// next returns the priority of the next pass, if one may begin.
+func (e *item) next() (priority, bool) {
+	if e.running || e.wanted == 0 || e.backingOff && e.wanted&(1<<byCommand) == 0 {
+		return 0, false
+	}
+	return priority(bits.TrailingZeros(e.wanted)), true
 }
 
 // get waits for a server that needs a pass, and begins the pass. It returns false once the queue is closed.
-func (q *queue) get() (id ID, maySleep, ok bool) {
+func (q *queue) get() (id ID, p priority, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
-		if id, maySleep, ok = q.begin(); ok {
-			return id, maySleep, true
+		if id, p, ok = q.begin(); ok {
+			return id, p, true
 		}
 		q.added.Wait()
 	}
-	return ID{}, false, false
+	return ID{}, 0, false
 }
 
 // begin begins the pass over the first server in line that may have a worker.
-func (q *queue) begin() (id ID, maySleep, ok bool) {
-	id, e := q.take()
-	if e == nil {
-		return ID{}, false, false
-	}
-	maySleep, e.maySleep = e.maySleep, false
-	e.inPass, e.waits = e.waits, never
-	q.passes[e.inPass]++
-	q.inPass[id.Namespace]++
-	e.stop()
-	return id, maySleep, true
-}
-
-// take takes that server out of its line.
-func (q *queue) take() (ID, *item) {
-	free := q.workers
-	for _, n := range q.passes {
-		free -= n
-	}
-	mayHaveOne := func(namespace string) bool { return q.inPass[namespace] < free }
-	for l := range never {
-		if l == bySweep && q.passes[bySweep] >= q.sweeps {
-			break
-		}
+func (q *queue) begin() (ID, priority, bool) {
+	for p := range priorities {
 		for {
-			id, ok := q.waiting[l].pop(mayHaveOne)
+			id, ok := q.waiting[p].pop(func(namespace string) bool {
+				return q.workers.Free(namespace) && (p != bySweep || q.sweeps.Free(namespace))
+			})
 			if !ok {
 				break
 			}
-			if e := q.items[id]; e != nil && e.waits == l && e.inPass == never { // else it was moved up, and had its pass
-				return id, e
+			e := q.items[id]
+			e.inLine &^= 1 << p
+			if next, ok := e.next(); !ok || next != p {
+				continue // it gets in line again after its pass, or when it has backed off
 			}
+			q.workers.Take(id.Namespace)
+			if p == bySweep {
+				q.sweeps.Take(id.Namespace)
+			}
+			e.wanted &^= 1 << p
+			e.running, e.at = true, p
+			e.stop()
+			return id, p, true
 		}
 	}
-	return ID{}, nil
+	return ID{}, 0, false
 }
 
 // done ends a pass.
-func (q *queue) done(id ID, n next) {
+func (q *queue) done(id ID, r result) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.items[id]
-	q.passes[e.inPass]--
-	if q.inPass[id.Namespace]--; q.inPass[id.Namespace] == 0 {
-		delete(q.inPass, id.Namespace)
+	e.running = false
+	q.workers.Return(id.Namespace)
+	if e.at == bySweep {
+		q.sweeps.Return(id.Namespace)
 	}
-	e.inPass = never
-	if n.failed > 0 {
+	if r.backoff > 0 {
 		e.failures++
-		q.beginLater(id, e, pause(e.failures, n.failed), n.maySleep)
-		e.rests = true
-		if e.waits > byCommand {
-			e.waits = never // what came meanwhile waits, too
-		}
+		e.backingOff = true
+		q.beginLater(id, e, pause(e.failures, r.backoff), r.priority)
 	} else {
 		e.failures = 0
-		if !n.at.IsZero() {
-			q.beginLater(id, e, n.at.Sub(q.now()), n.maySleep)
-		}
 	}
-	if n.now {
-		e.waits = byCommand
+	if !r.at.IsZero() {
+		q.beginLater(id, e, r.at.Sub(q.now()), r.priority)
 	}
-	switch {
-	case e.waits != never:
-		q.line(id, e.waits)
-	case e.later == nil:
+	if r.requeue {
+		e.wanted |= 1 << r.priority
+	}
+	if e.wanted == 0 && e.timer == nil {
 		delete(q.items, id)
 	}
+	q.line(id, e)
 	q.added.Signal() // its worker, or its namespace's share, may be what another waited for
 }
 
 // beginLater begins a pass after a while, unless another one begins before.
-func (q *queue) beginLater(id ID, e *item, after time.Duration, maySleep bool) {
+func (q *queue) beginLater(id ID, e *item, after time.Duration, p priority) {
 	if q.closed {
 		return
 	}
@@ -187,24 +196,21 @@ func (q *queue) beginLater(id ID, e *item, after time.Duration, maySleep bool) {
 	timer = time.AfterFunc(max(0, after), func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if e.later == timer {
+		if e.timer == timer {
 			e.stop()
-			l := byChange
-			if maySleep {
-				l = bySweep
-			}
-			q.push(id, l, maySleep)
+			e.wanted |= 1 << p
+			q.line(id, e)
 		}
 	})
-	e.later = timer
+	e.timer = timer
 }
 
 // stop takes back the pass that comes by itself: one that begins will say anew when that is.
 func (e *item) stop() {
-	if e.later != nil {
-		e.later.Stop()
+	if e.timer != nil {
+		e.timer.Stop()
 	}
-	e.later, e.rests = nil, false
+	e.timer, e.backingOff = nil, false
 }
 
 // pause is how long a server rests after so many failures in a row. It doubles five times, and is up to a
@@ -225,37 +231,37 @@ func (q *queue) close() {
 	q.added.Broadcast()
 }
 
-// turns are servers in line, of which each namespace has its turn.
-type turns struct {
+// roundRobin are servers in line, of which each namespace has its turn.
+type roundRobin struct {
 	namespaces []string        // in the order of their turns
 	lines      map[string][]ID // by namespace; none is empty
 }
 
-func (t *turns) push(id ID) {
-	if t.lines == nil {
-		t.lines = make(map[string][]ID)
+func (r *roundRobin) push(id ID) {
+	if r.lines == nil {
+		r.lines = make(map[string][]ID)
 	}
-	line, there := t.lines[id.Namespace]
+	line, there := r.lines[id.Namespace]
 	if !there {
-		t.namespaces = append(t.namespaces, id.Namespace)
+		r.namespaces = append(r.namespaces, id.Namespace)
 	}
-	t.lines[id.Namespace] = append(line, id)
+	r.lines[id.Namespace] = append(line, id)
 }
 
 // pop takes the first server of the first namespace that may have its turn.
-func (t *turns) pop(may func(namespace string) bool) (ID, bool) {
-	for i, namespace := range t.namespaces {
+func (r *roundRobin) pop(may func(namespace string) bool) (ID, bool) {
+	for i, namespace := range r.namespaces {
 		if !may(namespace) {
 			continue
 		}
-		line := t.lines[namespace]
-		copy(t.namespaces[1:i+1], t.namespaces[:i]) // those passed over stay first in turn
-		t.namespaces = t.namespaces[1:]
+		copy(r.namespaces[1:i+1], r.namespaces[:i]) // those passed over stay first in turn
+		r.namespaces = r.namespaces[1:]
+		line := r.lines[namespace]
 		if len(line) == 1 {
-			delete(t.lines, namespace)
+			delete(r.lines, namespace)
 		} else {
-			t.lines[namespace] = line[1:]
-			t.namespaces = append(t.namespaces, namespace)
+			r.lines[namespace] = line[1:]
+			r.namespaces = append(r.namespaces, namespace)
 		}
 		return line[0], true
 	}

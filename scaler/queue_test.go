@@ -12,7 +12,7 @@ import (
 func key(namespace string, n int) ID { return ID{Namespace: namespace, Name: fmt.Sprint("s", n)} }
 
 // beginOne begins the next pass, if one may begin now.
-func (q *queue) beginOne() (id ID, maySleep, ok bool) {
+func (q *queue) beginOne() (ID, priority, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.begin()
@@ -54,7 +54,7 @@ func TestQueueLosesNothing(t *testing.T) {
 				mu.Lock()
 				inPass[id] = false
 				mu.Unlock()
-				q.done(id, next{})
+				q.done(id, result{})
 			}
 		})
 	}
@@ -66,7 +66,7 @@ func TestQueueLosesNothing(t *testing.T) {
 				mu.Lock()
 				asked[id]++
 				mu.Unlock()
-				q.add(id, level(n%int(never)))
+				q.add(id, priority(n)%priorities)
 			}
 		})
 	}
@@ -80,7 +80,7 @@ func TestQueueLosesNothing(t *testing.T) {
 		}
 		mu.Unlock()
 		q.mu.Lock()
-		done = done && len(q.items)+len(q.inPass) == 0
+		done = done && len(q.items)+q.workers.Taken()+q.sweeps.Taken() == 0
 		q.mu.Unlock()
 		if done {
 			break
@@ -94,8 +94,8 @@ func TestQueueLosesNothing(t *testing.T) {
 	running.Wait()
 }
 
-// Commands come before changes, and changes before the sweep. A server that waits for the sweep and
-// gets a command has one pass, which may put it to sleep as well.
+// Commands come before changes, and changes before the sweep. A server that waits for the sweep and gets a
+// command has a pass for each: only that of the sweep, which has its share of the workers, may put it to sleep.
 func TestQueueKnowsWhatIsUrgent(t *testing.T) {
 	q := newQueue(time.Now, 8, 8)
 	q.add(key("a", 1), bySweep)
@@ -103,34 +103,42 @@ func TestQueueKnowsWhatIsUrgent(t *testing.T) {
 	q.add(key("a", 3), byChange)
 	q.add(key("a", 4), byCommand)
 	q.add(key("a", 2), byCommand)
-	q.add(key("a", 2), byChange)
+	q.add(key("a", 2), byCommand)
 	for _, want := range []struct {
-		n        int
-		maySleep bool
-	}{{4, false}, {2, true}, {3, false}, {1, true}} {
-		id, maySleep, ok := q.beginOne()
-		if !ok || id != key("a", want.n) || maySleep != want.maySleep {
-			t.Errorf("got %v, may sleep %v; want %+v", id, maySleep, want)
+		n int
+		p priority
+	}{{4, byCommand}, {2, byCommand}, {3, byChange}, {1, bySweep}, {2, bySweep}} {
+		id, p, ok := q.beginOne()
+		if !ok || id != key("a", want.n) || p != want.p {
+			t.Errorf("got %v at priority %v; want %+v", id, p, want)
 		}
-		q.done(id, next{})
+		q.done(id, result{})
 	}
 	if id, _, ok := q.beginOne(); ok {
 		t.Errorf("%s has another pass", id)
 	}
 }
 
-// The sweep has some of the workers only, and what comes meanwhile has the others.
+// The sweep has some of the workers only, a namespace has its share of these, and what comes meanwhile has the
+// others.
 func TestQueueKeepsTheSweepSmall(t *testing.T) {
-	q := newQueue(time.Now, 8, 2)
-	for n := range 10 {
+	q := newQueue(time.Now, 64, 16)
+	for n := range 100 {
+		q.add(key("slow", n), bySweep)
+	}
+	if n := len(q.beginAll()); n != 8 {
+		t.Errorf("one namespace has %d of 16 places of the sweep, want half", n)
+	}
+	for n := range 100 {
 		q.add(key(fmt.Sprint("team-", n), n), bySweep)
 	}
-	if n := len(q.beginAll()); n != 2 {
-		t.Errorf("%d passes of the sweep are under way, want 2", n)
+	if n := len(q.beginAll()); n != 8 {
+		t.Errorf("the others have %d, want those that are left", n)
 	}
 	q.add(key("late", 1), byChange)
-	if got := q.beginAll(); !slices.Equal(got, []ID{key("late", 1)}) {
-		t.Errorf("got %v, want the change", got)
+	q.add(key("slow", 99), byChange)
+	if got := q.beginAll(); !slices.Equal(got, []ID{key("late", 1), key("slow", 99)}) {
+		t.Errorf("got %v, want the changes", got)
 	}
 }
 
@@ -151,7 +159,7 @@ func TestQueueIsFair(t *testing.T) {
 	if modest := q.beginAll(); len(modest) != 2 || modest[0].Namespace != "modest" {
 		t.Errorf("the other has %v, want half of the rest", modest)
 	}
-	q.done(greedy[0], next{})
+	q.done(greedy[0], result{})
 	if got := q.beginAll(); !slices.Equal(got, []ID{key("modest", 2)}) {
 		t.Errorf("a worker that gets free goes to %v, want it to go to the one that has fewer", got)
 	}
@@ -167,13 +175,13 @@ func TestQueueIsFair(t *testing.T) {
 }
 
 // After each failure in a row a server rests longer, up to a limit. Only a command ends a rest, and
-// a success ends the row.
+// a success ends the row. What is tried again is as urgent as it was.
 func TestQueueBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, id := newQueue(time.Now, 2, 2), key("a", 1)
 		fail := func() time.Duration {
 			began := time.Now()
-			q.done(id, next{failed: 32 * time.Second})
+			q.done(id, retry(32*time.Second, byChange))
 			q.add(id, byChange)
 			if got, _, ok := q.beginOne(); ok {
 				t.Fatalf("%s does not rest", got)
@@ -189,53 +197,81 @@ func TestQueueBacksOff(t *testing.T) {
 				t.Errorf("it rests %s, want up to a third less than %s", rest, want)
 			}
 		}
-		q.done(id, next{failed: 32 * time.Second})
+		q.done(id, retry(32*time.Second, byChange))
 		q.add(id, byCommand)
 		if _, _, ok := q.beginOne(); !ok {
 			t.Error("a command does not end the rest")
 		}
-		q.done(id, next{})
+		q.done(id, result{})
 		q.add(id, byChange)
 		q.get()
 		if rest := fail(); rest > time.Second {
 			t.Errorf("it rests %s after its first failure in a row", rest)
 		}
+		q.done(id, retry(time.Second, byCommand))
+		for n := range 10 {
+			q.add(key("a", 100+n), byChange)
+		}
+		time.Sleep(time.Minute)
+		if got, _, _ := q.beginOne(); got != id {
+			t.Errorf("%v comes before what a command has tried before", got)
+		}
 		q.close()
 	})
 }
 
-// A pass that is due at an instant begins by itself, once: a pass before it says anew when the next is.
+// A pass that is due at an instant begins by itself, once: a pass before it says again when the next is.
 func TestQueueBeginsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, id := newQueue(time.Now, 2, 2), key("a", 1)
 		began := time.Now()
 		q.add(id, byChange)
 		q.get()
-		q.done(id, next{at: began.Add(time.Hour), maySleep: true})
-		if _, maySleep, _ := q.get(); !maySleep || time.Since(began) != time.Hour {
-			t.Errorf("after %s, may sleep %v; want that it may, after 1h", time.Since(began), maySleep)
+		q.done(id, requeueAt(began.Add(time.Hour), bySweep))
+		if _, p, _ := q.get(); p != bySweep || time.Since(began) != time.Hour {
+			t.Errorf("after %s, priority %v; want that of the sweep, after 1h", time.Since(began), p)
 		}
-		q.done(id, next{at: began.Add(2 * time.Hour)})
+		q.done(id, requeueAt(began.Add(2*time.Hour), bySweep))
 		q.add(id, byChange)
 		q.get()
-		q.done(id, next{at: began.Add(3 * time.Hour)})
-		if _, maySleep, _ := q.get(); maySleep || time.Since(began) != 3*time.Hour {
-			t.Errorf("after %s, may sleep %v; want that it may not, after 3h", time.Since(began), maySleep)
+		q.done(id, requeueAt(began.Add(3*time.Hour), byChange))
+		if _, p, _ := q.get(); p != byChange || time.Since(began) != 3*time.Hour {
+			t.Errorf("after %s, priority %v; want that of a change, after 3h", time.Since(began), p)
 		}
-		q.done(id, next{now: true})
-		if _, _, ok := q.beginOne(); !ok {
-			t.Error("the next command has no pass at once")
+		q.done(id, requeue(byCommand))
+		if _, p, ok := q.beginOne(); !ok || p != byCommand {
+			t.Error("there is no pass at once")
 		}
-		q.done(id, next{})
+		q.done(id, result{})
 		if len(q.items) > 0 {
 			t.Error("the server is kept, and nothing is due")
 		}
 		q.add(id, byChange)
 		q.get()
-		q.done(id, next{at: began.Add(24 * time.Hour)})
+		q.done(id, requeueAt(began.Add(24*time.Hour), byChange))
 		q.close()
 		if _, _, ok := q.get(); ok {
 			t.Error("a pass begins after the end")
 		}
 	})
+}
+
+// However often a server asks for passes while its namespace has no worker, it stands in line once.
+func TestQueueDoesNotGrow(t *testing.T) {
+	q := newQueue(time.Now, 4, 2)
+	for n := range 10 {
+		q.add(key("a", n), bySweep)
+	}
+	q.beginAll()
+	for range 1000 {
+		q.add(key("a", 9), byCommand)
+		if id, _, ok := q.beginOne(); ok {
+			q.done(id, result{})
+		}
+	}
+	for p := range priorities {
+		if n := len(q.waiting[p].lines["a"]); n > 10 {
+			t.Errorf("%d stand in line %d", n, p)
+		}
+	}
 }

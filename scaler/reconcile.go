@@ -16,13 +16,8 @@ func (s *Scaler) Enqueue(id ID) {
 		return
 	}
 	server, ok := s.cache.Get(id)
-	switch {
-	case ok && t.idles(server):
-	case ok || t.known(id) != nil:
+	if ok && (!t.idles(server) || t.mayWakeMates(server)) || !ok && t.isLeft(id) {
 		t.queue.add(id, byChange)
-	}
-	if ok && server.Settings.Group != "" {
-		t.enqueueMates(server)
 	}
 }
 
@@ -37,84 +32,102 @@ func (t *term) idles(server *Server) bool {
 	return st != nil && st.start == nil && !st.shadow.asleep && len(st.commands) == 0 && t.isPublished(st, server)
 }
 
-// enqueueMates asks for a pass over those of a server's group that may have to wake with it, or after it.
-func (t *term) enqueueMates(server *Server) {
+// isLeft reports whether something is known of a server that is gone, and no command waits for it to appear.
+func (t *term) isLeft(id ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := t.states[id]
+	return st != nil && len(st.commands) == 0
+}
+
+// mayWakeMates reports whether others of a server's group may have to wake with it, or after it.
+func (t *term) mayWakeMates(server *Server) bool {
+	if server.Settings.Group == "" {
+		return false
+	}
 	for _, mate := range t.s.cache.Group(server.ID.Namespace, server.Settings.Group) {
 		if mate.Replicas == 0 && mate.ID != server.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// wakeMates asks for a pass over each of a server's group that has to wake now. One look at the group serves all.
+func (t *term) wakeMates(server *Server) {
+	if !t.mayWakeMates(server) {
+		return
+	}
+	l := t.s.look()
+	for _, mate := range t.s.cache.Group(server.ID.Namespace, server.Settings.Group) {
+		if mate.Replicas > 0 || mate.ID == server.ID {
+			continue
+		}
+		if facts := l.facts(mate); t.s.config.Rules.Decide(&facts, l.now).Action == policy.Wake {
 			t.queue.add(mate.ID, byChange)
 		}
 	}
 }
 
+// The longest pauses between two tries.
 const (
-	publishRest = 5 * time.Second        // the longest between two tries to publish an event
-	commandRest = 2 * time.Second        // to apply a command
-	contestRest = 200 * time.Millisecond // to write a server that somebody else writes, too
-	wakeRest    = 30 * time.Second       // to wake a server: what refuses one wake may refuse thousands, on and on
+	publishBackoff = 5 * time.Second        // to publish an event
+	commandBackoff = 2 * time.Second        // to apply a command
+	contestBackoff = 200 * time.Millisecond // to write a server that somebody else writes, too
+	wakeBackoff    = 30 * time.Second       // to wake a server: what refuses one wake may refuse thousands, on and on
 )
 
 // reconcile makes one pass over one server: it applies the oldest command that waits for it or, if there is
-// none, decides. It writes at most once, and publishes what happened. Only with maySleep does it put the
+// none, decides. It writes at most once, and publishes what happened. Only a pass of the sweep puts the
 // server to sleep. Never two passes over one server are under way at once.
-func (t *term) reconcile(id ID, maySleep bool) next {
+func (t *term) reconcile(id ID, p priority) result {
 	if id == t.s.config.Self {
 		return t.reconcileSelf()
 	}
 	st := t.state(id)
 	if err := t.publishLast(st, id); err != nil { // the next change would overwrite it
-		return next{failed: publishRest}
+		return retry(publishBackoff, p)
 	}
 	if c := t.oldest(st); c != nil {
-		return t.reconcileCommand(st, c)
+		return t.reconcileCommand(st, c, p)
 	}
 	server, ok := t.s.cache.Get(id)
 	if !ok {
 		t.forget(id)
-		return next{}
+		return result{}
 	}
-	n := t.decide(st, server, maySleep)
-	if n.failed > 0 || n.now {
-		return n
+	t.wakeMates(server)
+	r := t.decide(st, server, p)
+	if r.requeue || r.backoff > 0 {
+		return r
 	}
-	return n.sooner(t.track(st, id))
+	return r.sooner(t.track(st, id))
 }
 
-// sooner returns the earlier of two next passes.
-func (n next) sooner(m next) next {
-	switch {
-	case m.failed > 0 || m.now:
-		return m
-	case n.at.IsZero() || !m.at.IsZero() && m.at.Before(n.at):
-		return m
-	}
-	return n
-}
-
-// decide decides about a server, and does what the decision asks for.
-func (t *term) decide(st *state, server *Server, maySleep bool) next {
+// decide decides about a server, does what the decision asks for, and publishes what there is to say of it.
+func (t *term) decide(st *state, server *Server, p priority) result {
 	if server.wokenByOthers() {
 		return t.wake(st, server)
 	}
 	now := t.s.now()
 	facts := t.s.facts(server, now)
 	d := t.s.config.Rules.Decide(&facts, now)
-	if err := errors.Join(t.publishUnreadable(st, server, &facts), t.publishContended(st, server)); err != nil {
-		return next{failed: publishRest}
+	if d.Action == policy.Wake { // before anything is published: that the stream of events is away delays no wake
+		return t.wake(st, server)
 	}
+	err := errors.Join(t.publishUnreadable(st, server, &facts), t.publishContended(st, server))
 	if server.Settings.DryRun || st.shadow.asleep {
-		if err := t.reconcileShadow(st, server, &facts, d, now, maySleep); err != nil {
-			return next{failed: publishRest}
-		}
+		err = errors.Join(err, t.reconcileShadow(st, server, &facts, d, now, p == bySweep))
 	}
 	switch {
-	case d.Action == policy.Wake:
-		return t.wake(st, server)
-	case d.Action == policy.Sleep && maySleep:
+	case err != nil:
+		return retry(publishBackoff, p)
+	case d.Action == policy.Sleep && p == bySweep:
 		return t.sleep(st, server.ID)
-	case d.Action == policy.Notify && maySleep:
+	case d.Action == policy.Notify && p == bySweep:
 		return t.notify(st, server, &facts, d, now)
 	case server.Replicas == 0:
-		return next{at: d.Next}
+		return requeueAt(d.Next, byChange)
 	}
-	return t.awaitNotice(st, server, &facts)
+	return t.awaitNotice(st, server, &facts, d)
 }

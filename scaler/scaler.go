@@ -21,8 +21,8 @@ type Cache interface {
 	All(yield func(*Server) bool)
 	// Group returns the servers of a group, in order of name.
 	Group(namespace, name string) []*Server
-	// Reached reports whether what is known of the server is at least as new as a version.
-	Reached(id ID, version string) bool
+	// Seen returns the server, nil when it is not there, and whether that is at least as new as a version.
+	Seen(id ID, version string) (server *Server, reached bool)
 	// Watch returns a channel that has something to receive after the server changed, appeared or went, until stop is called.
 	Watch(id ID) (changed <-chan struct{}, stop func())
 }
@@ -56,22 +56,22 @@ type Endpoints interface {
 	Endpoints(server *Server) []Endpoint
 }
 
-// ActivityLog is the log that the tracker was filled from. Implemented by internal/bus.ActivityLog.
+// ActivityLog is the log that the tracker was filled from. Implemented by internal/bus/activitylog.Log.
 type ActivityLog interface {
 	// Prove returns nil when the tracker knows everything that the log held a moment ago: not longer than a second.
 	Prove(ctx context.Context) error
 }
 
-// Meter counts. All methods may be called concurrently, and return at once: some are called within the lane of a server. Implemented by
+// Meter counts. All methods may be called concurrently, and return at once: they are called within passes. Implemented by
 // internal/ops.Metrics.
 type Meter interface {
-	// Event notes an event that is to be told now.
+	// Event notes an event that is published now.
 	Event(e Event)
 	// Wake notes how long a phase of a wake took: "queued", from when a command to start was sent until it is begun; "patch", the request to the
 	// API server that wakes, whoever asked for it; "ready", from that write to the first ready replica. One that was measured between two
 	// clocks may be negative.
 	Wake(phase string, took time.Duration)
-	// Swept notes what a sweep came to, once it has ended.
+	// Swept notes what a sweep found.
 	Swept(s Sweep)
 	// MisSlept notes that a server was wanted less than MisSleepWithin after it was put to sleep, or would have been.
 	MisSlept(dryRun bool)

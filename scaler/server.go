@@ -71,7 +71,7 @@ type Mark struct {
 	Asleep  time.Time      // when it was put to sleep; zero while it is awake
 	Awake   time.Time      // when it was last woken, or told to be awake; zero while it is asleep
 	Seen    activity.Stamp // the last ping that the decision to sleep knew
-	Failed  string         // why its last wake will not get ready; says nothing once a replica is ready, and nothing of its later loss
+	Failed  string         // why its last wake, or scale, will not get as ready as was asked; says nothing of a later loss
 	Hold    policy.Hold    // the last explicit hold; in force until it ends
 	Reverts policy.Reverts // how often somebody else woke it again
 	Done    Done

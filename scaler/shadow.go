@@ -125,17 +125,17 @@ func nanos(text string) time.Time {
 	return time.Unix(0, n)
 }
 
-// resumed goes on from what a former leader has published.
-func (t *term) resumed(server *Server, told shadow, now time.Time) shadow {
-	told.at = t.s.tracker.Unstamp(told.at)
-	if told.asleep {
+// resumeShadow goes on from what a former leader has published. The caller does not hold mu.
+func (t *term) resumeShadow(server *Server, published shadow, now time.Time) shadow {
+	published.at = t.s.tracker.Unstamp(published.at)
+	if published.asleep {
 		f := t.s.factsAlone(server, now)
-		told.at = wouldSleepAt(&f, t.s.tracker.Unstamp(told.idle), now)
-		if !f.Use.Last.Time.After(told.idle) { // a newer ping would have kept it awake
-			told.seen = f.Use.Last
+		published.at = wouldSleepAt(&f, t.s.tracker.Unstamp(published.idle), now)
+		if !f.Use.Last.Time.After(published.idle) { // a newer ping would have kept it awake
+			published.seen = f.Use.Last
 		}
 	}
-	return told
+	return published
 }
 
 // wouldSleepAt is when a server would have fallen asleep that would be asleep now, as nearly as is known, if its idle clock started at idle.

@@ -341,3 +341,14 @@ func TestMisSleep(t *testing.T) {
 		})
 	}
 }
+
+// A new leader goes on from a dry run also of a server that has a notice, which is asked for while the state is made.
+func TestDryRunWithANoticeAcrossLeaders(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		w.expectTold(WouldSleep)
+		w.nextLeader()
+		w.ping()
+		w.lastIs(WouldWake)
+	}, dry(running(2), "sleep-notice", "90s"))
+}

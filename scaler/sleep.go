@@ -11,32 +11,32 @@ import (
 // sleep puts a server to sleep if that is the decision now, as seen with everything that the log held a
 // moment ago. It tries once: after a conflict somebody is at work on the Deployment, and the next sweep is
 // soon enough.
-func (t *term) sleep(st *state, id ID) next {
+func (t *term) sleep(st *state, id ID) result {
 	s := t.s
 	asked := s.now()
 	server, ok := s.cache.Get(id)
 	ordered := ok && s.held(server, asked).Asleep // which needs no silence, and is done also while the log is away
 	if !ordered && s.log.Prove(t.ctx) != nil {
-		return next{} // blind, which the log itself says in status, readiness and metrics
+		return result{} // blind, which the log itself says in status, readiness and metrics
 	}
 	e, err := t.trySleep(id, asked, ordered)
 	switch {
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrUnknown), errors.Is(err, errNotLeader):
 		s.logger.Debug("gave up a sleep", "server", id.String(), "err", err)
-		return next{}
+		return result{}
 	case err != nil:
 		s.logger.Error("cannot put a server to sleep, trying again in the next sweep", "server", id.String(), "err", err)
-		return next{}
+		return result{}
 	case e.ID == "":
-		return next{}
+		return result{}
 	}
 	if err := t.publish(st, e); err != nil {
-		return next{failed: publishRest}
+		return retry(publishBackoff, byChange)
 	}
 	for _, name := range server.Settings.After { // those that it comes after may sleep now
 		t.queue.add(ID{Namespace: id.Namespace, Name: name}, bySweep)
 	}
-	return next{now: true}
+	return requeue(byChange)
 }
 
 func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {

@@ -180,7 +180,11 @@ func TestOldDecisionIsNotSent(t *testing.T) {
 func TestSleepsLeaveRoomForCommands(t *testing.T) {
 	var idle []func() *Server
 	for n := range 100 {
-		idle = append(idle, func() *Server { s := running(1)(); s.ID.Name = fmt.Sprintf("idle-%d", n); return s })
+		idle = append(idle, func() *Server {
+			s := running(1)()
+			s.ID = ID{Namespace: fmt.Sprint("team-", n), Name: "idle"}
+			return s
+		})
 	}
 	lead(t, func(w *world) {
 		var sleeping, most atomic.Int32
@@ -422,7 +426,7 @@ func TestPanicOfOneServer(t *testing.T) {
 		if n := w.meter.panics.Load(); n != 1 {
 			t.Errorf("%d panics counted", n)
 		}
-		time.Sleep(commandRest)
+		time.Sleep(commandBackoff)
 		w.expectReplicas(3)
 	}, asleep(policy.BecauseIdle))
 	lead(t, func(w *world) { // a command is told, and does not come again
@@ -461,4 +465,53 @@ func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(0)
 	}, asleep(policy.BecauseIdle))
+}
+
+// A server that waits for the sweep, and whose Deployment changes meanwhile, sleeps in a pass of the sweep all the same: those have
+// their share of the workers.
+func TestChangesDoNotWidenTheSweep(t *testing.T) {
+	var servers []func() *Server
+	for n := range 100 {
+		servers = append(servers, with(named(fmt.Sprint("s-", n), running(1)), func(s *Server) { s.ID.Namespace = fmt.Sprint("team-", n%10) }))
+	}
+	lead(t, func(w *world) {
+		var now, most atomic.Int32
+		w.cluster.onWrite = func(*Server) error {
+			most.Store(max(most.Load(), now.Add(1)))
+			time.Sleep(time.Second)
+			now.Add(-1)
+			return nil
+		}
+		if _, err := w.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range servers {
+			w.leading().queue.add(s().ID, byChange)
+		}
+		time.Sleep(time.Minute)
+		for _, s := range servers {
+			if server, _ := w.cluster.Get(s().ID); server.Replicas > 0 {
+				t.Errorf("%s has not slept", server.ID)
+			}
+		}
+		if n := int(most.Load()); n > w.config.MaxSleeps {
+			t.Errorf("%d sleeps were written at once, want at most %d", n, w.config.MaxSleeps)
+		}
+	}, servers...)
+}
+
+// Settings that change while the sweep looks at them: run under -race.
+func TestSettingsChangeInASweep(t *testing.T) {
+	lead(t, func(w *world) {
+		for i := range 100 {
+			s := *w.alpha()
+			s.Bad = fmt.Errorf("bad %d", i)
+			w.cluster.put(s)
+			for range 3 {
+				if _, err := w.Sweep(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}, running(2))
 }

@@ -6,14 +6,16 @@ import (
 	"time"
 )
 
-// start is a server on its way to ready: one that was woken, or that somebody asked for while it was not
-// ready. The passes over the server track it.
+// start is a server on its way to ready: one that was woken, or that a command has started or scaled. The passes
+// over the server track it.
 type start struct {
 	woken      bool      // else it was awake already: only of wakes it is measured how long they take
 	generation int64     // the counts are about it once they were observed at this generation
 	began      time.Time // when it was woken, or began to start
-	ready      bool      // that it is ready was published, or is no news
 	all        bool      // a scale asked for all of its replicas
+	ready      bool      // that it is ready was published, or is no news
+	readyEvent Event     // that it is ready, until it is published; without an ID: it is not
+	failed     bool      // that it will not get ready is on the Deployment; all that may follow is that it is ready after all
 
 	refused time.Time // since when the cluster is seen to make no pods for it
 	said    string    // why it is not ready, as published
@@ -27,24 +29,47 @@ type start struct {
 // tells of the time before a wake, and counts pods late.
 const refusalLasts = time.Second
 
-// startTracking begins to track a server on its way to ready.
-func (t *term) startTracking(st *state, server *Server, began time.Time, woken, all bool) {
+// trackWake begins to track a server that was woken at an instant.
+func (t *term) trackWake(st *state, server *Server, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	former := st.start
-	if !woken && former != nil {
-		former.generation, former.all = server.Generation, former.all || all
-		return
-	}
-	if !woken {
-		began = t.s.tracker.Unstamp(startingAt(server))
-	}
-	former.stop() // it was put to zero meanwhile
-	st.start = &start{woken: woken, generation: server.Generation, began: began, ready: !woken && server.Ready > 0, all: all}
+	st.start.stop() // it was put to zero meanwhile
+	st.start = &start{woken: true, generation: server.Generation, began: at}
 }
 
-// waits reports whether it is not as ready yet as it was asked to be.
-func (s *start) waits() bool { return !s.ready || s.all }
+// trackOrder tracks a server that a command has started or scaled, also if it was awake before.
+func (t *term) trackOrder(st *state, server *Server, all bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if st.start == nil || st.start.failed {
+		st.start.stop()
+		st.start = &start{began: t.s.tracker.Unstamp(startingAt(server)), ready: server.Ready > 0}
+	}
+	if st.start.generation != server.Generation {
+		st.start.generation, st.start.said = server.Generation, "" // the reason is that of another start
+	}
+	st.start.all = st.start.all || all
+}
+
+// resumeTracking returns what a new leader tracks: a server whose start a former leader has begun, and not seen
+// the end of.
+func (t *term) resumeTracking(server *Server, now time.Time) *start {
+	woken := t.s.tracker.Unstamp(server.Mark.Awake) // which says how long it took: Local errs to later
+	last, failed := server.Mark.Last, server.Mark.Failed != ""
+	within := func(began time.Time) bool { return now.Before(began.Add(t.s.config.Rules.StartDeadline)) }
+	switch {
+	case server.Replicas == 0:
+		return nil
+	case server.Ready == 0 && (failed || within(woken)):
+		return &start{woken: true, generation: server.Generation, began: woken, failed: failed}
+	case last.Type == Scaled && server.Ready < server.Replicas && !failed && within(last.At):
+		return &start{generation: server.Generation, began: last.At, all: true, ready: server.Ready > 0}
+	}
+	return nil
+}
+
+// waits reports whether it is not as ready yet as it was asked to be, and may get so.
+func (s *start) waits() bool { return !s.failed && (!s.ready || s.all) }
 
 func (t *term) stopTracking(st *state) {
 	t.mu.Lock()
@@ -61,31 +86,37 @@ func (s *start) stop() {
 
 // track publishes that a server on its way is ready, that it will not be, or why it is not yet. It ends when
 // all replicas are ready.
-func (t *term) track(st *state, id ID) next {
+func (t *term) track(st *state, id ID) result {
 	s := st.start
 	if s == nil {
-		return next{}
+		return result{}
 	}
 	server, ok := t.s.cache.Get(id)
 	if !ok || server.Replicas == 0 {
 		if ok && server.Generation <= s.generation {
-			return next{} // what is known of it is of before it was woken
+			return result{} // what is known of it is of before it was woken
 		}
 		t.stopTracking(st)
-		return next{}
+		return result{}
 	}
-	if server.ready(s.generation) && !s.ready {
-		e := t.startEvent(s, server, Ready, "")
-		if err := t.publish(st, e); err != nil {
-			return next{failed: publishRest}
+	if server.ready(s.generation) && !s.ready && s.readyEvent.ID == "" {
+		s.readyEvent = t.startEvent(s, server, Ready, "") // as it is now: how long it took does not depend on NATS
+	}
+	if s.readyEvent.ID != "" {
+		if err := t.publish(st, s.readyEvent); err != nil {
+			return retry(publishBackoff, byChange)
 		}
 		if s.ready = true; s.woken {
-			t.s.meter.Wake("ready", e.Took)
+			t.s.meter.Wake("ready", s.readyEvent.Took)
 		}
+		s.readyEvent = Event{}
 	}
-	if server.allReady(s.generation) {
+	switch {
+	case server.allReady(s.generation), s.ready && s.failed:
 		t.stopTracking(st)
-		return next{}
+		return result{}
+	case s.failed:
+		return result{}
 	}
 	now := t.s.now()
 	deadline, slow := s.began.Add(t.s.config.Rules.StartDeadline), s.began.Add(t.s.config.DiagnoseAfter)
@@ -93,7 +124,7 @@ func (t *term) track(st *state, id ID) next {
 	case !now.Before(deadline):
 		return t.fail(st, server, fmt.Sprintf("not ready within %s", t.s.config.Rules.StartDeadline))
 	case now.Before(slow): // right after a wake a refusal may be of before it, and pods have just been made
-		return next{at: slow}
+		return requeueAt(slow, byChange)
 	}
 	if refused := server.Refused; refused == nil || !s.ready && server.Total > 0 {
 		s.refused = time.Time{}
@@ -109,14 +140,14 @@ func (t *term) track(st *state, id ID) next {
 		return t.fail(st, server, text)
 	case text != "" && text != s.said && s.waits():
 		if err := t.publish(st, t.startEvent(s, server, Progress, text)); err != nil {
-			return next{failed: publishRest}
+			return retry(publishBackoff, byChange)
 		}
 		s.said = text
 	}
 	if !s.refused.IsZero() {
-		return next{at: s.refused.Add(refusalLasts)}
+		return requeueAt(s.refused.Add(refusalLasts), byChange)
 	}
-	return next{at: deadline}
+	return requeueAt(deadline, byChange)
 }
 
 // diagnose returns why the server is not ready, as its pods said last. From the first call on, each change of
@@ -168,35 +199,42 @@ func (t *term) startEvent(s *start, server *Server, kind EventType, text string)
 }
 
 // fail writes on the Deployment why it will not get ready, so that every replica can say so, and publishes it.
-func (t *term) fail(st *state, server *Server, text string) next {
+func (t *term) fail(st *state, server *Server, text string) result {
 	s := st.start
-	if !s.waits() || server.Mark.Failed == text { // a former leader has found that out
+	if !s.waits() {
 		t.stopTracking(st)
-		return next{}
+		return result{}
 	}
-	var tr tries
-	_, e, err := t.try(server.ID, &tr, func(now *Server) (Change, error) {
+	_, e, err := t.try(server.ID, &st.tries, func(now *Server) (Change, error) {
 		if now.Replicas == 0 || now.Ready > 0 && !s.all || !now.Mark.Awake.Equal(server.Mark.Awake) {
 			return Change{}, nil // that wake is over
 		}
 		mark := now.Mark
 		mark.Failed = text
-		e := t.startEvent(s, now, Failed, text)
-		return Change{Replicas: now.Replicas, Mark: mark, Event: e}, nil
+		return Change{Replicas: now.Replicas, Mark: mark, Event: t.startEvent(s, now, Failed, text)}, nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		t.s.logger.Warn("cannot write why a server does not get ready, trying again", "server", server.ID.String(), "text", text, "err", err)
-		return next{failed: wakeRest}
-	case e.ID == "":
+		return retry(wakeBackoff, byChange)
+	}
+	st.tries = tries{}
+	if e.ID == "" {
 		t.stopTracking(st)
-		return next{}
+		return result{}
 	}
-	t.stopTracking(st)
+	t.stopDiagnosis(s)
+	s.failed = true
 	if err := t.publish(st, e); err != nil {
-		return next{failed: publishRest}
+		return retry(publishBackoff, byChange)
 	}
-	return next{}
+	return result{}
+}
+
+// stopDiagnosis ends the watch of the pods.
+func (t *term) stopDiagnosis(s *start) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.stop()
 }
 
 // ready reports whether some replica is ready and the counts are at least as new as the generation.

@@ -10,20 +10,19 @@ import (
 // finds it on the Deployment, in the command stream, or among the events.
 type state struct {
 	// Guarded by the term's mu: others look at it, beside the pass over the server.
-	commands  []*pending // in order, the oldest first
-	published string     // the ID of its last change that the stream of events has
-	noticed   time.Time  // when it was last published that it will sleep soon
-	shadow    shadow     // what would have become of it without dry-run
-	start     *start     // on its way to ready; nil: it is not
+	commands   []*pending // in order, the oldest first
+	published  string     // the ID of its last change that the stream of events has
+	noticed    time.Time  // when it was last published that it will sleep soon
+	shadow     shadow     // what would have become of it without dry-run
+	start      *start     // on its way to ready; nil: it is not
+	unreadable string     // what is wrong with its settings, as published
 
 	// Used within the pass over the server only.
-	logged     string    // the ID of the last event that was logged and counted
-	rejected   string    // the ID of the event of the last command that was rejected
-	fresh      bool      // it was read from the API server in this term
-	unreadable string    // what is wrong with its settings, as published
-	contended  string    // the ID of the event that somebody else keeps waking it, as published
-	blind      time.Time // of the daemon itself: since when silence proves nothing, as published; zero: it does
-	tries      tries     // to wake it
+	current   *pending // the command of this pass; nil: it has none
+	logged    string   // the ID of the last event that was logged and counted
+	fresh     bool     // it was read from the API server in this term
+	contended string   // the ID of the event that somebody else keeps waking it, as published
+	tries     tries    // to write what no command asks for
 }
 
 // state returns that of a server. When the term first looks at one, it goes on from what former leaders
@@ -32,18 +31,17 @@ func (t *term) state(id ID) *state {
 	if st := t.known(id); st != nil {
 		return st
 	}
-	server, there := t.s.cache.Get(id)
+	resumed := new(state) // without mu: what a dry run has come to is worked out from the facts
+	if server, ok := t.s.cache.Get(id); ok {
+		t.resume(resumed, server)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	st := t.states[id]
-	if st == nil {
-		st = new(state)
-		t.states[id] = st
-		if there {
-			t.resume(st, server)
-		}
+	if st := t.states[id]; st != nil {
+		return st
 	}
-	return st
+	t.states[id] = resumed
+	return resumed
 }
 
 // known returns the state of a server, nil if the term has not looked at it yet.
@@ -55,17 +53,14 @@ func (t *term) known(id ID) *state {
 
 // resume goes on from what a former leader has done about a server.
 func (t *term) resume(st *state, server *Server) {
-	tracker, now := t.s.tracker, t.s.now()
+	now := t.s.now()
 	if at, ok := t.left.notices[server.UID]; ok {
-		st.noticed = tracker.Unstamp(at)
+		st.noticed = t.s.tracker.Unstamp(at)
 	}
-	if told, ok := t.left.shadows[server.UID]; ok {
-		st.shadow = t.resumed(server, told, now)
+	if published, ok := t.left.shadows[server.UID]; ok {
+		st.shadow = t.resumeShadow(server, published, now)
 	}
-	woken := tracker.Unstamp(server.Mark.Awake) // which says how long it took: Local errs to later
-	if server.Replicas > 0 && server.Ready == 0 && now.Before(woken.Add(t.s.config.Rules.StartDeadline)) {
-		st.start = &start{woken: true, generation: server.Generation, began: woken}
-	}
+	st.start = t.resumeTracking(server, now)
 }
 
 // forget drops what is known of a server that is gone.
@@ -87,7 +82,7 @@ type left struct {
 
 // readLeft reads what former leaders have published.
 func (t *term) readLeft() left {
-	events, err := t.s.events.Known(t.ctx)
+	events, err := t.s.events.Known(t.asked)
 	if err != nil {
 		t.s.logger.Warn("cannot read which events the stream has, publishing the last of each server again", "err", err)
 	}

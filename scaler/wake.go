@@ -8,34 +8,34 @@ import (
 
 // wake wakes a server if that is the decision, or notes that somebody else has woken it, and publishes that.
 // When somebody else was faster, or the answer got lost, the next pass tries again on fresh facts.
-func (t *term) wake(st *state, server *Server) next {
+func (t *term) wake(st *state, server *Server) result {
 	written, e, err := t.try(server.ID, &st.tries, t.planWakeUp)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		st.tries = tries{}
-		return next{} // it is gone, which the cache tells
+		return result{} // it is gone, which the cache tells
 	case errors.Is(err, errNotLeader):
-		return next{failed: commandRest} // the lease is late: it is renewed in a moment, or the term ends
+		return retry(commandBackoff, byChange) // the lease is late: it is renewed in a moment, or the term ends
 	case errors.Is(err, ErrConflict):
-		return next{failed: contestRest} // the next try may be between two of the rival's writes
+		return retry(contestBackoff, byChange) // the next try may be between two of the rival's writes
 	case passing(err):
 		t.s.logger.Warn("cannot wake a server, trying again", "server", server.ID.String(), "err", err)
-		return next{failed: commandRest}
+		return retry(commandBackoff, byChange)
 	case err != nil:
-		t.s.logger.Error("cannot wake a server, trying again within "+wakeRest.String(), "server", server.ID.String(), "err", err)
-		return next{failed: wakeRest}
+		t.s.logger.Error("cannot wake a server, trying again within "+wakeBackoff.String(), "server", server.ID.String(), "err", err)
+		return retry(wakeBackoff, byChange)
 	}
 	st.tries = tries{}
-	if e.ID == "" {
-		return next{}
+	if e.ID == "" { // what was read from the API server asks for no wake: the cache will know that in a moment
+		return retry(contestBackoff, byChange)
 	}
 	if e.Type == Woken && e.Cause != CauseExternal {
-		t.startTracking(st, written, e.At, true, false)
+		t.trackWake(st, written, e.At)
 	}
 	if err := t.publish(st, e); err != nil {
-		return next{failed: publishRest}
+		return retry(publishBackoff, byChange)
 	}
-	return next{now: true}
+	return requeue(byChange)
 }
 
 // planWakeUp wakes a server if that is the decision, and takes note when somebody else has woken it.

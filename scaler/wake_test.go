@@ -10,8 +10,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// How long a wake took is measured of wakes only. Of a server that has ready replicas nobody is told that it is ready, nor that it failed when more
-// do not get ready: who waits for these is answered. Of one that has none both are told, also when nothing but a command waits for it.
+// Only of wakes it is measured how long they took. A scale of a server that has ready replicas has no "ready" event; that it failed is
+// published all the same, because a replica may wait for the rest. A start or a scale of one that has none has both.
 func TestOnlyWakesAreMeasured(t *testing.T) {
 	more, start := Command{Verb: Scale, Replicas: 3, Wait: time.Minute}, Command{Verb: Start, Wait: time.Minute}
 	for _, tt := range []struct {
@@ -67,24 +67,94 @@ func TestOnlyWakesAreMeasured(t *testing.T) {
 func TestFailureIsToldOnce(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
-		diagnose := func(reason string) {
-			w.pods.diagnoses <- Diagnosis{reason, "no such image", true}
-			time.Sleep(w.config.DiagnoseAfter + time.Second)
-		}
 		w.ping()
-		diagnose("ErrImagePull")
+		w.pods.diagnoses <- Diagnosis{"ErrImagePull", "no such image", true}
+		time.Sleep(w.config.DiagnoseAfter + time.Second)
 		w.expectTold(Woken, Failed)
 		writes := len(w.cluster.writes)
 		for range 2 {
 			w.nextLeader()
-			diagnose("ErrImagePull")
+			time.Sleep(w.config.Rules.StartDeadline)
 		}
 		w.expectTold(Woken, Failed)
 		if n := len(w.cluster.writes); n != writes {
 			t.Errorf("%d more writes", n-writes)
 		}
-		w.nextLeader()
-		diagnose("ImagePullBackOff")
-		w.expectTold(Woken, Failed, Failed)
 	}, asleep(policy.BecauseIdle))
+}
+
+// A wake that is refused for days keeps nothing of its tries.
+func TestRefusedWakesDoNotGrow(t *testing.T) {
+	for _, err := range []error{ErrRefused, ErrConflict, ErrUnsure} {
+		lead(t, func(w *world) {
+			w.fail(err)
+			w.ping()
+			time.Sleep(6 * time.Hour)
+			if n := len(w.leading().states[alpha].tries.unsure); n > maxUnsure {
+				t.Errorf("%v: %d are kept", err, n)
+			}
+		}, asleep(policy.BecauseIdle))
+	}
+}
+
+// That settings can't be read is published after a wake: a stream of events that is away delays none.
+func TestUnreadableSettingsDelayNoWake(t *testing.T) {
+	lead(t, func(w *world) {
+		w.bus.setAway(ErrUnsure)
+		w.change("alpha", func(s *Server) {
+			s.Settings, s.Sources, s.Bad = policy.Parse(policy.Layer{Source: policy.FromServer, Written: map[string]string{"group": "g", "after": "nobody"}})
+		})
+		w.ping()
+		time.Sleep(time.Minute)
+		w.expectReplicas(3)
+	}, set(asleep(policy.BecauseIdle), "group", "g"))
+}
+
+// A start that was given up ends with "ready" if the server gets ready after all, also under another leader.
+func TestFailedEndsWithReady(t *testing.T) {
+	for name, meanwhile := range map[string]func(*world){"the same leader": func(*world) {}, "another leader": (*world).nextLeader} {
+		t.Run(name, func(t *testing.T) {
+			lead(t, func(w *world) {
+				w.cluster.slow = true
+				w.ping()
+				w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true}
+				time.Sleep(10 * time.Second)
+				w.expectTold(Woken, Failed)
+				meanwhile(w)
+				time.Sleep(20 * time.Minute)
+				w.getReady("alpha")
+				if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Failed, Ready}) {
+					t.Errorf("published %v", got)
+				}
+			}, asleep(policy.BecauseIdle))
+		})
+	}
+}
+
+// How long a wake took does not depend on how long NATS was away.
+func TestReadyWhileNATSIsAway(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.ping()
+		time.Sleep(time.Second)
+		w.bus.setAway(errors.New("NATS is away"))
+		w.getReady("alpha")
+		time.Sleep(10 * time.Minute)
+		w.bus.setAway(nil)
+		time.Sleep(publishBackoff)
+		if e := w.last(Ready); e.Took != time.Second {
+			t.Errorf("published %+v", e)
+		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// A scale that has some replicas ready is tracked by the next leader, too.
+func TestScaleAcrossLeaders(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		w.request(Command{Verb: Scale, Replicas: 3})
+		w.nextLeader()
+		time.Sleep(w.config.Rules.StartDeadline + time.Minute)
+		w.lastIs(Failed)
+	}, with(running(2), func(s *Server) { s.Ready, s.Updated, s.Total = 2, 2, 2 }))
 }

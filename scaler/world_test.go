@@ -129,7 +129,7 @@ func (w *world) do(c Command) *Outcome {
 		if s := o.Server; o.Err == nil && c.Wait > 0 && s.Wanted() {
 			ctx, cancel := context.WithTimeout(w.t.Context(), c.Wait)
 			defer cancel()
-			o.Server, o.Err = w.Await(ctx, Applied{s.ID, s.UID, s.Generation, s.Version, c.Verb == Scale, c.Wait}, func(time.Time) string { return w.last(Progress).Text })
+			o.Server, o.Err = w.Await(ctx, Applied{s.ID, s.UID, s.Version, c.Verb == Scale, c.Wait}, func(*Server) string { return w.last(Progress).Text })
 		}
 		return &o
 	case <-time.After(24 * time.Hour):

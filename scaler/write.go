@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"time"
 
 	"idle-scaler/activity"
@@ -67,8 +68,12 @@ func stillHolds(what string, at, now time.Time) error {
 // of the writes before was done.
 type tries struct {
 	began  time.Time
-	events []Event
+	sent   bool    // something was written, or tried to
+	unsure []Event // what may have been written: the newest, at most maxUnsure
 }
+
+// maxUnsure is far more than may still be on their way: each try reads the server first.
+const maxUnsure = 16
 
 // try plans a change on what is known of a server, and writes it. It returns the server as written and what
 // happened; or as it is and no event, if plan wants nothing. The first try reads from memory, so that a wake
@@ -90,14 +95,17 @@ func (t *term) try(id ID, tr *tries, plan func(*Server) (Change, error)) (*Serve
 		return server, Event{}, err
 	}
 	written, e, err := t.write(server, c)
-	tr.events = append(tr.events, e)
+	tr.sent = true
+	if err == nil || errors.Is(err, ErrUnsure) {
+		tr.unsure = append(tr.unsure[max(0, len(tr.unsure)+1-maxUnsure):], e)
+	}
 	return written, e, err
 }
 
 // wrote reports whether the last change of a server is one of those that were tried. All three must be the
 // same: another leader's write to the same version has the same ID, and is not ours.
 func (tr *tries) wrote(last Event) bool {
-	return slices.ContainsFunc(tr.events, func(e Event) bool {
+	return slices.ContainsFunc(tr.unsure, func(e Event) bool {
 		return e.ID == last.ID && e.Type == last.Type && e.At.Equal(last.At)
 	})
 }
@@ -114,8 +122,14 @@ func eventID(server *Server) string { return server.UID + "-" + server.Version }
 func noticeID(server *Server, kind EventType, text string) string {
 	hash := fnv.New64a()
 	hash.Write([]byte(text))
-	return fmt.Sprintf("%s-%d-%s-%x", server.UID, server.Generation, kind, hash.Sum64())
+	return fmt.Sprintf("%s%s-%x", noticePrefix(server), kind, hash.Sum64())
 }
+
+func noticePrefix(server *Server) string { return fmt.Sprintf("%s-%d-", server.UID, server.Generation) }
+
+// IsAbout reports whether an event that was noticed, like Progress, is about a server as it is wanted now, and not about
+// what was wanted of it before. ID is that of the event.
+func (s *Server) IsAbout(id string) bool { return strings.HasPrefix(id, noticePrefix(s)) }
 
 // find returns the server from memory, or asks the API server why it is not there.
 func (s *Scaler) find(ctx context.Context, id ID) (*Server, error) {

@@ -17,7 +17,9 @@ import (
 var allowed = map[string][]string{
 	"idle-scaler/activity": {},
 	"idle-scaler/policy":   {"idle-scaler/activity", "github.com/robfig/cron/v3"},
-	"idle-scaler/scaler":   {"idle-scaler/activity", "idle-scaler/policy", "github.com/agnivade/levenshtein"},
+	"idle-scaler/scaler":   {"idle-scaler/activity", "idle-scaler/policy", "idle-scaler/internal/share", "github.com/agnivade/levenshtein"},
+
+	"idle-scaler/internal/share": {},
 
 	"idle-scaler/internal/kube": {
 		"idle-scaler/activity", "idle-scaler/policy", "idle-scaler/scaler", "k8s.io/", "golang.org/x/sync/",
@@ -49,7 +51,7 @@ var allowed = map[string][]string{
 		"github.com/nats-io/",
 	},
 	"idle-scaler/internal/bus/api": {
-		"idle-scaler/policy", "idle-scaler/scaler", "idle-scaler/internal/wire", "idle-scaler/internal/bus/stream",
+		"idle-scaler/policy", "idle-scaler/scaler", "idle-scaler/internal/share", "idle-scaler/internal/wire", "idle-scaler/internal/bus/stream",
 		"idle-scaler/internal/bus/answer", "idle-scaler/internal/bus/command", "idle-scaler/internal/bus/event",
 		"github.com/nats-io/", "golang.org/x/sync/",
 	},

@@ -16,6 +16,7 @@ import (
 
 	"idle-scaler/internal/client"
 	"idle-scaler/internal/wire"
+	"idle-scaler/test/wait"
 )
 
 // lands is how long after a pause a sleep still comes to be that was on its way.
@@ -441,11 +442,7 @@ func TestProgress(t *testing.T) {
 	shown, out := io.Pipe()
 	defer shown.Close()
 	c.showProgress(t.Context(), out, []string{"team-a/web", "team-b/web", "team-a/files"})
-	for deadline := time.Now().Add(10 * time.Second); c.nc.NumSubscriptions() < 2; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d namespaces are watched", c.nc.NumSubscriptions())
-		}
-	}
+	wait.Until(t, "that two namespaces are watched", func() bool { return c.nc.NumSubscriptions() == 2 })
 	tell := func(subject, server string) {
 		t.Helper()
 		data := fmt.Appendf(nil, `{"specversion":"1.0","id":"1","type":"progress","subject":%q,"data":{"text":"no node"}}`, server)

@@ -87,12 +87,12 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	}
 	core := scaler.New(c.scaler(), tracker, scaler.World{
 		Cache: cache, Cluster: kube.NewCluster(cache), Pods: kube.NewPods(cache), Endpoints: services,
-		Log: log, Pauses: pauses, Events: told{events, recorder}, Meter: metrics, Now: time.Now, Logger: logger,
+		Log: log, Pauses: pauses, Events: published{events, recorder}, Meter: metrics, Now: time.Now, Logger: logger,
 	})
 	log.OnActivity, cache.OnChange = core.Enqueue, core.Enqueue
 	sessions, err := command.New(commands, command.Config{
 		Subjects: subjects, Applier: core, Tracker: tracker, Leads: core.Leads, Ensure: ensure,
-		AckWait: 2*c.CommandMaxAge + c.MaxWait, InFlight: scaler.MaxInHand, Heartbeat: 2 * time.Second, Logger: logger,
+		AckWait: 2 * (c.CommandMaxAge + 2*c.scaler().RetryFor), InFlight: scaler.MaxInHand, Heartbeat: 2 * time.Second, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -154,16 +154,16 @@ const answerAfter = 10 * time.Second
 // start decides nothing on half the settings, and without the right to read the other half servers are woken all the same.
 const leadAfter = 15 * time.Second
 
-// told publishes events on the bus, and leaves them on the Deployment once the bus has them.
-type told struct {
+// published publishes events on the bus, and leaves them on the Deployment once the bus has them.
+type published struct {
 	*event.Publisher
 	recorder *kube.Recorder
 }
 
-func (t told) Publish(ctx context.Context, e scaler.Event) error {
-	err := t.Publisher.Publish(ctx, e)
+func (p published) Publish(ctx context.Context, e scaler.Event) error {
+	err := p.Publisher.Publish(ctx, e)
 	if err == nil {
-		t.recorder.Record(e)
+		p.recorder.Record(e)
 	}
 	return err
 }

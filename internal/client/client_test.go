@@ -72,8 +72,7 @@ func teamClient(t *testing.T, url, inbox string) *Client {
 	return c
 }
 
-// What NATS does not permit is told at once, with whom to ask: NATS says it, and not to the one who
-// asked. What is permitted beside it goes on.
+// A client that NATS refuses a permission learns that at once, and whom to ask. What it is permitted goes on.
 func TestNotPermitted(t *testing.T) {
 	c, url := newTeam(t)
 	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
@@ -140,8 +139,7 @@ func TestNoStreamTakesIt(t *testing.T) {
 	}
 }
 
-// What takes a ping and is no stream, or a stream that is full, is told as what it is, and not as
-// NATS being away.
+// If no stream takes a ping, or the stream is full, the error says that, and not that NATS is away.
 func TestPingIsNotTaken(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	c, js := newClient(w), w.JetStream()

@@ -12,9 +12,9 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// fakeDaemon starts a NATS server with the daemon's streams, on which every start succeeds. It lives as
-// long as the test binary. An example has no test to report to, so every failure is a panic.
-func fakeDaemon() (url string) {
+// fakeDaemon starts a NATS server with the daemon's streams, on which every start succeeds, until stop. An
+// example has no test to report to, so every failure is a panic.
+func fakeDaemon() (url string, stop func()) {
 	must := func(err error) {
 		if err != nil {
 			panic(err)
@@ -37,5 +37,9 @@ func fakeDaemon() (url string) {
 	})
 	must(err)
 	must(nc.Flush())
-	return server.URL()
+	return server.URL(), func() {
+		nc.Close()
+		server.Shutdown()
+		must(os.RemoveAll(dir))
+	}
 }

@@ -15,7 +15,9 @@ import (
 
 // A gateway that got a call for a sleeping server starts it, and forwards the call when it is ready.
 func Example() {
-	nc, err := nats.Connect(fakeDaemon())
+	url, stop := fakeDaemon()
+	defer stop()
+	nc, err := nats.Connect(url)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -58,11 +58,12 @@ func (c *Client) Release(ctx context.Context, id wire.ID, by wire.Sender) (wire.
 // and a margin.
 const wakeTimeout = 25 * time.Second
 
-// answerMargin is how much longer than the daemon a client waits for its word.
-const answerMargin = 5 * time.Second
+// answerMargin is how much longer than the daemon waits for its leader a client waits for the daemon, which has
+// to check and store the command before, and says itself that no leader has answered.
+const answerMargin = 10 * time.Second
 
 func (c *Client) command(ctx context.Context, verb wire.Verb, id wire.ID, wait time.Duration, payload any) (a wire.Answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, max(wait, patience)+answerMargin)
+	ctx, cancel := context.WithTimeout(ctx, max(wait, wire.AppliedWithin)+answerMargin)
 	defer cancel()
 	if err = wire.CheckID(id); err == nil {
 		err = c.request(ctx, string(verb), id, payload, &a)

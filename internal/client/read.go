@@ -9,8 +9,7 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// patience is how long a client waits for an answer at least: as long as the daemon may take to
-// apply a command.
+// patience is how long a client waits for the answer to a read.
 const patience = 30 * time.Second
 
 // Status returns all there is to say about a server.
@@ -115,8 +114,8 @@ func (c *Client) Watch(ctx context.Context, namespace string, handle func(wire.E
 		if err != nil {
 			return fmt.Errorf("watch events: %w", err)
 		}
-		e, err := wire.DecodeEvent(m.Data)
-		if err != nil || c.subjects.Event(e.Type, e.Server) != m.Subject {
+		e, err := c.subjects.ReadEvent(m.Subject, m.Data)
+		if err != nil {
 			continue
 		}
 		if err := handle(e); err != nil {

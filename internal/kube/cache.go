@@ -162,11 +162,16 @@ func (c *Cache) snapshot() []*scaler.Server {
 	return c.all
 }
 
-// Reached reports whether what is known of the server is at least as new as a version. Versions that can't be
-// compared count as reached: the API server gives no others.
-func (c *Cache) Reached(id scaler.ID, version string) bool {
-	d, ok := c.deployment(id)
-	return ok && !older(d.server.Version, version)
+// Seen returns the server, nil when it is not there, and whether that is at least as new as a version. Versions
+// that can't be compared count as reached: the API server gives no others.
+func (c *Cache) Seen(id scaler.ID, version string) (server *scaler.Server, reached bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if d, ok := c.servers[id]; ok {
+		return d.server, !older(d.server.Version, version)
+	}
+	r := c.region(id.Namespace)
+	return nil, r != nil && r.synced && !older(r.seen, version)
 }
 
 // Watch returns a channel that has something to receive after the server changed, appeared or went, until stop is called.

@@ -15,6 +15,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"idle-scaler/test/wait"
 )
 
 func (w *world) election() Election {
@@ -67,7 +69,7 @@ func TestElectForReal(t *testing.T) {
 	stopFirst()
 	receive(t, "the end of the first term", first.ctx.Done())
 	began := w.renewed()
-	eventually(t, "renewals while the first ends its work", func() bool { return w.renewed().After(began.Add(10 * w.election().RetryPeriod)) })
+	wait.Until(t, "renewals while the first ends its work", func() bool { return w.renewed().After(began.Add(10 * w.election().RetryPeriod)) })
 	if !first.leads() {
 		t.Error("the first may not end its work")
 	}

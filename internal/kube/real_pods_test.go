@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 // podsOf returns the names of the pods that have the label app, by UID.
@@ -75,7 +76,7 @@ func TestKillForReal(t *testing.T) {
 	if err := w.admin.AppsV1().Deployments(w.namespace).Delete(t.Context(), "other", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the other to go", func() bool { _, ok := w.cache.Get(other.ID); return !ok })
+	wait.Until(t, "the other to go", func() bool { _, ok := w.cache.Get(other.ID); return !ok })
 	mustBe(t, "kill the pods of one that is gone", pods.Kill(t.Context(), other), scaler.ErrUnknown, "was deleted")
 }
 
@@ -131,7 +132,7 @@ func TestDiagnoseOwnPodsForReal(t *testing.T) {
 	if _, err := w.admin.CoreV1().Pods(w.namespace).Create(t.Context(), foreign, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the foreign pod to fail", func() bool {
+	wait.Until(t, "the foreign pod to fail", func() bool {
 		pod, err := w.admin.CoreV1().Pods(w.namespace).Get(t.Context(), "aaa", metav1.GetOptions{})
 		return err == nil && diagnosePod(pod).Fatal
 	})

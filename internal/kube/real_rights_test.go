@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 // granted returns the rules of the ClusterRole in a file of deploy.
@@ -111,7 +111,7 @@ func TestRightsForReal(t *testing.T) {
 	w.watch(kubernetes.NewForConfigOrDie(w.tenant("all", "")))
 	services := NewServices(w.cache)
 	w.run(services.Run)
-	eventually(t, "the list of Services", services.informers[w.namespace].HasSynced)
+	wait.Until(t, "the list of Services", services.informers[w.namespace].HasSynced)
 	server, _ = w.cache.Get(server.ID)
 	recorder := NewRecorder(w.cache, slog.New(slog.DiscardHandler))
 	if err := recorder.write(t.Context(), server, scaler.Event{ID: "1", Type: scaler.Ready, Server: server.ID, At: noon}); err != nil {
@@ -160,29 +160,11 @@ func TestRightsForReal(t *testing.T) {
 	}
 }
 
-// log keeps what is logged.
-type log struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) says(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), text)
-}
-
 // What goes on trying without a right says so in the log; it does not look as if there were nothing.
 func TestMissingRightsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	web := w.deploy("web", 1, "web:1")
-	logged := new(log)
+	logged := new(wait.Buffer)
 	logger := slog.New(slog.NewTextHandler(logged, nil))
 	blind := kubernetes.NewForConfigOrDie(w.tenant("blind", "deployments", "list", "watch"))
 	cache, err := NewCache(blind, Scope{Namespaces: []string{w.namespace}}, testConfig, logger)
@@ -190,7 +172,9 @@ func TestMissingRightsAreLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.run(cache.Run)
-	eventually(t, "word of the Deployments", func() bool { return logged.says("the API server refuses to list deployments.apps in " + w.namespace) })
+	wait.Until(t, "word of the Deployments", func() bool {
+		return strings.Contains(logged.String(), "the API server refuses to list deployments.apps in "+w.namespace)
+	})
 	if cache.Synced() {
 		t.Error("synced without having read")
 	}
@@ -205,10 +189,10 @@ func TestMissingRightsAreLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.run(cache.Run)
-		eventually(t, "word of the "+resource, func() bool { return logged.says("the API server refuses to list " + refused) })
-		eventually(t, "the list of Deployments", cache.Synced)
+		wait.Until(t, "word of the "+resource, func() bool { return strings.Contains(logged.String(), "the API server refuses to list "+refused) })
+		wait.Until(t, "the list of Deployments", cache.Synced)
 		missing := map[string]string{"namespaces": "the namespaces have not been read", "horizontalpodautoscalers": "the autoscalers have not been read"}[resource]
-		eventually(t, "the other list", func() bool { return cache.Missing() == missing })
+		wait.Until(t, "the other list", func() bool { return cache.Missing() == missing })
 		server, known := cache.Get(web.ID)
 		if !known || server.Bad != nil {
 			t.Errorf("without the %s: known: %v, bad: %v", resource, known, server.Bad)
@@ -220,15 +204,17 @@ func TestMissingRightsAreLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.run(NewServices(cache).Run)
-	eventually(t, "word of the Services", func() bool { return logged.says("the API server refuses to list services in " + w.namespace) })
+	wait.Until(t, "word of the Services", func() bool {
+		return strings.Contains(logged.String(), "the API server refuses to list services in "+w.namespace)
+	})
 
 	e := w.election()
 	e.Logger = logger
 	for _, verb := range []string{"get", "create"} {
 		config := w.tenant("no-"+verb+"-lease", "leases", verb)
 		w.run(func(ctx context.Context) error { return Elect(ctx, config, e, func(context.Context, func() bool) {}) })
-		eventually(t, "word of the Lease", func() bool {
-			return logged.says("the API server refuses to " + verb + " leases.coordination.k8s.io in " + w.namespace)
+		wait.Until(t, "word of the Lease", func() bool {
+			return strings.Contains(logged.String(), "the API server refuses to "+verb+" leases.coordination.k8s.io in "+w.namespace)
 		})
 	}
 	w.config = w.tenant("elected", "")

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 // The tests of real_*_test.go talk to a real API server, with the controllers that make Deployments work and a kubelet that only
@@ -125,7 +126,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.namespace = namespace.Name
-	eventually(t, "the default ServiceAccount", func() bool {
+	wait.Until(t, "the default ServiceAccount", func() bool {
 		_, err := w.admin.CoreV1().ServiceAccounts(w.namespace).Get(t.Context(), "default", metav1.GetOptions{})
 		return err == nil
 	})
@@ -142,7 +143,7 @@ func (w *world) watch(client kubernetes.Interface) {
 	}
 	w.cache, w.cluster = cache, NewCluster(cache)
 	w.run(cache.Run)
-	eventually(w.t, "the lists", func() bool { return cache.Synced() && cache.Missing() == "" })
+	wait.Until(w.t, "the lists", func() bool { return cache.Synced() && cache.Missing() == "" })
 }
 
 // run runs something until the test ends.

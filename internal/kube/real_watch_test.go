@@ -17,6 +17,7 @@ import (
 
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 // annotate writes a setting on the namespace.
@@ -45,7 +46,7 @@ func TestSettingsOfNamespacesForReal(t *testing.T) {
 		}
 		w.cache = cache
 		w.run(cache.Run)
-		eventually(t, "the lists", func() bool { return cache.Synced() && cache.Missing() == "" })
+		wait.Until(t, "the lists", func() bool { return cache.Synced() && cache.Missing() == "" })
 		before := w.wait("web", "idle-after of its namespace", func(s *scaler.Server) bool { return s.Settings.IdleAfter == time.Hour })
 		if before.Bad != nil || before.Sources["idle-after"] != policy.FromNamespace || before.Rival != "" {
 			t.Errorf("%s: %v, from %v, rival %q", what, before.Bad, before.Sources, before.Rival)
@@ -112,7 +113,7 @@ func TestRequestsForReal(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", size.name, server.Requests, size.want)
 		}
 		var pods *corev1.PodList
-		eventually(t, "a pod of "+size.name, func() (there bool) {
+		wait.Until(t, "a pod of "+size.name, func() (there bool) {
 			var err error
 			pods, err = w.admin.CoreV1().Pods(w.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=" + name})
 			return err == nil && len(pods.Items) == 1

@@ -20,6 +20,7 @@ import (
 
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 // deadline is how long the cluster may take for anything.
@@ -209,7 +210,7 @@ func TestFreshForReal(t *testing.T) {
 	if _, err := deployments.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"metadata":{"labels":null}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it to leave the cache with its label", func() bool { _, ok := w.cache.Get(server.ID); return !ok })
+	wait.Until(t, "it to leave the cache with its label", func() bool { _, ok := w.cache.Get(server.ID); return !ok })
 	_, err = w.cluster.Fresh(t.Context(), server.ID)
 	mustBe(t, "no label", err, scaler.ErrUnmanaged, "kubectl -n "+w.namespace+" label deployment web app.kubernetes.io/component=mcp-server")
 
@@ -264,13 +265,13 @@ func TestDeletionForReal(t *testing.T) {
 	if err := deployments.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it to go", func() bool { _, ok := w.cache.Get(server.ID); return !ok })
+	wait.Until(t, "it to go", func() bool { _, ok := w.cache.Get(server.ID); return !ok })
 	_, err := w.cluster.Fresh(t.Context(), server.ID)
 	mustBe(t, "being deleted", err, scaler.ErrUnknown, "is being deleted")
 	if _, err := deployments.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it to be gone", func() bool {
+	wait.Until(t, "it to be gone", func() bool {
 		_, err := deployments.Get(t.Context(), "web", metav1.GetOptions{})
 		return err != nil
 	})
@@ -296,7 +297,7 @@ func TestRecorderForReal(t *testing.T) {
 	recorder := NewRecorder(w.cache, slog.New(slog.DiscardHandler))
 	w.run(recorder.Run)
 	recorder.Record(scaler.Event{ID: "1", Type: scaler.Woken, Server: server.ID, At: time.Now(), To: 1, Cause: scaler.CauseActivity})
-	eventually(t, "the event", func() bool {
+	wait.Until(t, "the event", func() bool {
 		events, err := w.admin.CoreV1().Events(w.namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + server.UID + ",reason=Woken"})
 		return err == nil && len(events.Items) == 1 && events.Items[0].Message == "0 → 1 replicas by activity"
 	})

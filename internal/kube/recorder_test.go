@@ -16,6 +16,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 // What happened is left on the Deployment once, as a warning when it is bad news; progress and servers that are gone are not.
@@ -44,7 +45,7 @@ func TestRecorder(t *testing.T) {
 		}
 		return events.Items
 	}
-	eventually(t, "two events", func() bool { return len(list()) == 2 })
+	wait.Until(t, "two events", func() bool { return len(list()) == 2 })
 	stop()
 	<-ended
 	found := make(map[string]eventsv1.Event)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"slices"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 func ports(ports ...corev1.ServicePort) []corev1.ServicePort { return ports }
@@ -133,22 +133,12 @@ func TestEndpoints(t *testing.T) {
 	services := NewServices(cache)
 	ended := make(chan error)
 	go func() { ended <- services.Run(ctx) }()
-	eventually(t, "two endpoints", func() bool { return len(services.Endpoints(server)) == 2 })
+	wait.Until(t, "two endpoints", func() bool { return len(services.Endpoints(server)) == 2 })
 	if got := texts(services.Endpoints(server)); !slices.Equal(got, []string{"ClusterIP  http://ant.team-a.svc:80", "ClusterIP  http://zebra.team-a.svc:80"}) {
 		t.Errorf("got %q", got)
 	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
-	}
-}
-
-// eventually waits for what other goroutines do; it fails the test when that takes too long.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited for %s in vain", what)
-		}
 	}
 }

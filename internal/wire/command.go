@@ -9,6 +9,9 @@ import (
 // stream took it. The latter needs no two clocks that agree.
 const DeadlineHeader = "Idle-Scaler-Deadline"
 
+// AppliedWithin is the least time in which a command that somebody waits for may still be applied.
+const AppliedWithin = 30 * time.Second
+
 // defaultWait is how long a requested start waits if it does not say.
 const defaultWait = 60 * time.Second
 

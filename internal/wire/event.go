@@ -74,3 +74,13 @@ func DecodeEvent(payload []byte) (Event, error) {
 	e.Server.Namespace, e.Server.Name, _ = strings.Cut(c.Subject, "/")
 	return e, nil
 }
+
+// ReadEvent reads an event that came on a subject. What somebody else has put there, like an acknowledgement of
+// JetStream or an event of another server, is an error.
+func (s Subjects) ReadEvent(subject string, payload []byte) (Event, error) {
+	e, err := DecodeEvent(payload)
+	if err == nil && s.Event(e.Type, e.Server) != subject {
+		err = fmt.Errorf("read an event: it is about %s, and came on %s", e.Server, Shorten(subject))
+	}
+	return e, err
+}

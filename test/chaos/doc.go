@@ -22,6 +22,6 @@
 // A run is storms of faults with calm between them, and an end: faults and workload cease, everything unused must fall asleep and
 // every command be finished, then everything that sleeps is used once more and must wake.
 //
-// The seed decides who is who and what is broken when; the threads of nine processes on one machine do as they like, so that a
+// The seed decides who is who and what is broken when; the threads of six processes on one machine do as they like, so that a
 // seed makes a failure likely again, not certain.
 package chaos

@@ -20,6 +20,7 @@ import (
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 // "list" shows the servers of a namespace in order, and those that a selector takes: for people, and for programs with the fields of the
@@ -299,9 +300,9 @@ func (b *bench) says(code int, args ...string) string {
 }
 
 // watch starts "watch" and returns what it says. It ends with the test, well, when it is interrupted.
-func (b *bench) watch(args ...string) *buffer {
+func (b *bench) watch(args ...string) *wait.Buffer {
 	b.t.Helper()
-	out := &buffer{}
+	out := &wait.Buffer{}
 	p := exec.Command(program, append([]string{"watch", "--nats", b.nats.ClientURL()}, args...)...)
 	p.Stdout, p.Stderr = out, out
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -26,6 +25,7 @@ import (
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
 // patience is how long something that has to happen may take on a machine that is busy.
@@ -48,7 +48,7 @@ type bench struct {
 type daemon struct {
 	t       *testing.T
 	process *exec.Cmd
-	log     *buffer
+	log     *wait.Buffer
 	http    string // the address of /readyz and /metrics
 	ended   chan struct{}
 }
@@ -142,7 +142,7 @@ func (b *bench) start(flags ...string) *daemon {
 		"run", "--kubeconfig", b.kubeconfig, "--nats", b.nats.ClientURL(), "--namespaces", b.namespace,
 		"--lease-namespace", b.namespace, "--lease-duration", "10s", "--listen", "127.0.0.1:0", "--log-level", "debug",
 	}, flags...)
-	d := &daemon{t: b.t, process: exec.Command(cmp.Or(b.program, program), args...), log: &buffer{}, ended: make(chan struct{})}
+	d := &daemon{t: b.t, process: exec.Command(cmp.Or(b.program, program), args...), log: &wait.Buffer{}, ended: make(chan struct{})}
 	d.process.Stderr = d.log
 	d.process.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	d.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -269,7 +269,7 @@ func (b *bench) events() *events {
 		if err != nil {
 			e.t.Errorf("event %s: %v", m.Subject, err)
 		}
-		e.seen = append(e.seen, event.Domain(decoded))
+		e.seen = append(e.seen, event.FromWire(decoded))
 	})
 	if err == nil {
 		err = b.nc.Flush()
@@ -341,22 +341,4 @@ func consistently(t *testing.T, d time.Duration, what string, check func() error
 			t.Fatalf("%s: %v", what, err)
 		}
 	}
-}
-
-// buffer is a bytes.Buffer for several goroutines.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

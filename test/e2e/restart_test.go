@@ -267,7 +267,7 @@ func (b *bench) stored(t *testing.T, subject string) (stored []scaler.Event) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored, sequence = append(stored, event.Domain(e)), m.Sequence
+		stored, sequence = append(stored, event.FromWire(e)), m.Sequence
 	}
 }
 

@@ -95,7 +95,7 @@ func BenchmarkPing(b *testing.B) {
 	m := &nats.Msg{Subject: s.Activity(files), Reply: "$JS.ACK.CORTEX_MCP_ACTIVITY.idle-scaler-x.1.17.4.1700000000000000000.3"}
 	b.ReportAllocs()
 	for b.Loop() {
-		p, _ := stream.ParsePlace(m.Reply)
+		p, _ := stream.ParseMetadata(m.Reply)
 		l.ping(m, p)
 	}
 }

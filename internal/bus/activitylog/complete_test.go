@@ -73,9 +73,8 @@ func TestCompleteness(t *testing.T) {
 	}
 }
 
-// What a daemon can't know when it starts is which leases the stream has forgotten: they may have
-// been in force for as long as a lease can be after they were said, and no server was certainly
-// unused before that.
+// A daemon that starts can't know which leases the stream has forgotten. They may have been in force for as long as a
+// lease can last, and no server is certainly unused before that.
 func TestForgottenLeases(t *testing.T) {
 	const day = 24 * time.Hour
 	now := time.Date(2026, 1, 30, 0, 0, 0, 0, time.UTC)

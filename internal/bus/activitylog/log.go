@@ -82,7 +82,7 @@ func New(nc *nats.Conn, config Config) (*Log, error) {
 		config:     config, nc: nc, js: js, unrecorded: make(chan loss, 16), ordered: make(map[scaler.ID]activity.Stamp),
 	}
 	streams := stream.Options{Subjects: config.Subjects, Replicas: 1}
-	read := func(kind stream.Kind, deliver jetstream.DeliverPolicy, handle func(*nats.Msg, stream.Place)) *reader {
+	read := func(kind stream.Kind, deliver jetstream.DeliverPolicy, handle func(*nats.Msg, stream.Metadata)) *reader {
 		wants := streams.Config(kind)
 		return &reader{
 			nc: nc, js: js, stream: wants.Name, wants: wants, deliver: deliver, heartbeat: config.Heartbeat,
@@ -128,11 +128,8 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 }
 
-// ProofLasts is how old the moment may be up to which everything is proven to be known.
-const ProofLasts = time.Second
-
 // Prove returns nil when tracker and pauses know everything that the log held at some moment not
-// longer ago than ProofLasts. Those who ask at once share one look.
+// longer ago than scaler.MaxDecisionAge. Those who ask at once share one look.
 func (l *Log) Prove(ctx context.Context) error {
 	for range 2 { // the look that was shared may have begun too long ago
 		if l.isProven() {
@@ -158,13 +155,13 @@ func (l *Log) prove() error {
 	return err
 }
 
-// isProven reports whether the last proof still holds: not if the clock was set since, which is
-// also measured anew with the next.
+// isProven reports whether the last proof still holds. It ends when the clock of this process is set:
+// the next look measures how far that is from the clock of NATS.
 func (l *Log) isProven() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	age, sure := activity.Age(l.proven, time.Now())
-	return sure && age < ProofLasts
+	return sure && age < scaler.MaxDecisionAge
 }
 
 // look finds out whether the tracker knows everything that the log holds, and tells the tracker.

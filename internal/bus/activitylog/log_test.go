@@ -276,7 +276,7 @@ func TestStreamsWithClocksThatDiffer(t *testing.T) {
 	nc, err := natsconn.Connect(natsconn.Options{URLs: []string{proxy.url}}, natstest.Quiet)
 	natstest.Check(t, err)
 	t.Cleanup(nc.Close)
-	var said lockedBuffer
+	var said wait.Buffer
 	l := listen(w, nc, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&said, nil)) })
 	ping(t, w.JetStream(), w.Subjects, web)
 	c, err := client.New(w.Connect(), w.Subjects)
@@ -306,24 +306,6 @@ func TestStreamsWithClocksThatDiffer(t *testing.T) {
 	}
 }
 
-// lockedBuffer is what many write to.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // Prove is false while the tracker has not taken what is in the log; and it does not believe an old
 // proof.
 func TestProveWhileBehind(t *testing.T) {
@@ -348,8 +330,8 @@ func TestProveWhileBehind(t *testing.T) {
 	}
 }
 
-// A proof ends when the clock on the wall is set, as after a suspension of the machine: how far the
-// clock of NATS is behind ours has to be measured anew, too, before silence proves anything again.
+// A proof ends when the clock on the wall is set, as after a suspension of the machine. The clock of
+// NATS is measured again before silence proves anything.
 func TestProofEndsWhenTheClockIsSet(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()

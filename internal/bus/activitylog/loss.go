@@ -19,8 +19,8 @@ type loss struct {
 }
 
 // keepRecords writes on the streams that they have lost messages, for the daemons that start later.
-// What can't be written is tried again at each interval, and beside the looks: one that waits for
-// an answer in vain must not keep them from proving anything.
+// It tries again at each interval, beside the proofs: a write that waits in vain for its answer must not keep them
+// from proving anything.
 func (l *Log) keepRecords(ctx context.Context) {
 	left := make(map[string]loss)
 	said := ""

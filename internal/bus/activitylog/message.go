@@ -19,7 +19,7 @@ type Counts struct {
 }
 
 // ping takes a message of the activity stream.
-func (l *Log) ping(m *nats.Msg, p stream.Place) {
+func (l *Log) ping(m *nats.Msg, p stream.Metadata) {
 	id, err := l.config.Subjects.ParseActivity(m.Subject)
 	if err != nil {
 		l.complain(m, err)
@@ -33,7 +33,7 @@ func (l *Log) ping(m *nats.Msg, p stream.Place) {
 // lease takes a message of the lease stream. One that can't be read is counted, and taken for the
 // longest lease there is: it has replaced in the stream what its holder said before, which may
 // still be in force, and nobody who starts later can know for how long.
-func (l *Log) lease(m *nats.Msg, p stream.Place) {
+func (l *Log) lease(m *nats.Msg, p stream.Metadata) {
 	holder, id, err := l.config.Subjects.ParseLease(m.Subject)
 	if err != nil {
 		l.complain(m, err)
@@ -53,7 +53,7 @@ func (l *Log) lease(m *nats.Msg, p stream.Place) {
 // order takes a message of the stream of pauses. What makes no sense is no order, and has replaced
 // none. An older order than the one known changes nothing: while the stream is read again from its
 // start, a pause must not be ended by what was said before it.
-func (l *Log) order(m *nats.Msg, p stream.Place) {
+func (l *Log) order(m *nats.Msg, p stream.Metadata) {
 	scope, err := l.config.Subjects.ParsePause(m.Subject)
 	if err != nil {
 		l.complain(m, err)

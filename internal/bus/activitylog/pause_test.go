@@ -42,7 +42,7 @@ func (replica) Status(context.Context, scaler.ID) (scaler.View, error) { return 
 func (replica) View(*scaler.Server) scaler.View                               { return scaler.View{} }
 func (replica) Check(context.Context, scaler.Command) (*scaler.Server, error) { return nil, nil }
 func (replica) WouldBeAsleep([]*scaler.Server) map[scaler.ID]time.Time        { return nil }
-func (replica) Await(context.Context, scaler.Applied, func(time.Time) string) (*scaler.Server, error) {
+func (replica) Await(context.Context, scaler.Applied, func(*scaler.Server) string) (*scaler.Server, error) {
 	return nil, nil
 }
 
@@ -164,7 +164,7 @@ func TestProveKnowsPauses(t *testing.T) {
 	natstest.Check(t, err)
 	hold, held := make(chan struct{}), make(chan struct{}, 10)
 	order := log.pauses.handle
-	log.pauses.handle = func(m *nats.Msg, p stream.Place) {
+	log.pauses.handle = func(m *nats.Msg, p stream.Metadata) {
 		held <- struct{}{}
 		<-hold
 		order(m, p)
@@ -217,7 +217,7 @@ func TestPausesAreReadAgain(t *testing.T) {
 	l.stop()
 	var again atomic.Int64
 	order := l.Log.pauses.handle
-	l.Log.pauses.handle = func(m *nats.Msg, p stream.Place) {
+	l.Log.pauses.handle = func(m *nats.Msg, p stream.Metadata) {
 		order(m, p)
 		again.Add(1)
 		if l.paused(web) == "" {

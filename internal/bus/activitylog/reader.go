@@ -25,7 +25,7 @@ type reader struct {
 	wants     jetstream.StreamConfig
 	deliver   jetstream.DeliverPolicy // which of the messages of a subject are read: those that count
 	heartbeat time.Duration
-	handle    func(*nats.Msg, stream.Place)
+	handle    func(*nats.Msg, stream.Metadata)
 	logger    *slog.Logger
 
 	mu      sync.Mutex
@@ -85,7 +85,7 @@ func (r *reader) open(ctx context.Context) (*stream.Feed, error) {
 	return f, nil
 }
 
-func (r *reader) take(m *nats.Msg, p stream.Place) {
+func (r *reader) take(m *nats.Msg, p stream.Metadata) {
 	r.handle(m, p)
 	r.mu.Lock()
 	defer r.mu.Unlock()

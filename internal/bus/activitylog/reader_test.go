@@ -44,7 +44,8 @@ func TestConsumerThatIsBehind(t *testing.T) {
 	wait.For(t, "the end of the feed", f.Done)
 }
 
-// What was removed is not waited for: the last message, all of them, those that were too old.
+// A reader does not wait for messages that were removed: the last one, all of them, or those that were too
+// old.
 func TestRemovedMessagesAreNotMissed(t *testing.T) {
 	ctx := context.Background()
 	for name, remove := range map[string]func(jetstream.JetStream, jetstream.Stream) error{

@@ -37,8 +37,8 @@ var codes = []struct {
 	{scaler.ErrRefused, 500},
 }
 
-// Code returns the code of an error: 0 for nil, 500 for one that the table does not know.
-func Code(err error) int {
+// codeOf returns the code of an error: 0 for nil, 500 for one that the table does not know.
+func codeOf(err error) int {
 	if err == nil {
 		return 0
 	}
@@ -50,11 +50,11 @@ func Code(err error) int {
 	return 500
 }
 
-// Failure returns an error as it is on the wire. One that came over the wire stays as it was.
-func Failure(err error) *wire.Error {
+// failureOf returns an error as it is on the wire. One that came over the wire stays as it was.
+func failureOf(err error) *wire.Error {
 	var known *wire.Error
 	if errors.As(err, &known) {
 		return known
 	}
-	return &wire.Error{Code: Code(err), Text: err.Error()}
+	return &wire.Error{Code: codeOf(err), Text: err.Error()}
 }

@@ -16,7 +16,7 @@ func TestCodes(t *testing.T) {
 		scaler.ErrUnsure: 503, ErrBusy: 503, ErrUnavailable: 503, scaler.ErrRefused: 500,
 		wire.ErrInvalid: 400, wire.ErrOutOfRange: 422, errors.New("anything else"): 500,
 	} {
-		if got := Code(err); got != code {
+		if got := codeOf(err); got != code {
 			t.Errorf("%v: got %d, want %d", err, got, code)
 		}
 	}

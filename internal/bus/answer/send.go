@@ -17,7 +17,7 @@ import (
 func Send(nc *nats.Conn, to string, body any, failure error) error {
 	m := nats.NewMsg(to)
 	if failure != nil {
-		e := Failure(failure)
+		e := failureOf(failure)
 		m.Header.Set(micro.ErrorCodeHeader, strconv.Itoa(e.Code))
 		m.Header.Set(micro.ErrorHeader, e.Text)
 		a, _ := body.(wire.Answer)

@@ -37,7 +37,7 @@ func Outcome(o scaler.Outcome, sequence uint64, view func(*scaler.Server) scaler
 		a.Server = &summary
 	}
 	if o.Err != nil {
-		a.Error = Failure(o.Err)
+		a.Error = failureOf(o.Err)
 	}
 	return a
 }

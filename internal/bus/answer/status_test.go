@@ -76,7 +76,7 @@ func TestStatusOnTheWire(t *testing.T) {
 	}
 }
 
-// What there is not is left out; what has no value that says so is there.
+// A status leaves out what there is not. A field whose zero is an answer is there.
 func TestStatusOfLittle(t *testing.T) {
 	past := policy.Hold{Until: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	s := Status(scaler.View{

@@ -19,6 +19,7 @@ import (
 	"idle-scaler/internal/bus/command"
 	"idle-scaler/internal/bus/event"
 	"idle-scaler/internal/bus/stream"
+	"idle-scaler/internal/share"
 	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
@@ -29,7 +30,7 @@ type Servers interface {
 	Status(ctx context.Context, id scaler.ID) (scaler.View, error)
 	View(server *scaler.Server) scaler.View
 	Check(ctx context.Context, c scaler.Command) (*scaler.Server, error)
-	Await(ctx context.Context, at scaler.Applied, why func(since time.Time) string) (*scaler.Server, error)
+	Await(ctx context.Context, at scaler.Applied, why func(*scaler.Server) string) (*scaler.Server, error)
 	WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time
 }
 
@@ -45,8 +46,8 @@ type Config struct {
 }
 
 // API answers requests, as the NATS micro service "idle-scaler". All replicas do, each request goes
-// to one of them. Reads are answered from memory; a write is checked, so that what is wrong is
-// known at once, and put on the command stream, whose session answers it.
+// to one of them. Reads are answered from memory. An order is checked, so that what is wrong is known
+// at once, and put on the command stream; the replica that took it waits and answers.
 type API struct {
 	config Config
 	nc     *nats.Conn
@@ -93,6 +94,7 @@ func New(nc *nats.Conn, config Config) (*API, error) {
 		config: config, nc: nc, js: js, events: events, errors: make(map[string]*atomic.Int64),
 		slots: make(chan struct{}, config.AtOnce), reads: make(chan struct{}, slowAtOnce), wakes: make(chan struct{}, slowAtOnce),
 		read: make(chan struct{}, readAtOnce), pauses: make(chan struct{}, slowAtOnce), paused: make(chan struct{}, pausesAtOnce),
+		waits: waits{places: share.Places{Most: maxWaits}},
 	}
 	a.table = a.endpoints()
 	for _, e := range a.table {
@@ -160,7 +162,7 @@ func (a *API) Run(ctx context.Context) error {
 		Description: "turns MCP servers off while nobody uses them and on when somebody asks",
 		Metadata:    map[string]string{"cluster": a.config.Cluster},
 		StatsHandler: func(e *micro.Endpoint) any {
-			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(len(a.slots) + len(a.reads) + len(a.wakes) + len(a.pauses) + len(a.paused))}
+			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(len(a.slots) + len(a.reads) + len(a.wakes) + len(a.pauses) + len(a.paused) + a.waits.taken())}
 		},
 	})
 	if err != nil {
@@ -194,8 +196,7 @@ func (a *API) Run(ctx context.Context) error {
 	return err
 }
 
-// Answers reports whether NATS hands requests to this replica: before that, who asks is told that
-// nobody is there.
+// Answers reports whether NATS hands requests to this replica. Until then NATS tells a sender that nobody is there.
 func (a *API) Answers() bool { return a.answers.Load() }
 
 // serve answers one request. It is called within the subscription of the endpoint, which it must
@@ -212,7 +213,7 @@ func (a *API) serve(e endpoint, r micro.Request) {
 		defer func() { <-e.places }()
 		ctx, cancel := context.WithTimeout(context.Background(), stream.RequestTimeout)
 		defer cancel()
-		a.finish(e, r, a.guarded(ctx, e, r))
+		a.finish(e, r, a.guarded(r, func() error { return e.handle(ctx, r) }))
 	}
 	if !a.begin(work) { // requests that had arrived when the service stopped are answered before the connection is closed
 		work()
@@ -249,15 +250,15 @@ func (a *API) later(d time.Duration, r micro.Request, body any) {
 	wait()
 }
 
-// guarded handles a request. A panic must not end the others.
-func (a *API) guarded(ctx context.Context, e endpoint, r micro.Request) (err error) {
+// guarded does something for a request. A panic must not end the others.
+func (a *API) guarded(r micro.Request, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.config.Logger.Error("panic while a request was answered: please report this", "subject", wire.Shorten(r.Subject()), "panic", p, "stack", string(debug.Stack()))
 			err = errors.New("internal error: this is a bug in idle-scaler, and its log has the stack; it may have been done or not, ask for the server's status")
 		}
 	}()
-	return e.handle(ctx, r)
+	return do()
 }
 
 // finish tells the sender of a request what is wrong with it, if anything is.

@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
-	"idle-scaler/internal/bus/command"
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/client"
 	"idle-scaler/internal/wire"
@@ -33,18 +32,21 @@ type replica struct {
 	ready   chan struct{} // servers get ready when this is closed; nil: they are
 }
 
-func (r *replica) Await(ctx context.Context, at scaler.Applied, why func(time.Time) string) (*scaler.Server, error) {
-	if at.UID == "" || at.Generation == 0 || at.Version == "" {
+func (r *replica) Await(ctx context.Context, at scaler.Applied, why func(*scaler.Server) string) (*scaler.Server, error) {
+	if at.UID == "" || at.Version == "" || at.Wait == 0 {
 		return nil, fmt.Errorf("got %+v, want a place to wait from", at)
 	}
-	server := &scaler.Server{ID: at.Server, UID: at.UID, Replicas: 1}
+	server := &scaler.Server{ID: at.Server, UID: at.UID, Generation: 5, Replicas: 1}
+	if server.ID.Name == "broken" {
+		panic("a bug")
+	}
 	if at.All {
 		server.Replicas = 2
 	}
 	if r.ready != nil {
 		select {
 		case <-ctx.Done():
-			return server, fmt.Errorf("%w: %s", scaler.ErrNotInTime, why(time.Time{}))
+			return server, fmt.Errorf("%w: %s", scaler.ErrNotInTime, why(server))
 		case <-r.ready:
 		}
 	}
@@ -172,10 +174,16 @@ func TestRequestsAtBothEnds(t *testing.T) {
 // requests.
 func TestPanicInARequest(t *testing.T) {
 	w := natstest.NewWithStreams(t)
-	serve(w, w.Connect(), &scaler.Server{ID: web})
+	broken := scaler.ID{Namespace: "team-a", Name: "broken"}
+	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: broken})
+	d, _ := leader.Lead(w, w.Connect())
 	nc := w.Connect()
-	if got := ask(t, nc, "cortex.mcp.api.status.team-a.bug", ""); got.Header.Get(micro.ErrorCodeHeader) != "500" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "a bug in idle-scaler") {
-		t.Errorf("got %v", got.Header)
+	waits := request(w, "cortex.mcp.api.start.team-a.broken", "")
+	wait.For(t, "the command", d.Given).Finish(scaler.Outcome{Server: placed(broken), Event: woken})
+	for _, got := range []*nats.Msg{ask(t, nc, "cortex.mcp.api.status.team-a.bug", ""), wait.For(t, "the answer to a wait", waits)} {
+		if got.Header.Get(micro.ErrorCodeHeader) != "500" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "a bug in idle-scaler") {
+			t.Errorf("got %v", got.Header)
+		}
 	}
 	if got := ask(t, nc, "cortex.mcp.api.status.team-a.web", ""); got.Header.Get(micro.ErrorCodeHeader) != "" {
 		t.Errorf("got %v", got.Header)
@@ -408,8 +416,8 @@ func TestSlowRequests(t *testing.T) {
 	}
 }
 
-// A request that writes becomes a command with where to answer and until when, is answered by the
-// leader, and is a command like others.
+// A request that writes becomes a command with where to answer and until when, is answered with what the leader
+// says, and is a command like others.
 func TestWriteIsACommand(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
@@ -428,8 +436,8 @@ func TestWriteIsACommand(t *testing.T) {
 	if c.Verb != scaler.Start || c.Server != files || c.ID != "7" || c.Actor != "ann" || c.Reason != "tea" {
 		t.Errorf("got %+v", c.Command)
 	}
-	if left := time.Until(c.Deadline); left < 20*time.Second || left > command.AppliedWithin {
-		t.Errorf("it may be applied for %s, want %s", left, command.AppliedWithin)
+	if left := time.Until(c.Deadline); left < 20*time.Second || left > wire.AppliedWithin {
+		t.Errorf("it may be applied for %s, want %s", left, wire.AppliedWithin)
 	}
 	c.Finish(scaler.Outcome{Server: placed(files), Event: scaler.Event{Type: scaler.Woken, To: 1, Text: "this ends a hold"}})
 	if r := wait.For(t, "the answer", got); r.error != nil || r.Server.Name != files.Name || *r.Event != (wire.Transition{Type: "woken", To: 1, Text: "this ends a hold"}) || r.Command.Sequence != c.Stamp.Sequence {

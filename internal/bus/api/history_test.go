@@ -274,7 +274,7 @@ func BenchmarkPast(b *testing.B) {
 			At: began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1, Type: scaler.LedgerTypes[i/servers%3], Cause: scaler.CauseIdle,
 			Text: "unused for 30m, its idle-after is 30m", Idle: 30 * time.Minute,
 		}
-		payload, err := wire.EncodeEvent(event.Wire(e), "/test")
+		payload, err := wire.EncodeEvent(event.ToWire(e), "/test")
 		natstest.Check(b, err)
 		natstest.Check(b, nc.Publish(w.Subjects.Event(string(e.Type), e.Server), payload))
 		if i%1000 < 999 {

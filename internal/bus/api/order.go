@@ -17,7 +17,8 @@ import (
 )
 
 // order checks a command, puts it on the command stream, and waits for what becomes of it: first for the leader,
-// which applies it, then for the server, on the cache of this replica. Both without a place: many may wait.
+// which applies it, then for the server, on the cache of this replica. A wait holds no place of its endpoint; the
+// API's waits bound it.
 func (a *API) order(ctx context.Context, r micro.Request) error {
 	subject, reply := a.config.Subjects.CommandFor(r.Subject()), wire.Inbox(r.Reply())
 	c, err := command.Read(a.config.Subjects, subject, r.Data(), reply != "")
@@ -36,25 +37,30 @@ func (a *API) order(ctx context.Context, r micro.Request) error {
 	var inbox string
 	inbox, w.result, w.forget = a.replies.Expect()
 	stored, err := a.put(ctx, command.Request(subject, r.Data(), inbox, c.Wait), r, c)
+	if err == nil && !stored.Duplicate && a.waits.begin(c.Server.Namespace) {
+		w.sequence = stored.Sequence
+		if a.begin(func() { a.wait(w) }) {
+			return nil
+		}
+		a.waits.end(c.Server.Namespace)
+		err = errEnds
+	}
+	w.forget()
 	switch {
 	case err != nil:
-		w.forget()
 		return err
 	case stored.Duplicate:
-		w.forget()
 		summary := answer.Summary(a.config.Servers.View(server))
 		return a.answer(r, wire.Answer{
 			Server: &summary, Command: &wire.CommandRef{Sequence: stored.Sequence, Duplicate: true},
 		}, nil)
-	case !a.waits.begin(c.Server.Namespace):
-		w.forget()
-		return fmt.Errorf("%w: the command for %s is in force, but too many wait already: ask for its status", answer.ErrBusy, c.Server)
 	}
-	if !a.begin(func() { a.wait(w) }) {
-		a.wait(w)
-	}
-	return nil
+	return fmt.Errorf("%w: the command for %s is stored, but too many wait already to say what becomes of it: ask for the server's status", answer.ErrBusy, c.Server)
 }
+
+// errEnds is that of a request which waits for the leader at a replica that ends.
+var errEnds = fmt.Errorf("%w: the command is stored, but the replica that took the request ends: "+
+	"the command may be applied or rejected, ask for the server's status", scaler.ErrUnsure)
 
 // put puts a command on the command stream.
 func (a *API) put(ctx context.Context, m *nats.Msg, r micro.Request, c scaler.Command) (*jetstream.PubAck, error) {

@@ -47,8 +47,8 @@ func TestOrdersCaughtByAnOutageAreNotStored(t *testing.T) {
 
 var slept = scaler.Event{ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Now()}
 
-// What can't be sent is an error at once, and not sent later: each who sends tries again by
-// himself, if it still makes sense then.
+// A message that can't be sent is an error at once, and is not sent later. Its sender tries again if it still makes
+// sense then.
 func TestNothingIsSentLater(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()

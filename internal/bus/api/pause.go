@@ -88,8 +88,8 @@ func (a *API) count(scope scaler.ID) int {
 }
 
 // checkPaused says why a server can't be paused or resumed: there is none. One that was paused and
-// is gone can be resumed; never says that there was no order about it. When that is not known
-// because the stream is away, it is told what comes of it by the stream.
+// is gone can be resumed; never says that there was no order about it. If the stream is away,
+// storing the order fails and says so.
 func (a *API) checkPaused(ctx context.Context, scope scaler.ID, paused, never bool) error {
 	if scope.Name == "" {
 		return nil

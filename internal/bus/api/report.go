@@ -99,7 +99,7 @@ func (a *API) makeReport(ctx context.Context, asked span, next bool) (scaler.Rep
 		types[i] = string(t)
 	}
 	err = a.readEvents(ctx, a.config.Subjects.Events(wire.ID{Namespace: asked.namespace}), asked.from, types,
-		func(e wire.Event) { ledger.Add(event.Domain(e)) })
+		func(e wire.Event) { ledger.Add(event.FromWire(e)) })
 	if err != nil {
 		return scaler.Report{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"idle-scaler/internal/bus/answer"
 	"idle-scaler/internal/bus/command"
 	"idle-scaler/internal/bus/stream"
+	"idle-scaler/internal/share"
 	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
@@ -27,51 +28,47 @@ const (
 	endsWithin = time.Second
 )
 
-// waits bounds the requests that wait. A namespace has at most half of the places that others leave it.
+// waits bounds the requests that wait.
 type waits struct {
 	mu     sync.Mutex
-	all    int
-	inEach map[string]int // by namespace
+	places share.Places
 }
 
 // begin takes a place, if the namespace may have one.
 func (w *waits) begin(namespace string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.inEach[namespace] >= maxWaits-w.all {
-		return false
-	}
-	if w.inEach == nil {
-		w.inEach = make(map[string]int)
-	}
-	w.inEach[namespace]++
-	w.all++
-	return true
+	return w.places.Take(namespace)
 }
 
 func (w *waits) end(namespace string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all--
-	if w.inEach[namespace]--; w.inEach[namespace] == 0 {
-		delete(w.inEach, namespace)
-	}
+	w.places.Return(namespace)
+}
+
+func (w *waits) taken() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.places.Taken()
 }
 
 // waiting is a request that waits for what becomes of its command.
 type waiting struct {
 	scaler.Command
-	request micro.Request
-	until   time.Time // when it wants to know, ready or not
-	result  <-chan command.Result
-	forget  func()
+	request  micro.Request
+	sequence uint64    // of the command in its stream
+	until    time.Time // when it wants to know, ready or not
+	result   <-chan command.Result
+	forget   func()
 }
 
 // wait waits, and answers.
 func (a *API) wait(w *waiting) {
 	defer a.waits.end(w.Server.Namespace)
 	defer w.forget()
-	body, failure := a.outcome(w)
+	var body wire.Answer
+	failure := a.guarded(w.request, func() (err error) { body, err = a.outcome(w); return err })
 	if failure != nil {
 		a.errors[string(w.Verb)].Add(1)
 	}
@@ -83,23 +80,9 @@ func (a *API) wait(w *waiting) {
 // outcome is what became of a command: what the leader says of it and then, if the request waits for that, how the
 // server got ready.
 func (a *API) outcome(w *waiting) (wire.Answer, error) {
-	var result command.Result
-	applied := time.NewTimer(max(w.Wait, command.AppliedWithin) + appliedMargin)
-	defer applied.Stop()
-	select {
-	case result = <-w.result:
-	case <-applied.C:
-		return wire.Answer{}, fmt.Errorf("%w: no leader has said what became of the command: it may be applied or not, ask for the server's status",
-			scaler.ErrUnsure)
-	case <-a.ends.Done():
-		select {
-		case result = <-w.result:
-		case <-time.After(endsWithin):
-			return wire.Answer{}, fmt.Errorf("%w: the replica that took the request ends: the command is in force, ask for the server's status", answer.ErrUnavailable)
-		}
-	}
-	if result.Error != nil {
-		return result.Answer, result.Error
+	result, err := a.applied(w)
+	if err != nil {
+		return result.Answer, err
 	}
 	if w.Wait == 0 || !result.Wanted {
 		return result.Answer, nil
@@ -108,10 +91,9 @@ func (a *API) outcome(w *waiting) (wire.Answer, error) {
 	defer cancel()
 	defer context.AfterFunc(a.ends, cancel)()
 	at := scaler.Applied{
-		Server: w.Server, UID: result.UID, Generation: result.Generation, Version: result.Version,
-		All: w.Verb == scaler.Scale, Wait: w.Wait,
+		Server: w.Server, UID: result.UID, Version: result.Version, All: w.Verb == scaler.Scale, Wait: w.Wait,
 	}
-	server, err := a.config.Servers.Await(ctx, at, func(since time.Time) string { return a.progress(w.Server, since) })
+	server, err := a.config.Servers.Await(ctx, at, a.progress)
 	if server != nil {
 		summary := answer.Summary(a.config.Servers.View(server))
 		result.Server = &summary
@@ -122,14 +104,59 @@ func (a *API) outcome(w *waiting) (wire.Answer, error) {
 	return result.Answer, err
 }
 
-// progress is why a server is not ready yet, as was published last since an instant; empty if nothing was.
-func (a *API) progress(id wire.ID, since time.Time) string {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// applied is what the leader says of a command. If its word got lost, the Deployment may say it as well.
+func (a *API) applied(w *waiting) (command.Result, error) {
+	late := time.NewTimer(max(w.Wait, wire.AppliedWithin) + appliedMargin)
+	defer late.Stop()
+	select {
+	case result := <-w.result:
+		return result, refusal(result)
+	case <-late.C:
+		return a.fromMark(w)
+	case <-a.ends.Done():
+	}
+	select {
+	case result := <-w.result:
+		return result, refusal(result)
+	case <-time.After(endsWithin):
+		return command.Result{}, errEnds
+	}
+}
+
+func refusal(result command.Result) error {
+	if result.Error != nil {
+		return result.Error
+	}
+	return nil
+}
+
+// fromMark is what the mark on the Deployment says of a command.
+func (a *API) fromMark(w *waiting) (command.Result, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), stream.RequestTimeout)
 	defer cancel()
-	m, err := stream.Last(ctx, a.nc, stream.Events.Name(a.config.Subjects), a.config.Subjects.Event(wire.EventProgress, id))
-	if err != nil || m.Sequence == 0 || m.Time.Before(since) {
+	view, err := a.config.Servers.Status(ctx, w.Server)
+	if err == nil && view.Server.Mark.Done.Stamp.Sequence == w.sequence {
+		return command.NewResult(scaler.Outcome{Server: view.Server, Event: view.Server.Mark.Last}, w.sequence, a.config.Servers.View), nil
+	}
+	return command.Result{}, fmt.Errorf("%w: no leader has said what became of the command: it may be applied or not, ask for the server's status",
+		scaler.ErrUnsure)
+}
+
+// progress is why a server is not ready yet, as was published last; empty if nothing was.
+func (a *API) progress(server *scaler.Server) string {
+	if a.ends.Err() != nil { // many may wait, and none is told
 		return ""
 	}
-	e, _ := wire.DecodeEvent(m.Data) // what is no event has no text
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	subject := a.config.Subjects.Event(wire.EventProgress, server.ID)
+	m, err := stream.Last(ctx, a.nc, stream.Events.Name(a.config.Subjects), subject)
+	if err != nil {
+		return ""
+	}
+	e, err := a.config.Subjects.ReadEvent(subject, m.Data)
+	if err != nil || !server.IsAbout(e.ID) {
+		return ""
+	}
 	return e.Text
 }

@@ -14,6 +14,7 @@ import (
 
 	"idle-scaler/internal/bus/command"
 	"idle-scaler/internal/bus/event"
+	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 	"idle-scaler/test/leader"
@@ -23,7 +24,7 @@ import (
 
 // placed is a server that has replicas, with the place to wait from.
 func placed(id scaler.ID) *scaler.Server {
-	return &scaler.Server{ID: id, UID: "u", Generation: 5, Version: "17", Replicas: 1}
+	return &scaler.Server{ID: id, UID: "u", Version: "17", Replicas: 1}
 }
 
 var woken = scaler.Event{Type: scaler.Woken, To: 1}
@@ -81,11 +82,12 @@ func TestWaitsOutliveLeaders(t *testing.T) {
 	wait.Until(t, "the end of the waits", func() bool {
 		api.waits.mu.Lock()
 		defer api.waits.mu.Unlock()
-		return api.waits.all == 0 && len(api.waits.inEach) == 0
+		return api.waits.places.Taken() == 0
 	})
 }
 
-// Who has waited in vain is told why, as it was published last, and what was done.
+// A request that waited in vain is answered with the reason that was published last, and with what was
+// done.
 func TestWaitInVain(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -93,9 +95,13 @@ func TestWaitInVain(t *testing.T) {
 	d, _ := leader.Lead(w, w.Connect())
 	events, err := event.NewPublisher(nc, w.Subjects, "here", w.Ensure)
 	natstest.Check(t, err)
-	for _, text := range []string{"its image is pulled", "no node has room"} {
-		natstest.Check(t, events.Publish(context.Background(), scaler.Event{ID: text, Type: scaler.Progress, Server: web, At: time.Now(), Text: text}))
+	publish := func(id, text string) {
+		t.Helper()
+		e := scaler.Event{ID: id, Type: scaler.Progress, Server: web, At: time.Now(), Text: text}
+		natstest.Check(t, events.Publish(context.Background(), e))
 	}
+	publish("u-5-pulls", "its image is pulled")
+	publish("u-5-room", "no node has room")
 	answers := request(w, "cortex.mcp.api.start.team-a.web", `{"wait":"100ms"}`)
 	wait.For(t, "the command", d.Given).Finish(scaler.Outcome{Server: placed(web), Event: woken})
 	got := wait.For(t, "the answer", answers)
@@ -107,13 +113,32 @@ func TestWaitInVain(t *testing.T) {
 	if body.Event == nil || body.Event.Type != "woken" || body.Server == nil || body.Command == nil {
 		t.Errorf("got %s", got.Data)
 	}
-	if text := api.progress(web, time.Now()); text != "" {
-		t.Errorf("%q was published before the start, and is told as its reason", text)
+	server := &scaler.Server{ID: web, UID: "u", Generation: 5}
+	for what, change := range map[string]func(){
+		"what was published of an older order": func() { publish("u-4-room", "no node had room") },
+		"what was published of a namesake":     func() { publish("v-5-room", "no node had room") },
+		"what is no event of ours": func() {
+			_, err := w.JetStream().Publish(context.Background(), w.Subjects.Event(wire.EventProgress, web), []byte(`{"id":"u-5-x"`))
+			natstest.Check(t, err)
+		},
+	} {
+		change()
+		if text := api.progress(server); text != "" {
+			t.Errorf("%s is the reason: %q", what, text)
+		}
+	}
+	publish("u-5-last", "its last word")
+	if text := api.progress(server); text != "its last word" {
+		t.Errorf("got %q", text)
+	}
+	natstest.Check(t, w.JetStream().DeleteStream(context.Background(), stream.Events.Name(w.Subjects)))
+	if text := api.progress(server); text != "" {
+		t.Errorf("without a stream: got %q", text)
 	}
 }
 
-// A replica that ends answers those who wait: what the leader says meanwhile, or that the command
-// is in force and where to ask.
+// A replica that ends answers those who wait: that the server goes on starting, or that the command is stored, and
+// where to ask.
 func TestWaitsEndWithTheirReplica(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	_, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}, ready: make(chan struct{})})
@@ -127,7 +152,7 @@ func TestWaitsEndWithTheirReplica(t *testing.T) {
 	for what, row := range map[string]struct {
 		answers <-chan *nats.Msg
 		want    string
-	}{"start": {starts, "goes on starting"}, "stop": {unheard, "is in force"}} {
+	}{"start": {starts, "goes on starting"}, "stop": {unheard, "may be applied or rejected"}} {
 		got := wait.For(t, "the answer to "+what, row.answers)
 		if got.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(got.Header.Get(micro.ErrorHeader), row.want) {
 			t.Errorf("%s: got %v", what, got.Header)
@@ -135,55 +160,46 @@ func TestWaitsEndWithTheirReplica(t *testing.T) {
 	}
 }
 
-// While no leader says anything, a request waits as long as its command may be applied, and a
-// moment more: then nobody knows what became of it.
+// While no leader says anything, a request waits as long as its command may be applied, and a moment more. Then the
+// mark on the Deployment says whether it was, and otherwise nobody knows.
 func TestNoLeaderSaysAnything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := &API{ends: context.Background()}
+		server := placed(web)
+		server.Mark.Done.Stamp.Sequence, server.Mark.Last = 7, woken
+		api := &API{config: Config{Servers: &replica{servers: []*scaler.Server{server}}}, ends: context.Background()}
 		for _, wanted := range []time.Duration{0, 2 * time.Minute} {
 			began := time.Now()
-			_, err := api.outcome(&waiting{Command: scaler.Command{Wait: wanted}})
-			if took := time.Since(began); !errors.Is(err, scaler.ErrUnsure) || took != max(wanted, command.AppliedWithin)+appliedMargin {
+			_, err := api.outcome(&waiting{Command: scaler.Command{Server: web, Wait: wanted}, sequence: 8})
+			if took := time.Since(began); !errors.Is(err, scaler.ErrUnsure) || took != max(wanted, wire.AppliedWithin)+appliedMargin {
 				t.Errorf("a wait of %s took %s: %v", wanted, took, err)
 			}
+		}
+		got, err := api.outcome(&waiting{Command: scaler.Command{Server: web}, sequence: 7})
+		if err != nil || got.Event == nil || got.Event.Type != string(woken.Type) || got.Command.Sequence != 7 {
+			t.Errorf("its mark is on the Deployment: got %+v, %v", got, err)
 		}
 	})
 }
 
-// Whoever waits keeps nobody else from waiting: a namespace has at most half of the places that
-// others leave it, and all together have no more than there are.
-func TestWaitsAreBounded(t *testing.T) {
-	var w waits
-	take := func(namespace string) (taken int) {
-		for w.begin(namespace) {
-			taken++
+// A replica that ends still answers what the leader says meanwhile, and waits no longer than a moment for it.
+func TestTheLeaderAnswersWhileTheReplicaEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended, end := context.WithCancel(t.Context())
+		end()
+		api := &API{ends: ended}
+		said := make(chan command.Result, 1)
+		time.AfterFunc(endsWithin/2, func() { said <- command.Result{Version: "7"} })
+		if got, err := api.applied(&waiting{result: said}); err != nil || got.Version != "7" {
+			t.Errorf("got %+v, %v", got, err)
 		}
-		return taken
-	}
-	if n := take("greedy"); n != maxWaits/2 {
-		t.Errorf("one namespace has %d places, want half of %d", n, maxWaits)
-	}
-	if n := take("other"); n != maxWaits/4 {
-		t.Errorf("the next has %d, want half of the rest", n)
-	}
-	for i := range 20 {
-		take(string(rune('a' + i)))
-	}
-	if w.all > maxWaits {
-		t.Errorf("%d wait, want at most %d", w.all, maxWaits)
-	}
-	for range maxWaits / 2 {
-		w.end("greedy")
-	}
-	if _, there := w.inEach["greedy"]; there {
-		t.Error("a namespace without waits is kept")
-	}
-	if !w.begin("late") {
-		t.Error("nobody gets a place that has become free")
-	}
+		began := time.Now()
+		if _, err := api.applied(&waiting{result: said}); !errors.Is(err, scaler.ErrUnsure) || time.Since(began) != endsWithin {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
 }
 
-// Too many waits are refused, not the commands: these are in force.
+// Too many waits are refused, not the commands: these are stored.
 func TestTooManyWait(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	api, _ := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
@@ -191,7 +207,7 @@ func TestTooManyWait(t *testing.T) {
 	for api.waits.begin("team-a") { // as if so many waited
 	}
 	got := ask(t, w.Connect(), "cortex.mcp.api.start.team-a.web", "")
-	if got.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "is in force") {
+	if got.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "is stored") {
 		t.Errorf("got %v", got.Header)
 	}
 	wait.For(t, "the command", d.Given)

@@ -23,11 +23,12 @@ func TestRepliesThatNobodyTakes(t *testing.T) {
 	defer forget()
 	natstest.Check(t, nc.Flush())
 	for _, inbox := range []string{twice, twice, gone, other, other} {
-		natstest.Check(t, leader.Publish(inbox, []byte(`no JSON`)))
-		natstest.Check(t, leader.Publish(inbox, []byte(`{"generation":7,"wanted":true}`)))
+		for _, payload := range []string{`no JSON`, `{}`, `{"stream":"S","seq":7}`, `{"command":{"sequence":3},"version":"7","wanted":true}`} {
+			natstest.Check(t, leader.Publish(inbox, []byte(payload)))
+		}
 	}
 	for _, answers := range []<-chan command.Result{result, first} {
-		if got := wait.For(t, "an answer", answers); got.Generation != 7 || !got.Wanted {
+		if got := wait.For(t, "an answer", answers); got.Version != "7" || !got.Wanted {
 			t.Errorf("got %+v", got)
 		}
 	}

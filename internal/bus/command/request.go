@@ -9,11 +9,9 @@ import (
 	"idle-scaler/scaler"
 )
 
-// replyHeader of a command says where to answer. Only a replica that took a request sets it.
+// replyHeader of a command says where to answer. A replica that took a request sets it. Any publisher can, so the
+// leader answers to inboxes only.
 const replyHeader = "Idle-Scaler-Reply"
-
-// AppliedWithin is how long a command that somebody waits for may take to be applied, at least.
-const AppliedWithin = 30 * time.Second
 
 // Request returns a request as a command for the stream: with where to answer, unless reply is
 // empty, and until when the sender waits.
@@ -22,7 +20,7 @@ func Request(subject string, payload []byte, reply string, wait time.Duration) *
 	m.Data = payload
 	if reply != "" {
 		m.Header.Set(replyHeader, reply)
-		m.Header.Set(wire.DeadlineHeader, max(wait, AppliedWithin).String())
+		m.Header.Set(wire.DeadlineHeader, max(wait, wire.AppliedWithin).String())
 	}
 	return m
 }

@@ -34,9 +34,9 @@ type Config struct {
 	Subjects  wire.Subjects
 	Applier   Applier
 	Tracker   *activity.Tracker           // is told how far the clock of the stream is behind ours, before any command of a session
-	Leads     func() bool                 // whether this process leads, and Applier takes commands, as of now
+	Leads     func() bool                 // whether this process leads now, so that Applier takes commands
 	Ensure    func(context.Context) error // makes the stream again when it is gone
-	AckWait   time.Duration               // longer than the age limit of a command: redelivery within a session comes after newer work
+	AckWait   time.Duration               // longer than a command may wait and be tried: redelivery within a session comes after newer work
 	InFlight  int                         // how many commands may be unfinished at once: scaler.MaxInHand
 	Heartbeat time.Duration               // how often the server says that it is there: 2s
 	Logger    *slog.Logger
@@ -171,7 +171,7 @@ func (s *session) end(cancel context.CancelFunc) {
 
 // take hands one command on. A later one of the same server is handed on only after it has
 // returned.
-func (s *session) take(m *nats.Msg, p stream.Place) {
+func (s *session) take(m *nats.Msg, p stream.Metadata) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -197,16 +197,13 @@ var (
 )
 
 // finish returns what ends a command: the answer to the replica that took the request, if one did, then the
-// acknowledgement. If one gets lost the command comes again, and is known to be applied. It holds on to neither
+// acknowledgement. If that gets lost the command comes again, and is known to be applied; if the answer gets lost, the
+// replica looks itself. It holds on to neither
 // message nor payload: thousands may be waiting.
 func (s *session) finish(c scaler.Command, ackTo, reply string) func(scaler.Outcome) {
 	return func(o scaler.Outcome) {
 		if reply != "" {
-			result := Result{Answer: answer.Outcome(o, c.Stamp.Sequence, s.config.Applier.View)}
-			if server := o.Server; server != nil {
-				result.UID, result.Generation, result.Version = server.UID, server.Generation, server.Version
-				result.Wanted = server.Wanted()
-			}
+			result := NewResult(o, c.Stamp.Sequence, s.config.Applier.View)
 			if err := answer.Send(s.nc, reply, result, nil); err != nil {
 				s.config.Logger.Warn("cannot answer a replica", "server", c.Server.String(), "err", err)
 			}

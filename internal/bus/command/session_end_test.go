@@ -28,9 +28,9 @@ func TestEndedSessionHandsNothingOn(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &session{Sessions: &Sessions{config: Config{Subjects: subjects, Applier: d}}, ctx: ctx}
 	m := nats.NewMsg(subjects.Command(wire.VerbStop, wire.ID{Namespace: "team-b", Name: "files"}))
-	s.take(m, stream.Place{Sequence: 1})
+	s.take(m, stream.Metadata{Sequence: 1})
 	s.end(cancel)
-	s.take(m, stream.Place{Sequence: 2})
+	s.take(m, stream.Metadata{Sequence: 2})
 	if d.submitted != 1 || ctx.Err() == nil {
 		t.Errorf("%d commands were handed on, want the first", d.submitted)
 	}

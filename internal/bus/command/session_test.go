@@ -92,8 +92,8 @@ func TestSessionMeasuresTheClock(t *testing.T) {
 	}
 }
 
-// What makes no sense is rejected, which tells it, with whatever could be read; then it is
-// terminated, and the next comes.
+// A command that makes no sense is rejected, with whatever of it could be read. Then it is terminated, and the next
+// comes.
 func TestPoison(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
@@ -182,9 +182,8 @@ func TestRedeliveryIsInOrder(t *testing.T) {
 	}
 }
 
-// A lost connection ends the session, at once for those who hold its commands; the next begins
-// after the reconnect, from the oldest that is unfinished. What is finished in between can't be
-// acknowledged, and comes again.
+// A lost connection ends the session at once. The next session begins after the reconnect, with the oldest
+// unfinished command. A command that is finished in between can't be acknowledged, and comes again.
 func TestSessionEndsWithItsConnection(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	d, _ := leader.Lead(w, w.Connect())
@@ -210,8 +209,8 @@ func TestSessionEndsWithItsConnection(t *testing.T) {
 	wait.Until(t, "the end of both", func() bool { return left(w) == 0 })
 }
 
-// Of two who think that they lead, the one who does not know better yet gives up as soon as it
-// does: it never takes the consumer back. What it has finished by then is acknowledged.
+// When two replicas think that they lead, the older one never takes the consumer back: it gives up as soon as it
+// knows better. What it has finished by then is acknowledged.
 func TestTwoSessions(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
@@ -307,8 +306,8 @@ func TestInFlightIsBounded(t *testing.T) {
 	wait.Until(t, "the end of all", func() bool { return left(w) == 0 })
 }
 
-// Nor are more bytes on their way than are handled soon: NATS cuts a connection off that is 64 MB
-// behind, again and again.
+// No more bytes are on their way than are handled soon: NATS cuts off a connection that is 64 MB behind, again and
+// again.
 func TestBytesInFlightAreBounded(t *testing.T) {
 	const commands, bytes = 20, 1_000_000
 	w := natstest.NewWithStreams(t)
@@ -361,12 +360,12 @@ func TestAnswers(t *testing.T) {
 
 	sequence := send(t, js, start, ``, command.ReplyHeader, inbox)
 	wait.For(t, "a command that is answered", d.Given).Finish(scaler.Outcome{Server: &scaler.Server{
-		ID: web, UID: "u", Generation: 5, Version: "17", Replicas: 2, Ready: 1,
+		ID: web, UID: "u", Version: "17", Replicas: 2, Ready: 1,
 	}, Event: scaler.Event{Type: scaler.Woken, From: 0, To: 2}})
 	answer := wait.For(t, "the answer", answers)
 	want := fmt.Sprintf(`{"server":{"name":"web","namespace":"team-a","status":"running","replicas":2,"ready_replicas":1,"endpoints":[]},`+
 		`"event":{"type":"woken","from":0,"to":2},"command":{"sequence":%d},`+
-		`"uid":"u","generation":5,"version":"17","wanted":true}`, sequence)
+		`"uid":"u","version":"17","wanted":true}`, sequence)
 	if string(answer.Data) != want {
 		t.Errorf("got %s %v\nwant %s", answer.Data, answer.Header, want)
 	}

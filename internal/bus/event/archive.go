@@ -43,7 +43,7 @@ func (a *Archive) Read(ctx context.Context, subject string, since time.Time, typ
 	handle func(wire.Event),
 ) error {
 	begin := since.Add(-ClocksApart)
-	return stream.Drain(ctx, a.nc, a.js, stream.Events.Name(a.subjects), jetstream.ConsumerConfig{
+	return stream.ReadAll(ctx, a.nc, a.js, stream.Events.Name(a.subjects), jetstream.ConsumerConfig{
 		Description:   "idle-scaler reads what happened",
 		FilterSubject: subject,
 		DeliverPolicy: jetstream.DeliverByStartTimePolicy,
@@ -52,8 +52,8 @@ func (a *Archive) Read(ctx context.Context, subject string, since time.Time, typ
 		if kind, _, _ := a.subjects.ParseEvent(m.Subject); len(types) > 0 && !slices.Contains(types, kind) {
 			return
 		}
-		e, err := wire.DecodeEvent(m.Data)
-		if err != nil || e.At.Before(since) || a.subjects.Event(e.Type, e.Server) != m.Subject {
+		e, err := a.subjects.ReadEvent(m.Subject, m.Data)
+		if err != nil || e.At.Before(since) {
 			return // not published by the daemon, or too old
 		}
 		handle(e)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,7 +28,13 @@ type Publisher struct {
 
 	mu     sync.Mutex // held while it looks whether the stream is there
 	looked time.Time
+
+	silent atomic.Bool // the stream did not answer the last time
+	asks   sync.Mutex  // held by the one who finds out whether it answers again
 }
+
+// errSilent is that of an event that is not even sent.
+var errSilent = errors.New("the stream does not answer, another event waits for it")
 
 // NewPublisher returns the Publisher of a cluster. Ensure makes the streams that are gone.
 func NewPublisher(nc *nats.Conn, subjects wire.Subjects, cluster string, ensure func(context.Context) error) (*Publisher, error) {
@@ -40,7 +47,7 @@ func NewPublisher(nc *nats.Conn, subjects wire.Subjects, cluster string, ensure 
 
 // Publish returns after the stream has stored the event, or knows that it has it already.
 func (p *Publisher) Publish(ctx context.Context, e scaler.Event) error {
-	payload, err := wire.EncodeEvent(Wire(e), p.source)
+	payload, err := wire.EncodeEvent(ToWire(e), p.source)
 	if err != nil {
 		return fmt.Errorf("encode event %s: %w", e.ID, err)
 	}
@@ -51,9 +58,17 @@ func (p *Publisher) Publish(ctx context.Context, e scaler.Event) error {
 	if !p.nc.IsConnected() { // nats.go keeps something of each request that it can't send
 		return fmt.Errorf("publish event %s: %w", e.ID, natsconn.ErrDisconnected)
 	}
+	if p.silent.Load() { // one waits for it, and not each worker of a leader
+		if !p.asks.TryLock() {
+			return fmt.Errorf("publish event %s: %w", e.ID, errSilent)
+		}
+		defer p.asks.Unlock()
+	}
 	publishing, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
 	defer cancel()
-	if _, err := p.js.PublishMsg(publishing, m); err != nil {
+	_, err = p.js.PublishMsg(publishing, m)
+	p.silent.Store(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout))
+	if err != nil {
 		return fmt.Errorf("publish event %s: %w", e.ID, errors.Join(err, p.restore(ctx)))
 	}
 	return nil
@@ -92,7 +107,7 @@ func (p *Publisher) Known(ctx context.Context) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, knownTimeout)
 	defer cancel()
 	known := make(map[string]bool)
-	err := stream.Drain(ctx, p.nc, p.js, stream.Events.Name(p.subjects), jetstream.ConsumerConfig{
+	err := stream.ReadAll(ctx, p.nc, p.js, stream.Events.Name(p.subjects), jetstream.ConsumerConfig{
 		Description:   "idle-scaler reads which events there are",
 		FilterSubject: p.subjects.Events(wire.ID{}),
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
@@ -114,8 +129,8 @@ func messageID(id string) string {
 	}, id))
 }
 
-// Wire returns an event of the domain as it is on the wire.
-func Wire(e scaler.Event) wire.Event {
+// ToWire returns an event of the domain as it is on the wire.
+func ToWire(e scaler.Event) wire.Event {
 	return wire.Event{Server: e.Server, HistoryEntry: wire.HistoryEntry{
 		At: e.At, Type: string(e.Type), ID: e.ID, EventData: wire.EventData{
 			From: e.From, To: e.To, Cause: string(e.Cause), Actor: e.Actor, Command: e.Command, Reason: e.Reason,
@@ -124,8 +139,8 @@ func Wire(e scaler.Event) wire.Event {
 	}}
 }
 
-// Domain returns an event of the wire as the domain has it.
-func Domain(e wire.Event) scaler.Event {
+// FromWire returns an event of the wire as the domain has it.
+func FromWire(e wire.Event) scaler.Event {
 	idle, _ := time.ParseDuration(e.Idle) // empty if there is none
 	took, _ := time.ParseDuration(e.Took)
 	asleep, _ := time.ParseDuration(e.Asleep)

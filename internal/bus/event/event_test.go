@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -34,7 +35,7 @@ func watch(w *natstest.Server, namespace string) <-chan scaler.Event {
 	natstest.Check(w.T, err)
 	got := make(chan scaler.Event, 10)
 	wait.Run(w.T, func(ctx context.Context) error {
-		return c.Watch(ctx, namespace, func(e wire.Event) error { got <- Domain(e); return nil })
+		return c.Watch(ctx, namespace, func(e wire.Event) error { got <- FromWire(e); return nil })
 	})
 	wait.Until(w.T, "the watch", func() bool { return nc.NumSubscriptions() > 0 && nc.Flush() == nil })
 	return got
@@ -79,8 +80,8 @@ func TestEventIsPublishedOnce(t *testing.T) {
 	}
 }
 
-// What is no event, or is that of another server, ends no watch: anybody can let JetStream
-// acknowledge something on the subject of an event.
+// A message that is no event, or is about another server, ends no watch: anybody can make JetStream acknowledge
+// something on the subject of an event.
 func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
@@ -89,7 +90,7 @@ func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
 	nc, subject := w.Connect(), w.Subjects.Event("slept", files)
 	natstest.Check(t, nc.PublishRequest(w.Subjects.Activity(web), subject, nil))
 	wait.Until(t, "the acknowledgement", func() bool { return w.Info(stream.Events.Name(w.Subjects)).State.Msgs == 1 })
-	forged, err := wire.EncodeEvent(Wire(scaler.Event{ID: "x", Type: scaler.Woken, Server: web}), "/elsewhere")
+	forged, err := wire.EncodeEvent(ToWire(scaler.Event{ID: "x", Type: scaler.Woken, Server: web}), "/elsewhere")
 	natstest.Check(t, err)
 	for _, payload := range [][]byte{nil, []byte("x"), forged} {
 		natstest.Check(t, nc.Publish(subject, payload))
@@ -133,7 +134,7 @@ func TestKnownEvents(t *testing.T) {
 	}
 }
 
-// What the stream does not have is an error, so that it is published again.
+// An event that the stream did not store is an error, so that it is published again.
 func TestEventIsNotLost(t *testing.T) {
 	w := natstest.New(t)
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
@@ -186,5 +187,41 @@ func TestEventStreamIsMadeAgain(t *testing.T) {
 		if after.State.Msgs != lanes || !reflect.DeepEqual(after.Config, before.Config) || made.Load() != 1 {
 			t.Errorf("watched %v: made %d times, with %d events, as %+v, want %+v", watched, made.Load(), after.State.Msgs, after.Config, before.Config)
 		}
+	}
+}
+
+// While the stream does not answer, one event waits for it: the workers of a leader, who have servers to wake, must not all
+// wait for as long as a request takes. When it answers again, all are published.
+func TestASilentStreamHoldsUpOne(t *testing.T) {
+	w := natstest.New(t)
+	_, err := w.Connect().SubscribeSync(w.Subjects.Events(wire.ID{})) // so that it is not known at once that no stream takes it
+	natstest.Check(t, err)
+	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
+	natstest.Check(t, err)
+	publish := func(n int) error {
+		e := slept
+		e.ID = fmt.Sprint("uid-", n)
+		return events.Publish(context.Background(), e)
+	}
+	wait.Until(t, "the silence to be known", func() bool { _ = publish(0); return events.silent.Load() })
+	waits := make(chan error, 1)
+	go func() { waits <- publish(1) }()
+	wait.Until(t, "the one that waits", func() bool {
+		if events.asks.TryLock() {
+			events.asks.Unlock()
+			return false
+		}
+		return true
+	})
+	for n := range 10 {
+		if err := publish(n); !errors.Is(err, errSilent) {
+			t.Errorf("got %v, want that another waits", err)
+		}
+	}
+	wait.For(t, "its end", waits)
+	natstest.Check(t, w.Ensure(context.Background()))
+	wait.Until(t, "the stream to answer", func() bool { return publish(0) == nil })
+	for n := range 10 {
+		natstest.Check(t, publish(n))
 	}
 }

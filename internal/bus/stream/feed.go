@@ -30,7 +30,7 @@ type Feed struct {
 
 	nc        *nats.Conn
 	heartbeat time.Duration
-	handle    func(*nats.Msg, Place)
+	handle    func(*nats.Msg, Metadata)
 	sub       *nats.Subscription
 	nothing   bool          // there was nothing to hand on when it was opened
 	next      uint64        // the consumer's sequence that comes next; only the subscription's goroutine uses it
@@ -51,7 +51,7 @@ const RequestTimeout = 5 * time.Second
 // Open makes a consumer and hands its messages to handle, which must not block, until ctx is done
 // or Close is called. The server says at each heartbeat that it is there.
 func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig,
-	heartbeat time.Duration, handle func(*nats.Msg, Place),
+	heartbeat time.Duration, handle func(*nats.Msg, Metadata),
 ) (*Feed, error) {
 	f := &Feed{
 		Consumer: "idle-scaler-" + nuid.Next(), Done: make(chan struct{}),
@@ -136,7 +136,7 @@ func (f *Feed) receive(m *nats.Msg) {
 	default:
 	}
 	f.received.Add(1)
-	p, ok := ParsePlace(m.Reply)
+	p, ok := ParseMetadata(m.Reply)
 	switch {
 	case !ok:
 		f.control(m)

@@ -30,7 +30,7 @@ func TestFeedEndsAtGap(t *testing.T) {
 		"all missing, silently": {[]*nats.Msg{heartbeat(7)}, 0, true},
 	} {
 		handled := 0
-		f := &Feed{next: 1, Done: make(chan struct{}), handle: func(*nats.Msg, Place) { handled++ }}
+		f := &Feed{next: 1, Done: make(chan struct{}), handle: func(*nats.Msg, Metadata) { handled++ }}
 		for _, m := range row.messages {
 			f.receive(m)
 		}

@@ -7,8 +7,8 @@ import (
 	"idle-scaler/activity"
 )
 
-// Place is where a message stands in its stream, and among what its consumer has sent.
-type Place struct {
+// Metadata is where a message stands in its stream, and among what its consumer has sent.
+type Metadata struct {
 	Sequence uint64    // in the stream
 	Time     time.Time // at which the stream took it, by the clock of the stream's leader
 	Consumer uint64    // its sequence among what the consumer sent
@@ -16,17 +16,17 @@ type Place struct {
 }
 
 // Stamp is the identity of the message in its stream.
-func (p Place) Stamp() activity.Stamp { return activity.Stamp{Sequence: p.Sequence, Time: p.Time} }
+func (p Metadata) Stamp() activity.Stamp { return activity.Stamp{Sequence: p.Sequence, Time: p.Time} }
 
-// ParsePlace reads the reply subject of a message from a consumer; ok is false when it is none. It
+// ParseMetadata reads the reply subject of a message from a consumer; ok is false when it is none. It
 // has one of two forms (ADR-15):
 //
 //	$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
 //	$JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>[.<random>]
-func ParsePlace(reply string) (p Place, ok bool) {
+func ParseMetadata(reply string) (p Metadata, ok bool) {
 	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
 	if !ok {
-		return Place{}, false
+		return Metadata{}, false
 	}
 	skip := 5 // what stands before the stream's sequence
 	if strings.Count(rest, ".") == 6 {
@@ -34,7 +34,7 @@ func ParsePlace(reply string) (p Place, ok bool) {
 	}
 	for range skip {
 		if _, rest, ok = strings.Cut(rest, "."); !ok {
-			return Place{}, false
+			return Metadata{}, false
 		}
 	}
 	var numbers [4]uint64
@@ -42,10 +42,10 @@ func ParsePlace(reply string) (p Place, ok bool) {
 		var token string
 		token, rest, _ = strings.Cut(rest, ".")
 		if numbers[i] = number(token); token == "" {
-			return Place{}, false
+			return Metadata{}, false
 		}
 	}
-	return Place{
+	return Metadata{
 		Sequence: numbers[0], Consumer: numbers[1], Time: time.Unix(0, int64(numbers[2])), Pending: numbers[3],
 	}, true
 }

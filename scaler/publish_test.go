@@ -188,7 +188,7 @@ func TestACommandEndsAfterItsEvent(t *testing.T) {
 			t.Error("it ended before its event was published")
 		}
 		w.bus.setAway(nil)
-		time.Sleep(publishRest)
+		time.Sleep(publishBackoff)
 		if w.expectTold(Woken); len(ended) == 0 {
 			t.Error("it has not ended, and its event is published")
 		}

@@ -198,8 +198,8 @@ func TestNoticedSleepsLeaveRoom(t *testing.T) {
 		synctest.Wait()
 		queue := w.leading().queue
 		queue.mu.Lock()
-		if n := queue.passes[bySweep]; n != w.config.MaxSleeps {
-			t.Errorf("%d sleeps under way", n)
+		if n := queue.sweeps.Taken(); n != w.config.MaxSleeps/2 {
+			t.Errorf("%d sleeps of one namespace are under way, want half of what the sweep may have", n)
 		}
 		queue.mu.Unlock()
 		time.Sleep(time.Minute)
@@ -292,7 +292,7 @@ func TestNoticesLeaveNothingBehind(t *testing.T) {
 	}, noticed(running(2)), noticed(named("gone", running(2))))
 }
 
-// While a notice can't be told, or a command is tried for minutes, sweeps put no more of them into the lane. After that the server is told, once.
+// While a notice can't be told, or a command is tried for minutes, sweeps ask for no more of them. After that it is published, once.
 func TestNoticesDoNotQueue(t *testing.T) {
 	for name, stick := range map[string]func(w *world) (end func()){
 		"NATS is away": func(w *world) func() {
@@ -322,4 +322,22 @@ func TestNoticesDoNotQueue(t *testing.T) {
 			}, noticed(running(2)))
 		})
 	}
+}
+
+// A server whose group waits for a longer notice than its own sleeps as soon as that is over.
+func TestNoticesOfAGroupThatDiffer(t *testing.T) {
+	var servers []func() *Server
+	for n, notice := range []string{"30s", "5m"} {
+		servers = append(servers, set(named(fmt.Sprint(n), running(2)), "group", "g", "sleep-notice", notice))
+	}
+	lead(t, func(w *world) {
+		w.sweep()
+		for range 8 {
+			time.Sleep(time.Minute)
+			w.sweep()
+		}
+		for n := range servers {
+			w.expect(fmt.Sprint(n), 0)
+		}
+	}, servers...)
 }
