@@ -57,11 +57,8 @@ func (s Sight) deafness(yield func(interval) bool) {
 
 // Log is what a reader of the log saw of it when it had caught up.
 type Log struct {
-	Born   time.Time     // since when the log is complete, by the clock of this process: its creation, or when a purge was noticed
-	Empty  bool          // it never held any ping
-	Behind time.Duration // how far its clock is behind that of this process
-
-	LeasesBehind time.Duration // how far the clock of the leases is behind its: on a NATS cluster each stream has that of its leader
+	Born  time.Time // since when the log is complete: its creation, or when a purge was noticed
+	Empty bool      // it never held any ping
 }
 
 type sight struct {
@@ -78,15 +75,14 @@ func (t *Tracker) Hear(log Log, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.sight
-	s.why, s.log, t.behind, t.leasesBehind = "", log, log.Behind, log.Behind+log.LeasesBehind
-	if c := &t.commands; c.alone {
-		c.apart, c.alone = c.behind-log.Behind, false
-	}
+	s.why, s.log = "", log
 	switch {
 	case log.Empty: // as good as deaf: the first ping to one server must not prove that all others were unused
 		s.lose(now)
 	case !s.lost.IsZero() || s.since.IsZero():
 		s.gain(now)
+	case now.Before(s.since): // the clock of NATS was set back
+		s.since = now
 	}
 	t.tidy(now)
 }

@@ -50,6 +50,8 @@ func TestSight(t *testing.T) {
 		{"read, before it settles", []event{hear("09:00:00")}, "09:01:59", "only since a moment ago", "09:02:00"},
 		{"read and settled", []event{hear("09:00:00")}, "09:02:00", "", ""},
 		{"heard again and again", []event{hear("09:00:00"), hear("09:01:00"), hear("09:02:00")}, "09:02:00", "", ""},
+		{"the clock of NATS was set back", []event{hear("12:00:00"), hear("09:00:00"), hear("09:01:00")}, "09:01:59", "only since a moment ago", "09:02:00"},
+		{"it was set back and settled", []event{hear("12:00:00"), hear("09:00:00"), hear("09:01:00")}, "09:02:00", "", ""},
 		{"away", []event{hear("09:00:00"), deaf("10:00:00")}, "11:00:00", "NATS is away since 2026-07-01T10:00:00Z", ""},
 		{"away, told twice", []event{hear("09:00:00"), deaf("10:00:00"), deaf("10:30:00")}, "11:00:00", "away since 2026-07-01T10:00:00Z", ""},
 		{"back, before it settles", []event{hear("09:00:00"), deaf("10:00:00"), hear("11:00:00")}, "11:01:00", "only since a moment ago", "11:02:00"},

@@ -27,8 +27,7 @@ func (s Stamp) IsZero() bool { return s.Sequence == 0 && s.Time.IsZero() }
 // stream was made again the sequence is lower though the message is new, after a clock was set back the time is.
 func (s Stamp) OlderThan(t Stamp) bool { return s.Sequence < t.Sequence && !s.Time.After(t.Time) }
 
-// Lease is a promise of a holder (a gateway, a session) to use a server until an instant. Within the Tracker its instants are by the clock of the
-// leases, of which it is told again and again how far it is from ours; those that Leases returns are by ours.
+// Lease is a promise of a holder (a gateway, a session) to use a server until an instant.
 type Lease struct {
 	Holder string
 	Since  time.Time // when it was begun or last renewed
@@ -38,7 +37,6 @@ type Lease struct {
 // Use is what is known of the use of one server. The zero Use is that of a server never heard of.
 type Use struct {
 	Last       Stamp     // of the last ping
-	LastAt     time.Time // of the last ping, by the clock of this process, erring to the later
 	LeaseSince time.Time // when the lease that ends last was begun or renewed; says nothing once all have ended
 	LeaseUntil time.Time // the latest end of a lease, in the past once all have ended
 }
@@ -46,20 +44,13 @@ type Use struct {
 // Leased reports whether a lease is live at now.
 func (u Use) Leased(now time.Time) bool { return u.LeaseUntil.After(now) }
 
-// Tracker is the daemon's memory of the activity log. All methods may be called concurrently.
+// Tracker is the daemon's memory of the activity log. All its instants are by the Clock of the log. All methods may be called concurrently.
 type Tracker struct {
 	settle time.Duration
 
-	mu           sync.RWMutex
-	uses         map[ID]*use
-	sight        sight
-	behind       time.Duration // how far the clock of the log is behind ours; negative when it is ahead
-	leasesBehind time.Duration // how far that of the leases is
-	commands     struct {      // their clock
-		behind time.Duration // as it was measured last
-		apart  time.Duration // how far it is behind that of the log
-		alone  bool          // it was measured while the log could not be heard, which is to be compared with it
-	}
+	mu     sync.RWMutex
+	uses   map[ID]*use
+	sight  sight
 	tidied time.Time // when uses were last looked through for those that are long over
 }
 
@@ -139,9 +130,9 @@ func (t *Tracker) tidy(now time.Time) {
 	t.tidied = now
 	sight := t.sight.at(now)
 	for id, u := range t.uses {
-		last := t.local(u.last.Time)
+		last := u.last.Time
 		for _, l := range u.leases {
-			last = latest(last, later(l.Until, t.leasesBehind))
+			last = latest(last, l.Until)
 		}
 		if now.Sub(last) >= longOver && sight.Idle(last, now) >= longOver { // the first is cheap, and false of most
 			delete(t.uses, id)
@@ -157,11 +148,10 @@ func (t *Tracker) Of(id ID) Use {
 	if u == nil {
 		return Use{}
 	}
-	use := Use{Last: u.last, LastAt: t.local(u.last.Time)}
+	use := Use{Last: u.last}
 	for _, l := range u.leases {
-		since, until := later(l.Since, t.leasesBehind), later(l.Until, t.leasesBehind)
-		if until.After(use.LeaseUntil) || until.Equal(use.LeaseUntil) && since.Before(use.LeaseSince) {
-			use.LeaseSince, use.LeaseUntil = since, until
+		if l.Until.After(use.LeaseUntil) || l.Until.Equal(use.LeaseUntil) && l.Since.Before(use.LeaseSince) {
+			use.LeaseSince, use.LeaseUntil = l.Since, l.Until
 		}
 	}
 	return use
@@ -177,69 +167,11 @@ func (t *Tracker) Leases(id ID, now time.Time) []Lease {
 	}
 	var live []Lease
 	for _, l := range u.leases {
-		if l.Since, l.Until = later(l.Since, t.leasesBehind), later(l.Until, t.leasesBehind); l.Until.After(now) {
+		if l.Until.After(now) {
 			live = append(live, l)
 		}
 	}
 	return live
-}
-
-// Measured records how far the clock of the commands is behind ours, as was just found out. While the log can't be heard it is taken for that of the log.
-func (t *Tracker) Measured(behind time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	deaf := t.sight.why != ""
-	if deaf {
-		t.behind = behind
-	}
-	t.commands.behind, t.commands.apart, t.commands.alone = behind, behind-t.behind, deaf
-}
-
-// UnstampCommand turns an instant of the clock of the commands into one of ours, as Unstamp does of that of the log. On a NATS cluster they differ if those of
-// the servers do; how far is measured again when NATS was away.
-func (t *Tracker) UnstampCommand(at time.Time) time.Time {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if at.IsZero() {
-		return at
-	}
-	return at.Add(t.behind + t.commands.apart)
-}
-
-// Local turns an instant of the log's clock into ours, as far as the difference is known.
-func (t *Tracker) Local(at time.Time) time.Time {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.local(at)
-}
-
-// Stamp turns an instant of our clock into one of the log's, which all daemons know: for what one of them writes down and others compare.
-func (t *Tracker) Stamp(at time.Time) time.Time {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return at.Add(-t.behind)
-}
-
-// Unstamp undoes Stamp. Unlike Local it errs to no side: for an order until an instant, where too long is as wrong as too short.
-func (t *Tracker) Unstamp(at time.Time) time.Time {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if at.IsZero() {
-		return at
-	}
-	return at.Add(t.behind)
-}
-
-// local turns an instant of the log's clock into ours.
-func (t *Tracker) local(at time.Time) time.Time { return later(at, t.behind) }
-
-// later turns an instant of a clock that is so far behind ours into one of ours. Such a clock stamps a ping too early by ours, which would look
-// idle too soon: its stamps are moved. One that is ahead errs to "awake" by itself.
-func later(at time.Time, behind time.Duration) time.Time {
-	if at.IsZero() || behind <= 0 {
-		return at
-	}
-	return at.Add(behind)
 }
 
 func latest(a, b time.Time) time.Time {

@@ -41,8 +41,8 @@ func TestPing(t *testing.T) {
 		for _, p := range row.pings {
 			tracker.Ping(server, p)
 		}
-		if use := tracker.Of(server); use.Last != row.last || !use.LastAt.Equal(row.last.Time) {
-			t.Errorf("%s: last is %v at %v, want %v", row.name, use.Last, use.LastAt, row.last)
+		if use := tracker.Of(server); use.Last != row.last {
+			t.Errorf("%s: last is %v, want %v", row.name, use.Last, row.last)
 		}
 	}
 }
@@ -200,107 +200,6 @@ func TestForgettingShowsNowhere(t *testing.T) {
 	})
 }
 
-// A log whose clock is behind ours must not make a server look idle too soon: what it says is moved later. One that
-// is ahead errs to awake by itself. The stamp, by which messages are told apart, is never moved.
-func TestClockSkew(t *testing.T) {
-	for _, row := range []struct {
-		name           string
-		behind, leases time.Duration
-		ping, lease    string
-		begun          string
-	}{
-		{"no skew", 0, 0, "09:00:00", "10:00:00", "09:30:00"},
-		{"behind by a minute", time.Minute, 0, "09:01:00", "10:01:00", "09:31:00"},
-		{"ahead by a minute", -time.Minute, 0, "09:00:00", "10:00:00", "09:30:00"},
-		{"the leases' clock is behind", 0, 5 * time.Minute, "09:00:00", "10:05:00", "09:35:00"},
-		{"the leases' clock is further behind", time.Minute, 5 * time.Minute, "09:01:00", "10:06:00", "09:36:00"},
-		{"the leases' clock is less behind", 5 * time.Minute, -4 * time.Minute, "09:05:00", "10:01:00", "09:31:00"},
-		{"only the pings' clock is behind", time.Minute, -5 * time.Minute, "09:01:00", "10:00:00", "09:30:00"},
-		{"only the pings' clock is ahead", -time.Minute, 2 * time.Minute, "09:00:00", "10:01:00", "09:31:00"},
-	} {
-		tracker := NewTracker(0)
-		tracker.Ping(server, stamp(1, "09:00:00"))
-		tracker.Lease(server, "a", at("09:30:00"), 30*time.Minute)
-		tracker.Hear(Log{Born: at("08:00:00"), Behind: row.behind, LeasesBehind: row.leases}, at("09:40:00"))
-		want := Use{Last: stamp(1, "09:00:00"), LastAt: at(row.ping), LeaseSince: at(row.begun), LeaseUntil: at(row.lease)}
-		if use := tracker.Of(server); use != want {
-			t.Errorf("%s: %v, want %v", row.name, use, want)
-		}
-		if live := tracker.Leases(server, at("09:45:00")); len(live) != 1 || live[0] != (Lease{"a", at(row.begun), at(row.lease)}) {
-			t.Errorf("%s: leases %v", row.name, live)
-		}
-	}
-	tracker := NewTracker(0)
-	tracker.Hear(Log{Behind: time.Minute}, at("09:00:00"))
-	tracker.Lease(server, "a", at("09:00:00"), time.Minute)
-	if last := tracker.Of(server).LastAt; !last.IsZero() {
-		t.Errorf("the ping that never came is moved to %v", last)
-	}
-}
-
-// Who measures the clock beside the reader of the log is believed only while the log can't be heard.
-func TestMeasuredClock(t *testing.T) {
-	noon := at("12:00:00")
-	tracker := NewTracker(0)
-	for _, step := range []struct {
-		name string
-		do   func()
-		want time.Duration
-	}{
-		{"before it was heard", func() { tracker.Measured(time.Hour) }, time.Hour},
-		{"heard", func() { tracker.Hear(Log{Behind: time.Minute}, noon); tracker.Measured(time.Hour) }, time.Minute},
-		{"deaf", func() { tracker.Deaf("NATS is away", noon) }, time.Minute},
-		{"deaf, and measured", func() { tracker.Measured(-time.Hour) }, -time.Hour},
-	} {
-		step.do()
-		if got := noon.Sub(tracker.Stamp(noon)); got != step.want {
-			t.Errorf("%s: the clock is %s behind, want %s", step.name, got, step.want)
-		}
-	}
-}
-
-// On a cluster of NATS servers the commands may be stamped by another clock than the pings. How far these two are apart lasts when ours is corrected.
-func TestClockOfTheCommands(t *testing.T) {
-	noon := at("12:00:00")
-	for _, row := range []struct {
-		name string
-		do   func(tracker *Tracker)
-		want time.Duration // how far that of the commands is behind ours
-	}{
-		{"nothing is measured", func(*Tracker) {}, 0},
-		{"only that of the pings", func(tracker *Tracker) { tracker.Hear(Log{Behind: time.Minute}, noon) }, time.Minute},
-		{"before the log was heard", func(tracker *Tracker) { tracker.Measured(time.Hour) }, time.Hour},
-		{"and then it was heard", func(tracker *Tracker) {
-			tracker.Measured(time.Minute)
-			tracker.Hear(Log{Behind: time.Second}, noon)
-		}, time.Minute},
-		{"after it was heard", func(tracker *Tracker) {
-			tracker.Hear(Log{Behind: time.Minute}, noon)
-			tracker.Measured(-time.Minute)
-		}, -time.Minute},
-		{"ours is corrected by 10 minutes", func(tracker *Tracker) {
-			tracker.Hear(Log{Behind: time.Minute}, noon)
-			tracker.Measured(-time.Minute)
-			tracker.Hear(Log{Behind: 11 * time.Minute}, noon)
-		}, 9 * time.Minute},
-		{"deaf, and measured anew", func(tracker *Tracker) {
-			tracker.Hear(Log{Behind: time.Minute}, noon)
-			tracker.Measured(-time.Minute)
-			tracker.Deaf("NATS is away", noon)
-			tracker.Measured(time.Second)
-		}, time.Second},
-	} {
-		tracker := NewTracker(0)
-		row.do(tracker)
-		if got := tracker.UnstampCommand(noon).Sub(noon); got != row.want {
-			t.Errorf("%s: the clock is %s behind, want %s", row.name, got, row.want)
-		}
-	}
-	if !NewTracker(0).UnstampCommand(time.Time{}).IsZero() {
-		t.Error("no instant is one")
-	}
-}
-
 // All methods may be called at once; run under -race.
 func TestConcurrentUse(t *testing.T) {
 	tracker := NewTracker(time.Minute)
@@ -333,7 +232,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 // What nobody has used for longer than the log remembers, and than anybody may wait before it sleeps, is forgotten; anything else is kept. Time in which the log
-// could not be heard does not count, nor does that of a clock that is wrong.
+// could not be heard does not count.
 func TestUsesThatAreLongOverAreForgotten(t *testing.T) {
 	const day = 24 * time.Hour
 	begin := at("00:00:00")
@@ -342,29 +241,25 @@ func TestUsesThatAreLongOverAreForgotten(t *testing.T) {
 		name    string
 		happens func(*Tracker)
 		after   time.Duration
-		behind  time.Duration
 		left    int
 	}{
-		{"a ping", func(*Tracker) {}, longOver, 0, 0},
-		{"a ping a moment less ago", func(*Tracker) {}, longOver - 1, 0, 1},
-		{"a later ping", func(t *Tracker) { t.Ping(search, Stamp{2, begin.Add(1)}) }, longOver, 0, 1},
-		{"a ping to another", func(t *Tracker) { t.Ping(other, Stamp{2, begin.Add(day)}) }, longOver, 0, 1},
-		{"a lease that ended later", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver, 0, 1},
-		{"a lease that ended, too", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver + time.Hour, 0, 0},
-		{"a lease of another", func(t *Tracker) { t.Lease(other, "a", begin, time.Hour) }, longOver + time.Hour, 0, 0},
-		{"deaf in between", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day - 1, 0, 1},
-		{"deaf in between, and long over", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day, 0, 0},
-		{"deaf until now", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)) }, longOver + day, 0, 1},
-		{"our clock is ahead", func(*Tracker) {}, longOver + day, 2 * day, 1},
-		{"our clock is ahead, of leases too", func(t *Tracker) { t.Lease(other, "a", begin, time.Hour) }, longOver + day, 2 * day, 2},
-		{"the clock of the log is ahead", func(*Tracker) {}, longOver - day, -2 * day, 1},
-		{"looked through a moment ago", func(t *Tracker) { t.Hear(Log{}, begin.Add(longOver-time.Hour)) }, longOver, 0, 1},
+		{"a ping", func(*Tracker) {}, longOver, 0},
+		{"a ping a moment less ago", func(*Tracker) {}, longOver - 1, 1},
+		{"a later ping", func(t *Tracker) { t.Ping(search, Stamp{2, begin.Add(1)}) }, longOver, 1},
+		{"a ping to another", func(t *Tracker) { t.Ping(other, Stamp{2, begin.Add(day)}) }, longOver, 1},
+		{"a lease that ended later", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver, 1},
+		{"a lease that ended, too", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver + time.Hour, 0},
+		{"a lease of another", func(t *Tracker) { t.Lease(other, "a", begin, time.Hour) }, longOver + time.Hour, 0},
+		{"deaf in between", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day - 1, 1},
+		{"deaf in between, and long over", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day, 0},
+		{"deaf until now", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)) }, longOver + day, 1},
+		{"looked through a moment ago", func(t *Tracker) { t.Hear(Log{}, begin.Add(longOver-time.Hour)) }, longOver, 1},
 	} {
 		tracker := NewTracker(0)
 		tracker.Hear(Log{}, begin)
 		tracker.Ping(search, Stamp{1, begin})
 		row.happens(tracker)
-		tracker.Hear(Log{Behind: row.behind}, begin.Add(row.after))
+		tracker.Hear(Log{}, begin.Add(row.after))
 		if n := len(tracker.uses); n != row.left {
 			t.Errorf("%s: %d are left, want %d", row.name, n, row.left)
 		}

@@ -193,7 +193,7 @@ func TestSleeps(t *testing.T) {
 func TestIdleSince(t *testing.T) {
 	for name, latest := range map[string]fact{
 		"created":    func(f *Facts) { f.Created = at("11:11:00") },
-		"ping":       func(f *Facts) { f.Use.LastAt = at("11:11:00") },
+		"ping":       func(f *Facts) { f.Use.Last.Time = at("11:11:00") },
 		"lease":      func(f *Facts) { f.Use.LeaseUntil = at("11:11:00") },
 		"wake":       func(f *Facts) { f.AwakeSince = at("11:11:00") },
 		"ready":      func(f *Facts) { f.ReadySince = at("11:11:00") },

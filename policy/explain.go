@@ -123,7 +123,7 @@ func (d Decision) explainAsleep(f *Facts, c clock) string {
 	case Leased:
 		return "wakes: a lease on it is live" + c.until(d.Next)
 	case Activity:
-		return fmt.Sprintf("wakes: it was used at %s", c.at(f.Use.LastAt))
+		return fmt.Sprintf("wakes: it was used at %s", c.at(f.Use.Last.Time))
 	case Blind:
 		return stays + f.Sight.Blind
 	case KeepWarm:

@@ -57,7 +57,7 @@ var explainCases = []struct {
 	{sleeping(held(false, "18:00:00")), `wakes: held awake by "ann" until 18:00 UTC (in 6h) ("demo")`, "wakes now"},
 	{sleeping(stopped), "stays at zero: a command stopped it at 11:30 UTC; a start or scale command, or a hold awake, wakes it", "stopped"},
 	{sleeping(leased("11:50:00", "12:05:00")), "wakes: a lease on it is live until 12:05 UTC (in 5m)", "wakes now"},
-	{sleeping(pinged("11:50:00"), func(f *Facts) { f.Use.LastAt = f.Use.LastAt.In(time.FixedZone("CEST", 7200)) }), "wakes: it was used at 11:50 UTC", "wakes now"},
+	{sleeping(pinged("11:50:00"), func(f *Facts) { f.Use.Last.Time = f.Use.Last.Time.In(time.FixedZone("CEST", 7200)) }), "wakes: it was used at 11:50 UTC", "wakes now"},
 	{sleeping(deaf), "stays at zero: NATS is away", "blind"},
 	{sleeping(settling), "stays at zero until 12:01:30 UTC (in 1m30s): NATS is back", "blind until 12:01:30 UTC"},
 	{sleeping(inRome, keepWarm("0 9 * * MON-FRI for 9h")), "wakes: it is kept warm until 18:00 Europe/Rome (in 4h)", "wakes now"},

@@ -19,9 +19,8 @@ const (
 	BecauseAfter    Because = "after" // a command has started it, and it waits for those that it comes after
 )
 
-// Facts are all that a decision about one server depends on, but for the time. All instants are by the clock of this process, whichever stamped them
-// first: they are compared with each other and with its now. Seen is none, but a place in the log. The Since of Paused and of Reverts decides
-// nothing and is as somebody wrote it.
+// Facts are all that a decision about one server depends on, beside the time. All instants are by the clock of the activity log, see
+// activity.Clock. The Since of Paused and of Reverts decides nothing and is as somebody wrote it.
 type Facts struct {
 	Settings Settings
 	Bad      error // why the settings can't be read
@@ -93,7 +92,7 @@ func (g *Group) free(now time.Time) time.Time {
 // wake, the first ready replica and the birth of the log.
 func (f *Facts) IdleSince() time.Time {
 	start := f.Created
-	for _, t := range [...]time.Time{f.Use.LastAt, f.Use.LeaseUntil, f.AwakeSince, f.ReadySince, f.Sight.Born} {
+	for _, t := range [...]time.Time{f.Use.Last.Time, f.Use.LeaseUntil, f.AwakeSince, f.ReadySince, f.Sight.Born} {
 		if t.After(start) {
 			start = t
 		}
@@ -118,7 +117,7 @@ func (f *Facts) Demand(now time.Time) Reason {
 	switch {
 	case f.Use.Leased(now) && f.wakes(f.Use.LeaseSince):
 		return Leased
-	case !f.Use.Last.IsZero() && !f.Use.Last.Equal(f.Seen) && f.wakes(f.Use.LastAt):
+	case !f.Use.Last.IsZero() && !f.Use.Last.Equal(f.Seen) && f.wakes(f.Use.Last.Time):
 		return Activity
 	}
 	return ""

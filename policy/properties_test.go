@@ -49,7 +49,7 @@ func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 			"grouped":      f.Group.Wanted != "" || len(f.Group.Before) > 0,
 			"in dry-run":   f.Settings.DryRun && d.Action != WouldSleep,
 			"not told":     d.Action == Sleep && f.Settings.SleepNotice > 0 && (noon.Sub(f.Noticed) < f.Settings.SleepNotice || !f.Noticed.After(f.IdleSince())),
-			"pinged":       silence(f.Use.LastAt),
+			"pinged":       silence(f.Use.Last.Time),
 			"just leased":  silence(f.Use.LeaseUntil),
 			"just woken":   silence(f.AwakeSince),
 			"just ready":   silence(f.ReadySince),
@@ -104,7 +104,7 @@ func TestWakesOnlyOnDemand(t *testing.T) {
 		f := someWorld.Draw(t, "world").at(noon)
 		crossed := func(at time.Time) bool { return at.Before(f.AsleepSince.Add(time.Second)) }
 		demand := f.Use.LeaseUntil.After(noon) && (f.Settings.WakeOnActivity || crossed(f.Use.LeaseSince)) ||
-			f.Use.Last != (activity.Stamp{}) && f.Use.Last != f.Seen && (f.Settings.WakeOnActivity || crossed(f.Use.LastAt))
+			f.Use.Last != (activity.Stamp{}) && f.Use.Last != f.Seen && (f.Settings.WakeOnActivity || crossed(f.Use.Last.Time))
 		wanted := demand || inside(f.Settings.KeepWarm, noon) || f.Group.Wanted != ""
 		held := f.Hold.Until.After(noon)
 		may := f.Ours && f.Bad == nil && (held && !f.Hold.Asleep || !held && f.Because != BecauseCommand && wanted)

@@ -42,7 +42,7 @@ func running(facts ...fact) *Facts {
 		Settings: Defaults(30 * time.Minute),
 		Replicas: 1, Ready: 1, Ours: true,
 		Created: at("01:00:00"), StartingAt: at("02:00:00"), AwakeSince: at("02:00:00"), ReadySince: at("02:01:00"),
-		Use:   activity.Use{Last: activity.Stamp{Sequence: 7, Time: at("11:00:00")}, LastAt: at("11:00:00")},
+		Use:   activity.Use{Last: activity.Stamp{Sequence: 7, Time: at("11:00:00")}},
 		Sight: activity.Sight{Born: at("00:00:00")},
 	}
 	for _, fact := range facts {
@@ -151,7 +151,7 @@ func woken(clock string) fact {
 
 func pinged(clock string) fact {
 	return func(f *Facts) {
-		f.Use.Last, f.Use.LastAt = activity.Stamp{Sequence: 8, Time: at(clock)}, at(clock)
+		f.Use.Last = activity.Stamp{Sequence: 8, Time: at(clock)}
 	}
 }
 

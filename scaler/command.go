@@ -29,6 +29,7 @@ const (
 // Command is one order from the bus.
 type Command struct {
 	Stamp    activity.Stamp // its place in the command stream: its identity, and its order among all commands
+	Taken    time.Time      // when the stream took it
 	Verb     Verb
 	Server   ID
 	Replicas int           // of a scale
@@ -36,7 +37,7 @@ type Command struct {
 	Asleep   bool          // of a hold: asleep, not awake
 	Until    string        // of a hold: until when, as policy.ParseUntil reads it
 	Wait     time.Duration // how long the replica that took the request waits for the server; the leader only checks it
-	Deadline time.Time     // not to be applied after this instant, by the clock that stamped it; zero: none but the age limit
+	Deadline time.Time     // not to be applied after this instant; zero: none but the age limit
 	ID       string        // its sender's name for it, may be empty
 	Actor    string        // who sent it, as it says itself
 	Reason   string        // why, in the words of the actor
@@ -62,7 +63,7 @@ func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 	if err := checkOrder(c, server); err != nil || c.Verb != Hold {
 		return server, err
 	}
-	_, err = c.until(server, s.tracker.Stamp(s.now()))
+	_, err = c.until(server, s.now())
 	return server, err
 }
 

@@ -200,7 +200,7 @@ func (t *term) lookOnceMore(c *pending, err error) error {
 
 // appears is until when a command waits for its Deployment. The time in which nobody led does not count.
 func (t *term) appears(c *pending) time.Time {
-	return latest(t.s.tracker.UnstampCommand(c.Stamp.Time), t.began).Add(appearsWithin)
+	return latest(c.Taken, t.began).Add(appearsWithin)
 }
 
 func backoffAfter(err error) time.Duration {
@@ -245,17 +245,15 @@ func (t *term) tooLate(st *state, c *pending) error {
 	return err
 }
 
-// age is how long ago the stream took a command, as far as is known now how far its clock is from ours.
-func (s *Scaler) age(c Command) time.Duration {
-	return s.now().Sub(s.tracker.UnstampCommand(c.Stamp.Time))
-}
+// age is how long ago the stream took a command.
+func (s *Scaler) age(c Command) time.Duration { return s.now().Sub(c.Taken) }
 
 func (t *term) expired(c Command) error {
 	if age := t.s.age(c); age > t.s.config.CommandMaxAge {
 		return fmt.Errorf("%w: the command is %s old, the limit is %s: send it again if it is still wanted",
 			ErrExpired, age.Round(time.Second), t.s.config.CommandMaxAge)
 	}
-	if !c.Deadline.IsZero() && t.s.now().After(t.s.tracker.UnstampCommand(c.Deadline)) {
+	if !c.Deadline.IsZero() && t.s.now().After(c.Deadline) {
 		return fmt.Errorf("%w: its deadline was %s: send it again if it is still wanted", ErrExpired, c.Deadline.UTC().Format(time.RFC3339))
 	}
 	return nil

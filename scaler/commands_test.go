@@ -124,22 +124,6 @@ func TestRedeliveredCommand(t *testing.T) {
 	}, running(2))
 }
 
-// The age of a command is measured by one clock: that of NATS may be behind ours without every command looking old.
-func TestCommandOfAClockBehind(t *testing.T) {
-	lead(t, func(w *world) {
-		w.hearWith(time.Hour)
-		stamp := activity.Stamp{Sequence: 1, Time: time.Now().Add(-time.Hour)}
-		if o := w.do(Command{Verb: Stop, Stamp: stamp}); o == nil || o.Err != nil {
-			t.Errorf("outcome %+v", o)
-		}
-		w.hearWith(-time.Hour)
-		stamp = activity.Stamp{Sequence: 2, Time: time.Now()} // and from a clock ahead none looks young
-		if o := w.do(Command{Verb: Start, Stamp: stamp}); o == nil || !errors.Is(o.Err, ErrExpired) {
-			t.Errorf("outcome %+v", o)
-		}
-	}, running(2))
-}
-
 // An older command that is delivered again after a newer one was applied does nothing, and is not told to be rejected: it was applied
 // before, and its acknowledgement got lost.
 func TestOlderCommandIsSuperseded(t *testing.T) {

@@ -155,7 +155,7 @@ func (t telling) broken() string {
 
 func (t telling) used() string {
 	used := "Nobody has ever used it, as far as the activity log goes back."
-	if last := t.f.Use.LastAt; !last.IsZero() {
+	if last := t.f.Use.Last.Time; !last.IsZero() {
 		used = fmt.Sprintf("It was last used at %s.", t.f.Ago(last, t.now))
 	}
 	start := t.f.IdleSince()
@@ -164,7 +164,7 @@ func (t telling) used() string {
 		return used
 	}
 	since := "then"
-	if !start.Equal(t.f.Use.LastAt) {
+	if !start.Equal(t.f.Use.Last.Time) {
 		since = fmt.Sprintf("%s, %s", t.f.Ago(start, t.now), t.clockStarted(start))
 	}
 	deaf := ""

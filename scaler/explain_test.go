@@ -46,7 +46,7 @@ func told(change func(v *View)) string {
 		At: noon, Status: StatusRunning,
 		Server: &Server{ID: alpha, Replicas: 2, Ready: 2, Created: today("09:00:00"), Settings: policy.Defaults(idleAfter)},
 		Facts: policy.Facts{
-			Ready: 2, ReadySince: today("09:00:05"), Use: activity.Use{LastAt: today("11:40:00"), Last: activity.Stamp{Sequence: 1, Time: today("11:40:00")}},
+			Ready: 2, ReadySince: today("09:00:05"), Use: activity.Use{Last: activity.Stamp{Sequence: 1, Time: today("11:40:00")}},
 			Sight: activity.Sight{Born: noon.AddDate(0, 0, -10)},
 		},
 	}
@@ -104,7 +104,7 @@ team-a/alpha is running with 2 replicas.
 It stays awake until 12:05 UTC (in 5m): a lease on it is live. After that, it sleeps as soon as it is unused for 30m.
 It was last used at 11:40 UTC (20m ago).
 Leases: gw-0 until 12:05 UTC (in 5m), gw-1 until 12:05 UTC (in 5m), gw-2 until 12:05 UTC (in 5m), gw-3 until 12:05 UTC (in 5m), gw-4 until 12:05 UTC (in 5m) and 2 more.`},
-		{"idle", func(v *View) { v.Facts.Use.LastAt = today("10:00:00") }, `
+		{"idle", func(v *View) { v.Facts.Use.Last.Time = today("10:00:00") }, `
 team-a/alpha is running with 2 replicas.
 It sleeps at the next sweep: unused for 2h, its idle-after is 30m. A ping or a lease before that keeps it awake.
 It was last used at 10:00 UTC (2h ago). Its idle clock runs since then.`},
@@ -147,7 +147,7 @@ It is held asleep until 18:00 UTC (in 6h) by "ann", ordered at 11:00 UTC (1h ago
 		{"group", func(v *View) {
 			v.write(policy.FromServer, "group", "shop", "after", "db, cache")
 			v.Mates = []*Server{{ID: ID{Namespace: "team-a", Name: "cache"}}, {ID: ID{Namespace: "team-a", Name: "db"}, Replicas: 1}}
-			v.Facts.Use.LastAt = today("10:00:00")
+			v.Facts.Use.Last.Time = today("10:00:00")
 			v.Facts.Group = policy.Group{Wanted: "db", Why: policy.Leased}
 		}, `
 team-a/alpha is running with 2 replicas.
@@ -174,7 +174,10 @@ Its last change was at 11:50 UTC (10m ago): woken from 0 to 2 replicas, by someb
 team-a/alpha is running with 2 replicas.
 It is left as it is: its settings can't be read: idle-after "soon": not a duration: write it like "30m", "1h30m" or "never". Correct that, and the other rules count again.
 It was last used at 11:40 UTC (20m ago). Its idle clock runs since then.`},
-		{"dry run", func(v *View) { v.Facts.Use.LastAt = today("10:00:00"); v.write(policy.FromConfig, "dry-run", "true") }, `
+		{"dry run", func(v *View) {
+			v.Facts.Use.Last.Time = today("10:00:00")
+			v.write(policy.FromConfig, "dry-run", "true")
+		}, `
 team-a/alpha is running with 2 replicas.
 It would sleep, but for dry-run: unused for 2h, its idle-after is 30m. Take the setting dry-run away to let it.
 It was last used at 10:00 UTC (2h ago). Its idle clock runs since then.

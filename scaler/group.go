@@ -134,7 +134,7 @@ func (w *wanted) untold() bool { return w.Action == policy.Notify && w.Reason !=
 // waited for.
 func (g *group) comes(server *Server) bool {
 	if server.Replicas > 0 {
-		if late := g.s.startingAt(server).Add(g.s.config.Rules.StartDeadline); server.Observed < server.Generation && g.now.Before(late) {
+		if late := startingAt(server).Add(g.s.config.Rules.StartDeadline); server.Observed < server.Generation && g.now.Before(late) {
 			return true // what is said of it is of before it was woken
 		}
 		status, _ := g.s.status(server, g.now)

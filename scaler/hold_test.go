@@ -222,15 +222,6 @@ func TestHoldCountsFromItsCommand(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 	}, running(2))
-	lead(t, func(w *world) { // the log's clock is behind ours
-		c := holdAwake
-		w.hearWith(time.Hour)
-		c.Stamp = activity.Stamp{Sequence: 1, Time: time.Now().Add(-time.Hour)}
-		w.must(c)
-		if hold := w.alpha().Mark.Hold; hold.Until.Sub(c.Stamp.Time) != 2*time.Hour {
-			t.Errorf("held %+v", hold)
-		}
-	}, running(2))
 	lead(t, func(w *world) { // by the clock on the wall of the server
 		c := holdAwake
 		c.Until = "18:00"

@@ -23,7 +23,7 @@ func (e Event) automatic() bool { return e.Cause == CauseIdle || e.Cause == Caus
 // misSlept counts a wake that shows that the sleep before it was a mistake.
 func (s *Scaler) misSlept(server *Server, woken Event) {
 	because := server.Mark.Because
-	if (because == policy.BecauseIdle || because == policy.BecauseSchedule) && misSleep(s.tracker.Unstamp(server.Mark.Asleep), woken.At, woken.demand()) {
+	if (because == policy.BecauseIdle || because == policy.BecauseSchedule) && misSleep(server.Mark.Asleep, woken.At, woken.demand()) {
 		s.meter.MisSlept(false)
 	}
 }

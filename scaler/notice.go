@@ -14,9 +14,8 @@ func (t *term) notify(st *state, server *Server, f *policy.Facts, d policy.Decis
 	if f.SleepAtDue(sleeps) { // the decision says why it is published now: the server may not be due to sleep yet
 		cause = CauseSchedule
 	}
-	at := t.s.tracker.Stamp(now)
 	err := t.publish(st, Event{
-		ID: fmt.Sprintf("%s-%s-%d", server.UID, SoonAsleep, at.UnixNano()), Type: SoonAsleep, Server: server.ID, At: now,
+		ID: fmt.Sprintf("%s-%s-%d", server.UID, SoonAsleep, now.UnixNano()), Type: SoonAsleep, Server: server.ID, At: now,
 		From: server.Replicas, To: server.Replicas, Cause: cause, Idle: d.Idle,
 		Text: fmt.Sprintf("sleeps at %s or later, unless a ping or a lease comes before", clock(sleeps)),
 	})

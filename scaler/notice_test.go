@@ -85,7 +85,7 @@ func TestCauseOfANotice(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {
-				w.hearWith(0)
+				w.showing(0)
 				time.Sleep(time.Until(tt.sweep))
 				w.sweep()
 				w.lastIs(SoonAsleep)

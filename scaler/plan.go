@@ -100,7 +100,7 @@ func (s *Server) restored() int {
 // planSleep makes the server zero and remembers what it was. Seen is the last ping known to who decided it.
 func (t *term) planSleep(server *Server, because policy.Because, seen activity.Stamp, e Event) Change {
 	e.Type, e.From = Slept, server.Replicas
-	mark := Mark{Restore: server.Replicas, Because: because, Asleep: e.At, Seen: seen, Done: server.Mark.Done, Hold: t.s.held(server, e.At), Reverts: server.Mark.Reverts}
+	mark := Mark{Restore: server.Replicas, Because: because, Asleep: e.At, Seen: seen, Done: server.Mark.Done, Hold: server.held(e.At), Reverts: server.Mark.Reverts}
 	if server.Replicas == 0 {
 		e.Type, e.Asleep = Unchanged, t.s.asleepFor(server, e.At) // which its mark does not say any more
 		mark.Restore = server.Mark.Restore
@@ -119,7 +119,7 @@ func (t *term) planWake(server *Server, replicas int, e Event) Change {
 	default:
 		e.Type = Scaled
 	}
-	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done, Hold: t.s.held(server, e.At)}, Event: e}
+	return Change{Replicas: replicas, Mark: Mark{Awake: e.At, Done: server.Mark.Done, Hold: server.held(e.At)}, Event: e}
 }
 
 // asleepFor is how long the daemon has had the server at zero. Of somebody else's zero, or where the mark is gone, that is nothing; nor does
@@ -128,5 +128,5 @@ func (s *Scaler) asleepFor(server *Server, now time.Time) time.Duration {
 	if server.Replicas == 0 && !server.Ours || server.Mark.Asleep.IsZero() {
 		return 0
 	}
-	return max(0, now.Sub(s.tracker.Unstamp(latest(server.Mark.Asleep, server.Created))))
+	return max(0, now.Sub(latest(server.Mark.Asleep, server.Created)))
 }

@@ -118,7 +118,7 @@ type World struct {
 	Pauses    *Pauses // filled by whoever reads them
 	Events    Events
 	Meter     Meter
-	Now       func() time.Time
+	Now       func() time.Time // the time of the activity log: activity.Clock
 	Logger    *slog.Logger
 }
 
@@ -134,7 +134,8 @@ type Scaler struct {
 	pauses    *Pauses
 	events    Events
 	meter     Meter
-	now       func() time.Time
+	now       func() time.Time // the time of the log
+	local     func() time.Time // that of this process: only for how old a proof or a decision is, see activity.Age
 	logger    *slog.Logger
 
 	lookups chan struct{} // one entry for each server that is looked up at the API server because somebody asks for it
@@ -148,7 +149,7 @@ func New(config Config, tracker *activity.Tracker, w World) *Scaler {
 	return &Scaler{
 		config: config, tracker: tracker,
 		cache: w.Cache, cluster: w.Cluster, pods: w.Pods, endpoints: w.Endpoints,
-		log: w.Log, pauses: w.Pauses, events: w.Events, meter: w.Meter, now: w.Now, logger: w.Logger,
+		log: w.Log, pauses: w.Pauses, events: w.Events, meter: w.Meter, now: w.Now, local: time.Now, logger: w.Logger,
 		lookups: make(chan struct{}, config.MaxInFlight),
 	}
 }

@@ -63,8 +63,7 @@ func (s *Server) RollingOut() bool {
 	return !s.Stalled && (s.Observed < s.Generation || s.Updated < s.Replicas || s.Total > s.Updated)
 }
 
-// Mark is what the daemon has written on a Deployment about it. Zero values are not written. Asleep, Awake and Hold are by the clock of the log,
-// the one that all leaders know.
+// Mark is what the daemon has written on a Deployment about it. Zero values are not written.
 type Mark struct {
 	Restore int // the replicas to wake with
 	Because policy.Because
@@ -104,19 +103,19 @@ func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
 		Settings:    server.Settings,
 		Bad:         server.Bad,
 		Paused:      s.pauses.Of(server.ID),
-		Hold:        s.hold(server),
+		Hold:        server.Mark.Hold,
 		Reverts:     server.Mark.Reverts,
 		Rival:       server.Rival,
 		Replicas:    server.Replicas,
 		Ready:       server.Ready,
 		RollingOut:  server.RollingOut(),
-		ReadySince:  s.tracker.Local(server.ReadySince),
-		StartingAt:  s.tracker.Local(startingAt(server)),
-		Created:     s.tracker.Local(server.Created),
+		ReadySince:  server.ReadySince,
+		StartingAt:  startingAt(server),
+		Created:     server.Created,
 		Ours:        server.Ours,
 		Because:     server.Mark.Because,
-		AsleepSince: s.tracker.Local(server.Mark.Asleep),
-		AwakeSince:  s.tracker.Local(server.Mark.Awake),
+		AsleepSince: server.Mark.Asleep,
+		AwakeSince:  server.Mark.Awake,
 		Seen:        server.Mark.Seen,
 		Use:         s.tracker.Of(server.ID),
 		Sight:       s.sight(now),

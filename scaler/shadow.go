@@ -14,7 +14,7 @@ import (
 type shadow struct {
 	asleep bool
 	at     time.Time // since when
-	idle   time.Time // when the idle clock started that led to its sleep, which names the sleep: by the clock of NATS, for any leader
+	idle   time.Time // when the idle clock started that led to its sleep, which names the sleep
 	seen   activity.Stamp
 }
 
@@ -29,9 +29,8 @@ func (t *term) reconcileShadow(st *state, server *Server, f *policy.Facts, d pol
 		return nil
 	}
 	idle := latest(f.IdleSince(), st.shadow.at) // it would have woken without being used, as for a window
-	stamped := t.s.tracker.Stamp(idle)
 	e := Event{
-		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, stamped.UnixNano()),
+		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, idle.UnixNano()),
 		Type: WouldSleep, Server: server.ID, At: now, From: server.Replicas, Cause: CauseIdle, Idle: d.Idle,
 		Text: policy.Unused(d.Idle, server.Settings.IdleAfter) + "; nothing was changed",
 	}
@@ -41,7 +40,7 @@ func (t *term) reconcileShadow(st *state, server *Server, f *policy.Facts, d pol
 	if err := t.publish(st, e); err != nil {
 		return err
 	}
-	t.setShadow(st, shadow{true, now, stamped, f.Use.Last})
+	t.setShadow(st, shadow{true, now, idle, f.Use.Last})
 	return nil
 }
 
@@ -52,7 +51,7 @@ func (t *term) endShadow(st *state, server *Server, f *policy.Facts, now time.Ti
 	if e.Cause == "" {
 		return nil
 	}
-	e.ID = fmt.Sprintf("%s-%s-%d-%d", server.UID, WouldWake, former.idle.UnixNano(), t.s.tracker.Stamp(e.At).UnixNano())
+	e.ID = fmt.Sprintf("%s-%s-%d-%d", server.UID, WouldWake, former.idle.UnixNano(), e.At.UnixNano())
 	e.Asleep = e.At.Sub(former.at)
 	if err := t.publish(st, e); err != nil {
 		return err
@@ -74,7 +73,7 @@ func (t *term) setShadow(st *state, now shadow) {
 // new pod, does not: it would not have happened.
 func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now time.Time) Event {
 	e := Event{Type: WouldWake, Server: server.ID, At: now, To: server.Replicas}
-	awake := s.tracker.Unstamp(server.Mark.Awake)
+	awake := server.Mark.Awake
 	switch last := server.Mark.Last; {
 	case server.Replicas == 0:
 		e.Cause, e.Text = CauseExternal, "it is at zero"
@@ -93,13 +92,13 @@ func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now ti
 		return Event{}
 	}
 	e.Cause, e.Text = wakeCause(d, &zero), d.Explain(&zero, now)
-	if d.Reason == policy.Activity && f.Use.LastAt.After(asleep.at) {
-		e.At = f.Use.LastAt
+	if d.Reason == policy.Activity && f.Use.Last.Time.After(asleep.at) {
+		e.At = f.Use.Last.Time
 	}
 	return e
 }
 
-// shadowsOf returns what would have become of servers according to the events that the stream has, by UID. All is by the clock of NATS.
+// shadowsOf returns what would have become of servers according to the events that the stream has, by UID.
 func shadowsOf(known map[string]bool) map[string]shadow {
 	shadows := make(map[string]shadow)
 	var wakes []string
@@ -127,10 +126,9 @@ func nanos(text string) time.Time {
 
 // resumeShadow goes on from what a former leader has published. The caller does not hold mu.
 func (t *term) resumeShadow(server *Server, published shadow, now time.Time) shadow {
-	published.at = t.s.tracker.Unstamp(published.at)
 	if published.asleep {
 		f := t.s.factsAlone(server, now)
-		published.at = wouldSleepAt(&f, t.s.tracker.Unstamp(published.idle), now)
+		published.at = wouldSleepAt(&f, published.idle, now)
 		if !f.Use.Last.Time.After(published.idle) { // a newer ping would have kept it awake
 			published.seen = f.Use.Last
 		}

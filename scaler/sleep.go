@@ -13,9 +13,9 @@ import (
 // soon enough.
 func (t *term) sleep(st *state, id ID) result {
 	s := t.s
-	asked := s.now()
+	asked := s.local()
 	server, ok := s.cache.Get(id)
-	ordered := ok && s.held(server, asked).Asleep // which needs no silence, and is done also while the log is away
+	ordered := ok && server.held(s.now()).Asleep // which needs no silence, and is done also while the log is away
 	if !ordered && s.log.Prove(t.ctx) != nil {
 		return result{} // blind, which the log itself says in status, readiness and metrics
 	}
@@ -45,10 +45,11 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 	if !ok || server.wokenByOthers() { // which is noted first: it may be a revert
 		return Event{}, nil
 	}
-	now := s.now()
-	if err := stillHolds("the proof of silence", proven, now); err != nil { // this process stood still
+	decided := s.local()
+	if err := stillHolds("the proof of silence", proven, decided); err != nil { // this process stood still
 		return Event{}, err
 	}
+	now := s.now()
 	facts := s.facts(server, now)
 	d := s.config.Rules.Decide(&facts, now)
 	if d.Action != policy.Sleep || ordered && d.Reason != policy.HeldAsleep { // the hold has ended, and silence was not proven
@@ -67,6 +68,6 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 		because, e.Cause, e.Actor, e.Reason = policy.BecauseHold, CauseHold, hold.Actor, hold.Reason
 		e.Text = "held asleep until " + clock(hold.Until)
 	}
-	_, e, err := t.write(server, t.planSleep(server, because, facts.Use.Last, e))
+	_, e, err := t.write(server, t.planSleep(server, because, facts.Use.Last, e), decided)
 	return e, err
 }

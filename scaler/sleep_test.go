@@ -166,9 +166,9 @@ func TestOldProofIsNotUsed(t *testing.T) {
 // A decision that could not be sent at once is not sent: the world it was made for may be gone.
 func TestOldDecisionIsNotSent(t *testing.T) {
 	lead(t, func(w *world) {
-		decided := Event{Type: Slept, At: time.Now()}
+		decided := w.local()
 		time.Sleep(MaxDecisionAge + 1)
-		_, _, err := w.leading().write(w.alpha(), Change{Event: decided})
+		_, _, err := w.leading().write(w.alpha(), Change{Event: Event{Type: Slept, At: w.now()}}, decided)
 		if !errors.Is(err, ErrConflict) {
 			t.Errorf("error %v", err)
 		}
@@ -248,9 +248,8 @@ func TestPingWakes(t *testing.T) {
 // events that there are. Nothing is said of somebody else's zero, of the time before the Deployment was made, or of what is awake. An order
 // that a server sleeps that does so already begins its sleep anew, so it tells how long that was before.
 func TestHowLongItSleptIsTold(t *testing.T) {
-	const behind = 10 * time.Minute // the clock of NATS, and with it that of the marks
 	marked := func(s *Server) {
-		s.Mark.Asleep, s.Created = time.Now().Add(-behind-30*time.Hour), time.Now().Add(-behind-40*time.Hour)
+		s.Mark.Asleep, s.Created = time.Now().Add(-30*time.Hour), time.Now().Add(-40*time.Hour)
 	}
 	slept := with(asleep(policy.BecauseIdle), marked)
 	start, stop, holds := Command{Verb: Start}, Command{Verb: Stop}, holdAsleep
@@ -264,7 +263,7 @@ func TestHowLongItSleptIsTold(t *testing.T) {
 		{"a start", slept, func(w *world) { w.must(start) }, Woken, 30 * time.Hour},
 		{"a ping", slept, func(w *world) { w.ping() }, Woken, 30 * time.Hour},
 		{"somebody else", slept, (*world).revert, Woken, 30 * time.Hour},
-		{"made again since", with(slept, func(s *Server) { s.Created = time.Now().Add(-behind - time.Hour) }), func(w *world) { w.must(start) }, Woken, time.Hour},
+		{"made again since", with(slept, func(s *Server) { s.Created = time.Now().Add(-time.Hour) }), func(w *world) { w.must(start) }, Woken, time.Hour},
 		{"without its mark", with(slept, func(s *Server) { s.Mark = Mark{} }), func(w *world) { w.must(start) }, Woken, 0},
 		{"somebody's zero", running(0), func(w *world) { w.must(start) }, Woken, 0},
 		{"somebody's zero that was stopped", running(0), func(w *world) { w.must(stop); time.Sleep(time.Hour); w.must(start) }, Woken, 0},
@@ -283,7 +282,7 @@ func TestHowLongItSleptIsTold(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {
-				w.hearWith(behind)
+				w.showing(0)
 				tt.happen(w)
 				synctest.Wait()
 				e := w.last(tt.kind)

@@ -43,7 +43,7 @@ func (t *term) trackOrder(st *state, server *Server, all bool) {
 	defer t.mu.Unlock()
 	if st.start == nil || st.start.failed {
 		st.start.stop()
-		st.start = &start{began: t.s.tracker.Unstamp(startingAt(server)), ready: server.Ready > 0}
+		st.start = &start{began: startingAt(server), ready: server.Ready > 0}
 	}
 	if st.start.generation != server.Generation {
 		st.start.generation, st.start.said = server.Generation, "" // the reason is that of another start
@@ -54,7 +54,7 @@ func (t *term) trackOrder(st *state, server *Server, all bool) {
 // resumeTracking returns what a new leader tracks: a server whose start a former leader has begun, and not seen
 // the end of.
 func (t *term) resumeTracking(server *Server, now time.Time) *start {
-	woken := t.s.tracker.Unstamp(server.Mark.Awake) // which says how long it took: Local errs to later
+	woken := server.Mark.Awake
 	last, failed := server.Mark.Last, server.Mark.Failed != ""
 	within := func(began time.Time) bool { return now.Before(began.Add(t.s.config.Rules.StartDeadline)) }
 	switch {
@@ -243,6 +243,3 @@ func (s *Server) ready(generation int64) bool { return s.Observed >= generation 
 func (s *Server) allReady(generation int64) bool {
 	return s.Observed >= generation && s.Ready >= s.Replicas && s.Updated >= s.Replicas
 }
-
-// startingAt is when the server began what may be a start, by our clock.
-func (s *Scaler) startingAt(server *Server) time.Time { return s.tracker.Local(startingAt(server)) }

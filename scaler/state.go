@@ -55,7 +55,7 @@ func (t *term) known(id ID) *state {
 func (t *term) resume(st *state, server *Server) {
 	now := t.s.now()
 	if at, ok := t.left.notices[server.UID]; ok {
-		st.noticed = t.s.tracker.Unstamp(at)
+		st.noticed = at
 	}
 	if published, ok := t.left.shadows[server.UID]; ok {
 		st.shadow = t.resumeShadow(server, published, now)
@@ -76,8 +76,8 @@ func (t *term) forget(id ID) {
 // left is what former leaders have published.
 type left struct {
 	events  map[string]bool      // the IDs of the last event of each server and type
-	notices map[string]time.Time // by UID: when it was published that a server will sleep soon, by the clock of the log
-	shadows map[string]shadow    // by UID: what would have become of servers of a dry run, by the clock of the log
+	notices map[string]time.Time // by UID: when it was published that a server will sleep soon
+	shadows map[string]shadow    // by UID: what would have become of servers of a dry run
 }
 
 // readLeft reads what former leaders have published.

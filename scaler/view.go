@@ -127,7 +127,7 @@ func (s *Scaler) status(server *Server, now time.Time) (Status, string) {
 	if over := server.Mark.Awake.Add(s.config.Rules.StartDeadline); server.Mark.Failed != "" && !server.UnreadySince.After(over) {
 		return StatusFailed, server.Mark.Failed
 	}
-	if start := s.startingAt(server); !now.Before(start.Add(s.config.Rules.StartDeadline)) {
+	if start := startingAt(server); !now.Before(start.Add(s.config.Rules.StartDeadline)) {
 		return StatusFailed, fmt.Sprintf("not ready since %s, which is longer than the start deadline of %s",
 			start.UTC().Format(time.RFC3339), s.config.Rules.StartDeadline)
 	}

@@ -22,6 +22,7 @@ type world struct {
 	bus     *fakeBus
 	meter   *noMeter
 	tracker *activity.Tracker
+	clock   *activity.Clock
 	end     func() // ends the term and waits for it
 }
 
@@ -87,13 +88,13 @@ func lead(t *testing.T, test func(w *world), servers ...func() *Server) {
 }
 
 func newWorld(t *testing.T, servers ...func() *Server) *world {
-	w := &world{t: t, cluster: newCluster(), pods: &fakePods{diagnoses: make(chan Diagnosis, 1)}, bus: &fakeBus{}, meter: &noMeter{}, tracker: activity.NewTracker(2 * time.Minute)}
+	w := &world{t: t, cluster: newCluster(), pods: &fakePods{diagnoses: make(chan Diagnosis, 1)}, bus: &fakeBus{}, meter: &noMeter{}, tracker: activity.NewTracker(2 * time.Minute), clock: new(activity.Clock)}
 	for _, s := range servers {
 		w.cluster.put(*s())
 	}
 	w.Scaler = New(DefaultConfig(), w.tracker, World{
 		Cache: w.cluster, Cluster: w.cluster, Pods: w.pods, Endpoints: w.cluster, Log: w.bus, Pauses: NewPauses(), Events: w.bus, Meter: w.meter,
-		Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Now: w.clock.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	w.cluster.onChange = w.Enqueue
 	return w
@@ -153,7 +154,15 @@ var sequence atomic.Uint64
 
 // stamp is the place of the next message of the stream.
 func (w *world) stamp() activity.Stamp {
-	return activity.Stamp{Sequence: sequence.Add(1), Time: time.Now()}
+	return activity.Stamp{Sequence: sequence.Add(1), Time: w.now()}
+}
+
+// Submit submits a command that was taken when its stamp says.
+func (w *world) Submit(ctx context.Context, c Command, finish func(Outcome)) {
+	if c.Taken.IsZero() {
+		c.Taken = c.Stamp.Time
+	}
+	w.Scaler.Submit(ctx, c, finish)
 }
 
 func (w *world) alpha() *Server { return w.server("alpha") }

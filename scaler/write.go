@@ -25,16 +25,11 @@ type Change struct {
 
 // write writes a change: the one function through which every Deployment is written. The event is in the
 // same patch, as the mark's last transition, so that it can't get lost between the patch and its publication.
-func (t *term) write(server *Server, c Change) (*Server, Event, error) {
+func (t *term) write(server *Server, c Change, decided time.Time) (*Server, Event, error) {
 	e := c.Event
 	e.ID, e.Server = eventID(server), server.ID
-	if err := stillHolds("the decision", e.At, t.s.now()); err != nil {
+	if err := stillHolds("the decision", decided, t.s.local()); err != nil {
 		return nil, e, err
-	}
-	for _, mark := range [...]*time.Time{&c.Mark.Asleep, &c.Mark.Awake} {
-		if mark.Equal(e.At) { // not one that is kept: all leaders know the clock of the log, and not each other's
-			*mark = t.s.tracker.Stamp(e.At)
-		}
 	}
 	c.Mark.Last = e
 	if t.ctx.Err() != nil || !t.leads() {
@@ -90,11 +85,12 @@ func (t *term) try(id ID, tr *tries, plan func(*Server) (Change, error)) (*Serve
 	if last := server.Mark.Last; tr.wrote(last) {
 		return server, last, nil // the answer to our write got lost, the write did not
 	}
+	decided := t.s.local()
 	c, err := plan(server)
 	if err != nil || c.Event.Type == "" {
 		return server, Event{}, err
 	}
-	written, e, err := t.write(server, c)
+	written, e, err := t.write(server, c, decided)
 	tr.sent = true
 	if err == nil || errors.Is(err, ErrUnsure) {
 		tr.unsure = append(tr.unsure[max(0, len(tr.unsure)+1-maxUnsure):], e)

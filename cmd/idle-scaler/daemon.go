@@ -26,6 +26,7 @@ import (
 // serve is the daemon: it makes the parts, wires them, and runs them until ctx is done or one of them fails.
 func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err error) {
 	metrics := ops.NewMetrics(version)
+	clock := new(activity.Clock)
 
 	// NATS: pings and commands have connections of their own, so that neither waits behind the other.
 	urls := c.NATS
@@ -69,7 +70,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	cache, err := kube.NewCache(client, kube.Scope{Namespaces: c.Namespaces, Selector: c.Selector}, s.servers, logger)
+	cache, err := kube.NewCache(client, kube.Scope{Namespaces: c.Namespaces, Selector: c.Selector}, s.servers, clock.Now, logger)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	// The domain, between the two. The log fills the tracker and the pauses.
 	tracker, pauses := activity.NewTracker(c.Settle), scaler.NewPauses()
 	log, err := activitylog.New(pings, activitylog.Config{
-		Subjects: subjects, Tracker: tracker, Pauses: pauses, Ensure: ensure,
+		Subjects: subjects, Tracker: tracker, Clock: clock, Pauses: pauses, Ensure: ensure,
 		Interval: 5 * time.Second, Patience: 2 * time.Second, Heartbeat: 2 * time.Second, Logger: logger,
 	})
 	if err != nil {
@@ -87,11 +88,11 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	}
 	core := scaler.New(c.scaler(), tracker, scaler.World{
 		Cache: cache, Cluster: kube.NewCluster(cache), Pods: kube.NewPods(cache), Endpoints: services,
-		Log: log, Pauses: pauses, Events: published{events, recorder}, Meter: metrics, Now: time.Now, Logger: logger,
+		Log: log, Pauses: pauses, Events: published{events, recorder}, Meter: metrics, Now: clock.Now, Logger: logger,
 	})
 	log.OnActivity, cache.OnChange = core.Enqueue, core.Enqueue
 	sessions, err := command.New(commands, command.Config{
-		Subjects: subjects, Applier: core, Tracker: tracker, Leads: core.Leads, Ensure: ensure,
+		Subjects: subjects, Applier: core, Clock: clock, Leads: core.Leads, Ensure: ensure,
 		AckWait: 2 * (c.CommandMaxAge + 2*c.scaler().RetryFor), InFlight: scaler.MaxInHand, Heartbeat: 2 * time.Second, Logger: logger,
 	})
 	if err != nil {

@@ -45,14 +45,14 @@ type Cache struct {
 
 // NewCache returns a Cache that is empty until Run is called. Config is what the configuration says of all servers; what is written on
 // a namespace beats it, and what is written on the server beats both.
-func NewCache(client kubernetes.Interface, scope Scope, config policy.Layer, logger *slog.Logger) (*Cache, error) {
+func NewCache(client kubernetes.Interface, scope Scope, config policy.Layer, now func() time.Time, logger *slog.Logger) (*Cache, error) {
 	selector, err := parseSelector(scope.Selector)
 	if err != nil {
 		return nil, err
 	}
 	c := &Cache{
 		OnChange: func(scaler.ID) {},
-		client:   client, selector: selector, config: config, logger: logger, now: time.Now,
+		client:   client, selector: selector, config: config, logger: logger, now: now,
 		regions:  make(map[string]*region),
 		unread:   new(namespace),
 		unknown:  &namespace{bad: errUnknown},

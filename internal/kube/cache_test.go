@@ -19,7 +19,7 @@ import (
 func newTestCache(t *testing.T, namespaces ...string) *Cache {
 	t.Helper()
 	c, err := NewCache(fake.NewClientset(), Scope{Namespaces: namespaces, Selector: "app.kubernetes.io/component=mcp-server"},
-		testConfig, slog.New(slog.DiscardHandler))
+		testConfig, time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

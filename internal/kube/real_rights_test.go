@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -167,7 +168,7 @@ func TestMissingRightsAreLogged(t *testing.T) {
 	logged := new(wait.Buffer)
 	logger := slog.New(slog.NewTextHandler(logged, nil))
 	blind := kubernetes.NewForConfigOrDie(w.tenant("blind", "deployments", "list", "watch"))
-	cache, err := NewCache(blind, Scope{Namespaces: []string{w.namespace}}, testConfig, logger)
+	cache, err := NewCache(blind, Scope{Namespaces: []string{w.namespace}}, testConfig, time.Now, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +185,7 @@ func TestMissingRightsAreLogged(t *testing.T) {
 		"horizontalpodautoscalers": "horizontalpodautoscalers.autoscaling in " + w.namespace,
 	} {
 		client := kubernetes.NewForConfigOrDie(w.tenant("no-"+resource, resource, "list", "watch"))
-		cache, err := NewCache(client, Scope{Namespaces: []string{w.namespace}}, testConfig, logger)
+		cache, err := NewCache(client, Scope{Namespaces: []string{w.namespace}}, testConfig, time.Now, logger)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +200,7 @@ func TestMissingRightsAreLogged(t *testing.T) {
 		}
 	}
 
-	cache, err = NewCache(kubernetes.NewForConfigOrDie(w.tenant("no-services", "services", "list", "watch")), Scope{Namespaces: []string{w.namespace}}, testConfig, logger)
+	cache, err = NewCache(kubernetes.NewForConfigOrDie(w.tenant("no-services", "services", "list", "watch")), Scope{Namespaces: []string{w.namespace}}, testConfig, time.Now, logger)
 	if err != nil {
 		t.Fatal(err)
 	}

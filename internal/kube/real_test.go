@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -137,7 +138,7 @@ func newWorld(t *testing.T) *world {
 // watch begins to watch the namespace with a client.
 func (w *world) watch(client kubernetes.Interface) {
 	w.t.Helper()
-	cache, err := NewCache(client, Scope{Namespaces: []string{w.namespace}, Selector: "app.kubernetes.io/component=mcp-server"}, testConfig, slog.New(slog.DiscardHandler))
+	cache, err := NewCache(client, Scope{Namespaces: []string{w.namespace}, Selector: "app.kubernetes.io/component=mcp-server"}, testConfig, time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func TestSettingsOfNamespacesForReal(t *testing.T) {
 		counted := new(requests)
 		config := rest.CopyConfig(w.config)
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counter{next, counted.add} })
-		cache, err := NewCache(kubernetes.NewForConfigOrDie(config), Scope{Namespaces: namespaces, Selector: "app.kubernetes.io/component=mcp-server"}, testConfig, slog.New(slog.DiscardHandler))
+		cache, err := NewCache(kubernetes.NewForConfigOrDie(config), Scope{Namespaces: namespaces, Selector: "app.kubernetes.io/component=mcp-server"}, testConfig, time.Now, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -230,7 +230,7 @@ func TestFreshForReal(t *testing.T) {
 func TestAnswersAreCached(t *testing.T) {
 	w := newWorld(t)
 	id := w.deploy("web", 0, "web:1").ID
-	cache, err := NewCache(w.admin, Scope{Namespaces: []string{w.namespace}}, testConfig, slog.New(slog.DiscardHandler))
+	cache, err := NewCache(w.admin, Scope{Namespaces: []string{w.namespace}}, testConfig, time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

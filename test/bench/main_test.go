@@ -85,7 +85,7 @@ func newWorld(b *testing.B, config *rest.Config, namespace string) *world {
 	ours.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counting{next, &w.sent} })
 	var err error
 	w.cache, err = kube.NewCache(newClient(b, ours), kube.Scope{Namespaces: []string{namespace}, Selector: "app.kubernetes.io/component=mcp-server"},
-		policy.Layer{Source: policy.FromConfig, Written: map[string]string{"idle-after": "30m"}}, slog.New(slog.DiscardHandler))
+		policy.Layer{Source: policy.FromConfig, Written: map[string]string{"idle-after": "30m"}}, time.Now, slog.New(slog.DiscardHandler))
 	check(b, err)
 	w.cluster = &timed{Cluster: kube.NewCluster(w.cache), written: make(chan time.Time, 1<<14)}
 	w.core = scaler.New(scaler.DefaultConfig(), w.tracker, scaler.World{

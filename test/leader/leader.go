@@ -46,8 +46,8 @@ func Lead(w *natstest.Server, nc *nats.Conn, change ...func(*command.Config)) (l
 	l = &Leader{make(chan Given, 10_000)}
 	config := command.Config{
 		Subjects: w.Subjects, Applier: l, Leads: func() bool { return true },
-		Ensure:  w.Ensure,
-		Tracker: activity.NewTracker(0), AckWait: time.Hour, InFlight: 4096,
+		Ensure: w.Ensure,
+		Clock:  new(activity.Clock), AckWait: time.Hour, InFlight: 4096,
 		Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	}
 	for _, c := range change {

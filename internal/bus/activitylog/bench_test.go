@@ -53,7 +53,7 @@ func BenchmarkActivityLog(b *testing.B) {
 		began, done := time.Now(), make(chan struct{})
 		n := 0
 		log, err := New(nc, Config{
-			Subjects: w.Subjects, Tracker: tracker, Logger: natstest.Quiet, Heartbeat: time.Second,
+			Subjects: w.Subjects, Tracker: tracker, Clock: new(activity.Clock), Logger: natstest.Quiet, Heartbeat: time.Second,
 		})
 		natstest.Check(b, err)
 		log.OnActivity = func(activity.ID) {
@@ -89,7 +89,7 @@ func BenchmarkPing(b *testing.B) {
 	s, err := wire.NewSubjects(wire.DefaultPrefix)
 	natstest.Check(b, err)
 	l, err := New(&nats.Conn{}, Config{
-		Subjects: s, Tracker: activity.NewTracker(0), Logger: natstest.Quiet,
+		Subjects: s, Tracker: activity.NewTracker(0), Clock: new(activity.Clock), Logger: natstest.Quiet,
 	})
 	natstest.Check(b, err)
 	m := &nats.Msg{Subject: s.Activity(files), Reply: "$JS.ACK.CORTEX_MCP_ACTIVITY.idle-scaler-x.1.17.4.1700000000000000000.3"}

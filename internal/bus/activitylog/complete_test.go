@@ -97,7 +97,7 @@ func TestForgottenLeases(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	log, err := New(w.Connect(), Config{
-		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Pauses: scaler.NewPauses(),
+		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Clock: new(activity.Clock), Pauses: scaler.NewPauses(),
 		Ensure: w.Ensure, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)
@@ -130,7 +130,7 @@ func TestLossIsRecordedLater(t *testing.T) {
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
 	log, err := New(w.Connect(), Config{
-		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Pauses: scaler.NewPauses(),
+		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Clock: new(activity.Clock), Pauses: scaler.NewPauses(),
 		Ensure: w.Ensure, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)

@@ -1,6 +1,7 @@
 package activitylog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 type Config struct {
 	Subjects  wire.Subjects
 	Tracker   *activity.Tracker
+	Clock     *activity.Clock             // is set by the stream of the pings
 	Pauses    *scaler.Pauses              // where the orders are put that nothing is to sleep
 	Ensure    func(context.Context) error // makes the streams again when they are gone
 	Interval  time.Duration               // how often it is looked whether the log can still be heard: 5s
@@ -63,9 +65,9 @@ type Log struct {
 
 	mu        sync.Mutex
 	losses    uint64    // how often the connection was lost
+	lost      time.Time // since when the log can't be heard; zero while it can
 	proven    time.Time // since when the log was last proven to be known; zero before it was and once it is lost
 	replayed  bool
-	skew      time.Duration
 	apart     bool                         // the clocks of the streams' leaders differ, as last logged
 	blindness string                       // why the log can't be heard, as last logged
 	ordered   map[scaler.ID]activity.Stamp // the last order to pause or resume, by scope
@@ -86,12 +88,13 @@ func New(nc *nats.Conn, config Config) (*Log, error) {
 		wants := streams.Config(kind)
 		return &reader{
 			nc: nc, js: js, stream: wants.Name, wants: wants, deliver: deliver, heartbeat: config.Heartbeat,
-			handle: handle, logger: config.Logger, reached: make(chan struct{}, 1),
+			handle: handle, clock: config.Clock, logger: config.Logger, reached: make(chan struct{}, 1),
 		}
 	}
 	l.pings = read(stream.Activity, jetstream.DeliverLastPerSubjectPolicy, l.ping)
 	l.leases = read(stream.Leases, jetstream.DeliverLastPerSubjectPolicy, l.lease)
 	l.pauses = read(stream.Pauses, jetstream.DeliverAllPolicy, l.order)
+	l.leases.measure = func(ctx context.Context) error { return stream.Measure(ctx, js, config.Subjects, config.Clock) }
 	return l, nil
 }
 
@@ -186,12 +189,16 @@ func (l *Log) look() error {
 	if l.losses != losses {
 		return natsconn.ErrDisconnected // meanwhile: what was seen was seen before
 	}
-	l.compare(log.LeasesBehind)
-	l.config.Tracker.Hear(log, time.Now())
+	l.compare(l.leases.shift())
+	if !l.lost.IsZero() {
+		l.config.Tracker.Deaf(l.blindness, l.config.Clock.At(l.lost))
+		l.lost = time.Time{}
+	}
+	l.config.Tracker.Hear(log, l.config.Clock.Now())
 	if l.blindness != "" || !l.replayed {
 		l.config.Logger.Info("the activity log can be heard", "since", log.Born, "empty", log.Empty)
 	}
-	l.proven, l.replayed, l.skew, l.blindness = began, true, log.Behind, ""
+	l.proven, l.replayed, l.blindness = began, true, ""
 	return nil
 }
 
@@ -199,13 +206,14 @@ func (l *Log) look() error {
 func (l *Log) lose(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	since := time.Now()
-	if !l.proven.IsZero() {
-		since = l.proven
+	if l.lost.IsZero() {
+		l.lost = cmp.Or(l.proven, time.Now())
 	}
 	l.losses++
 	l.proven = time.Time{}
-	l.config.Tracker.Deaf(why.Error(), since)
+	if l.replayed { // else the clock may not be set yet
+		l.config.Tracker.Deaf(why.Error(), l.config.Clock.At(l.lost))
+	}
 	switch {
 	case l.blindness == why.Error():
 	case !l.replayed && errors.Is(why, errBehind): // the usual begin
@@ -221,30 +229,30 @@ func (l *Log) state(ctx context.Context) (activity.Log, error) {
 	if !l.nc.IsConnected() {
 		return activity.Log{}, natsconn.ErrDisconnected
 	}
-	pings, skew, err := l.read(ctx, l.pings, &l.completePings)
+	pings, err := l.read(ctx, l.pings, &l.completePings)
 	if err != nil {
 		return activity.Log{}, err
 	}
-	leases, leaseSkew, err := l.read(ctx, l.leases, &l.completeLeases)
+	leases, err := l.read(ctx, l.leases, &l.completeLeases)
 	if err != nil {
 		return activity.Log{}, err
 	}
 	if !l.leasesRead {
 		l.leasesRead, l.leasesKnown = true, forgottenUntil(leases)
 	}
-	_, pauseSkew, err := l.read(ctx, l.pauses, &l.completePauses)
+	_, err = l.read(ctx, l.pauses, &l.completePauses)
 	if err != nil {
 		return activity.Log{}, err
 	}
-	born := l.completePings.since.Add(max(0, skew)) // the log is as complete as the least complete of the three
+	born := l.completePings.since // the log is as complete as the least complete of the three
 	for _, t := range [...]time.Time{
-		l.completeLeases.since.Add(max(0, leaseSkew)), l.leasesKnown.Add(max(0, leaseSkew)), l.completePauses.since.Add(max(0, pauseSkew)),
+		l.completeLeases.since.Add(l.leases.shift()), l.leasesKnown.Add(l.leases.shift()), l.completePauses.since.Add(l.pauses.shift()),
 	} {
 		if t.After(born) {
 			born = t
 		}
 	}
-	return activity.Log{Born: born, Empty: pings.State.LastSeq == 0, Behind: skew, LeasesBehind: leaseSkew - skew}, nil
+	return activity.Log{Born: born, Empty: pings.State.LastSeq == 0}, nil
 }
 
 // mostApart is how far the clocks of two NATS servers may be from each other before that is worth a
@@ -261,9 +269,9 @@ func (l *Log) compare(apart time.Duration) {
 	l.apart = differ
 }
 
-// read asks for the state of one stream, and returns it when all that is in it was handled, with
-// how far the clock of the server is behind ours.
-func (l *Log) read(ctx context.Context, r *reader, c *completeness) (*jetstream.StreamInfo, time.Duration, error) {
+// read asks for the state of one stream, and returns it when all that is in it was handled. The clock
+// of the log is set by that of the pings, which is asked first.
+func (l *Log) read(ctx context.Context, r *reader, c *completeness) (*jetstream.StreamInfo, error) {
 	position := r.position()
 	before := time.Now()
 	found, err := l.js.Stream(ctx, r.stream)
@@ -272,9 +280,13 @@ func (l *Log) read(ctx context.Context, r *reader, c *completeness) (*jetstream.
 		err = errors.Join(err, l.config.Ensure(ctx))
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
+		return nil, fmt.Errorf("stream %s: %w", r.stream, err)
 	}
 	info := found.CachedInfo()
+	if r == l.pings {
+		l.config.Clock.Measured(info.TimeStamp, before, after)
+	}
+	r.setShift(before, after, info)
 	seen := info.TimeStamp // by its own clock: what is born now is compared with what it stamps, and is told to other daemons
 	if seen.IsZero() {
 		seen = after
@@ -287,10 +299,10 @@ func (l *Log) read(ctx context.Context, r *reader, c *completeness) (*jetstream.
 		}
 	}
 	if err := r.usable(info); err != nil {
-		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
+		return nil, fmt.Errorf("stream %s: %w", r.stream, err)
 	}
 	if err := r.caughtUp(ctx, position, info); err != nil {
-		return nil, 0, fmt.Errorf("stream %s: %w", r.stream, err)
+		return nil, fmt.Errorf("stream %s: %w", r.stream, err)
 	}
-	return info, stream.Behind(before, after, info.TimeStamp), nil
+	return info, nil
 }

@@ -35,6 +35,7 @@ var web, files = natstest.Web, natstest.Files
 type listener struct {
 	*Log
 	tracker *activity.Tracker
+	clock   *activity.Clock
 	pauses  *scaler.Pauses
 	heard   chan activity.ID
 	blocks  atomic.Bool   // what is heard waits for hold
@@ -47,11 +48,11 @@ type listener struct {
 func listen(w *natstest.Server, nc *nats.Conn, change ...func(*Config)) *listener {
 	w.T.Helper()
 	l := &listener{
-		tracker: activity.NewTracker(0), pauses: scaler.NewPauses(), heard: make(chan activity.ID, 1000),
+		tracker: activity.NewTracker(0), clock: new(activity.Clock), pauses: scaler.NewPauses(), heard: make(chan activity.ID, 1000),
 		held: make(chan struct{}, 10), hold: make(chan struct{}),
 	}
 	config := Config{
-		Subjects: w.Subjects, Tracker: l.tracker, Pauses: l.pauses,
+		Subjects: w.Subjects, Tracker: l.tracker, Clock: l.clock, Pauses: l.pauses,
 		Ensure:   w.Ensure,
 		Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	}
@@ -267,9 +268,8 @@ func newProxy(t *testing.T, to string) *proxy {
 	return p
 }
 
-// On a NATS cluster each stream is stamped by the clock of its leader. A lease is read by that of
-// its stream, and its server is not put to sleep when it begins because another clock is ahead;
-// pings are read by that of theirs. That the two differ is said once.
+// On a NATS cluster each stream is stamped by the clock of its leader. The clock of the log is that of the
+// pings; a lease is shifted to it when it comes. That the two differ is said once.
 func TestStreamsWithClocksThatDiffer(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	proxy := newProxy(t, w.URL())
@@ -281,28 +281,38 @@ func TestStreamsWithClocksThatDiffer(t *testing.T) {
 	ping(t, w.JetStream(), w.Subjects, web)
 	c, err := client.New(w.Connect(), w.Subjects)
 	natstest.Check(t, err)
-	began := time.Now()
-	natstest.Check(t, c.Lease(context.Background(), "a", web, 5*time.Minute))
-	until := func() time.Duration { return l.tracker.Of(web).LeaseUntil.Sub(began).Round(time.Minute) }
-	wait.Until(t, "the lease", func() bool { return until() == 5*time.Minute })
-	for _, row := range []struct {
+	l.sees(t)
+	leases, pings := stream.Leases.Name(w.Subjects), stream.Activity.Name(w.Subjects)
+	for i, row := range []struct {
 		clock *wrongClock
-		want  time.Duration
+		skew  time.Duration // of the clock of the log, afterwards
+		want  time.Duration // how long a lease of 20 minutes that is stamped by the right clock lasts by that of this process
 		says  int
 	}{
-		{&wrongClock{stream.Leases.Name(w.Subjects), 5 * time.Minute}, 10 * time.Minute, 1},
-		{&wrongClock{stream.Leases.Name(w.Subjects), -5 * time.Minute}, 5 * time.Minute, 1}, // errs to awake by itself
-		{nil, 5 * time.Minute, 1},
-		{&wrongClock{stream.Activity.Name(w.Subjects), -5 * time.Minute}, 5 * time.Minute, 2}, // what it stamped, and the lease's stream did not
+		{nil, 0, 20 * time.Minute, 0},
+		{&wrongClock{leases, 5 * time.Minute}, 0, 25 * time.Minute, 1},
+		{&wrongClock{leases, -5 * time.Minute}, 0, 15 * time.Minute, 1},
+		{nil, 0, 20 * time.Minute, 1},
+		{&wrongClock{pings, -5 * time.Minute}, -5 * time.Minute, 25 * time.Minute, 2},
 	} {
 		proxy.clock.Store(row.clock)
-		differ := func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.apart }
-		wait.Until(t, fmt.Sprintf("a lease for %s by %+v, told %d times", row.want, row.clock, row.says), func() bool {
-			return differ() == (row.clock != nil) && until() == row.want && strings.Count(said.String(), "the clocks of the NATS servers differ") == row.says
+		wait.Until(t, fmt.Sprintf("the clocks of %+v, told %d times", row.clock, row.says), func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.apart == (row.clock != nil) && l.clock.Skew().Round(time.Minute) == row.skew &&
+				strings.Count(said.String(), "the clocks of the NATS servers differ") == row.says
 		})
-		if last := time.Since(l.tracker.Of(web).LastAt); last > time.Minute || last < 0 {
-			t.Errorf("by %+v the last ping is %s old", row.clock, last)
-		}
+		wait.Until(t, "the shift", func() bool { return l.leases.shift().Round(time.Minute) == row.want-20*time.Minute })
+		holder, began := fmt.Sprint("gw-", i), time.Now()
+		natstest.Check(t, c.Lease(context.Background(), holder, web, 20*time.Minute))
+		wait.Until(t, fmt.Sprintf("a lease for %s by %+v", row.want, row.clock), func() bool {
+			for _, lease := range l.tracker.Leases(web, l.clock.Now()) {
+				if lease.Holder == holder {
+					return lease.Until.Sub(began).Round(time.Minute) == row.want
+				}
+			}
+			return false
+		})
 	}
 }
 
@@ -343,10 +353,11 @@ func TestProofEndsWhenTheClockIsSet(t *testing.T) {
 		l.mu.Lock()
 		l.proven = clocktest.Stepped(l.proven, -by)
 		l.mu.Unlock()
-		l.tracker.Hear(activity.Log{Behind: time.Hour}, time.Now()) // which it was by the clock as it was
+		now := time.Now()
+		l.clock.Measured(now.Add(-time.Hour), now, now) // as if the machine had been suspended since the last measurement
 		natstest.Check(t, l.Prove(context.Background()))
-		if now := time.Now(); now.Sub(l.tracker.Stamp(now)).Abs() > time.Second {
-			t.Errorf("set by %s: the clock of NATS is believed to be %s behind", by, now.Sub(l.tracker.Stamp(now)))
+		if skew := l.clock.Skew(); skew.Abs() > time.Second {
+			t.Errorf("set by %s: the clock of NATS is believed to be %s behind", by, skew)
 		}
 	}
 }
@@ -489,7 +500,7 @@ func TestOtherStreamIsNoticed(t *testing.T) {
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
 	log, err := New(w.Connect(), Config{
-		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Heartbeat: time.Hour, Logger: natstest.Quiet,
+		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Clock: new(activity.Clock), Heartbeat: time.Hour, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)
 	r, ctx := log.pings, context.Background()

@@ -14,7 +14,7 @@ import (
 // Counts are what a Log has seen, for metrics.
 type Counts struct {
 	Pings, Leases, Malformed uint64
-	Skew                     time.Duration // how far the log's clock is behind ours
+	Skew                     time.Duration // how far the log's clock is behind that of this process
 	Replayed                 bool          // everything was read once
 }
 
@@ -46,7 +46,7 @@ func (l *Log) lease(m *nats.Msg, p stream.Metadata) {
 	} else {
 		l.leased.Add(1)
 	}
-	l.config.Tracker.Lease(id, holder, p.Time, ttl)
+	l.config.Tracker.Lease(id, holder, p.Time.Add(l.leases.shift()), ttl)
 	l.OnActivity(id)
 }
 
@@ -93,6 +93,6 @@ func (l *Log) Counts() Counts {
 	defer l.mu.Unlock()
 	return Counts{
 		Pings: l.pinged.Load(), Leases: l.leased.Load(), Malformed: l.malformed.Load(),
-		Skew: l.skew, Replayed: l.replayed,
+		Skew: l.config.Clock.Skew(), Replayed: l.replayed,
 	}
 }

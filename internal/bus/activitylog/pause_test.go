@@ -158,7 +158,7 @@ func TestProveKnowsPauses(t *testing.T) {
 	c := pauser(w)
 	pauses := scaler.NewPauses()
 	log, err := New(w.Connect(), Config{
-		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Pauses: pauses,
+		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Clock: new(activity.Clock), Pauses: pauses,
 		Ensure: w.Ensure, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	})
 	natstest.Check(t, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"idle-scaler/activity"
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/wire"
 )
@@ -26,6 +27,8 @@ type reader struct {
 	deliver   jetstream.DeliverPolicy // which of the messages of a subject are read: those that count
 	heartbeat time.Duration
 	handle    func(*nats.Msg, stream.Metadata)
+	clock     *activity.Clock
+	measure   func(context.Context) error // sets the clock before anything is read; nil: not needed
 	logger    *slog.Logger
 
 	mu      sync.Mutex
@@ -33,6 +36,7 @@ type reader struct {
 	created time.Time     // of the stream that the feed reads
 	applied uint64        // everything up to this sequence of the stream was handled
 	wanted  uint64        // what await waits for, 0: nothing
+	shifted time.Duration // its stamps, to the time of the log
 	reached chan struct{} // has something to receive once it is there
 }
 
@@ -58,10 +62,17 @@ func (r *reader) run(ctx context.Context) {
 func (r *reader) open(ctx context.Context) (*stream.Feed, error) {
 	asked, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
 	defer cancel()
+	if r.measure != nil {
+		if err := r.measure(asked); err != nil {
+			return nil, err
+		}
+	}
+	before := time.Now()
 	found, err := r.js.Stream(asked, r.stream)
 	if err != nil {
 		return nil, err
 	}
+	r.setShift(before, time.Now(), found.CachedInfo())
 	r.mu.Lock()
 	r.feed, r.created, r.applied = nil, found.CachedInfo().Created, 0
 	r.mu.Unlock()
@@ -215,4 +226,19 @@ func (r *reader) passed(f *stream.Feed, sequence uint64) bool {
 	}
 	r.applied = max(r.applied, sequence)
 	return true
+}
+
+// setShift finds out how far the stream's clock is from that of the log, between two instants of this process.
+func (r *reader) setShift(before, after time.Time, info *jetstream.StreamInfo) {
+	shift := stream.Shift(r.clock.At(before), r.clock.At(after), info.TimeStamp)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shifted = shift
+}
+
+// shift is what turns a stamp of the stream into the time of the log.
+func (r *reader) shift() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shifted
 }

@@ -18,7 +18,7 @@ import (
 func unread(w *natstest.Server, deliver jetstream.DeliverPolicy) *reader {
 	w.T.Helper()
 	log, err := New(w.Connect(), Config{
-		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Heartbeat: time.Hour, Logger: natstest.Quiet,
+		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Clock: new(activity.Clock), Heartbeat: time.Hour, Logger: natstest.Quiet,
 	})
 	natstest.Check(w.T, err)
 	log.pings.deliver = deliver

@@ -14,7 +14,7 @@ func Summary(v scaler.View) wire.ServerSummary {
 		Status: string(v.Status), Failure: v.Why,
 		Replicas: v.Server.Replicas, ReadyReplicas: v.Server.Ready,
 		Endpoints:    make([]wire.Endpoint, len(v.Endpoints)),
-		LastActivity: v.Facts.Use.LastAt.UTC(),
+		LastActivity: v.Facts.Use.Last.Time.UTC(),
 		Reason:       string(v.Decision.Reason),
 		Next:         v.Decision.Short(&v.Facts, v.At),
 		NextChange:   v.Decision.Next.UTC(),

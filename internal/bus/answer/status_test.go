@@ -42,7 +42,7 @@ func TestStatusOnTheWire(t *testing.T) {
 		},
 		Status: scaler.StatusScaling, Why: "why",
 		Facts: policy.Facts{
-			Settings: settings, Replicas: 2, Hold: hold, Reverts: reverts, Use: activity.Use{LastAt: at},
+			Settings: settings, Replicas: 2, Hold: hold, Reverts: reverts, Use: activity.Use{Last: activity.Stamp{Time: at}},
 			Paused: policy.Pause{Scope: "all servers", Since: at, Actor: "bob", Reason: "incident"},
 			Group:  policy.Group{Bad: "no order", Wanted: "db", Why: policy.Leased, Before: []string{"front"}, Waiting: []string{"cache"}},
 		},

@@ -119,7 +119,7 @@ func TestCluster(t *testing.T) {
 	}
 	tracker := activity.NewTracker(0)
 	log, err := activitylog.New(daemon, activitylog.Config{
-		Subjects: c.Subjects, Tracker: tracker, Pauses: scaler.NewPauses(),
+		Subjects: c.Subjects, Tracker: tracker, Clock: new(activity.Clock), Pauses: scaler.NewPauses(),
 		Ensure:   func(ctx context.Context) error { return c.ensure(ctx, daemon) },
 		Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: time.Second, Logger: natstest.Quiet,
 	})

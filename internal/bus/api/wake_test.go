@@ -147,7 +147,7 @@ func TestHoldIsACommand(t *testing.T) {
 			done <- err
 		}()
 		got := wait.For(t, "the command", d.Given)
-		got.Stamp, got.Deadline = row.want.Stamp, row.want.Deadline
+		got.Stamp, got.Taken, got.Deadline = row.want.Stamp, row.want.Taken, row.want.Deadline
 		row.want.Server, row.want.ID, row.want.Actor, row.want.Reason = web, by.ID, by.Actor, by.Reason
 		if got.Command != row.want {
 			t.Errorf("got %+v, want %+v", got.Command, row.want)

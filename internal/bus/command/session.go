@@ -33,7 +33,7 @@ type Applier interface {
 type Config struct {
 	Subjects  wire.Subjects
 	Applier   Applier
-	Tracker   *activity.Tracker           // is told how far the clock of the stream is behind ours, before any command of a session
+	Clock     *activity.Clock             // is set before any command of a session: the log may not have been read yet
 	Leads     func() bool                 // whether this process leads now, so that Applier takes commands
 	Ensure    func(context.Context) error // makes the stream again when it is gone
 	AckWait   time.Duration               // longer than a command may wait and be tried: redelivery within a session comes after newer work
@@ -107,7 +107,11 @@ func (s *Sessions) hold(ctx context.Context) error {
 	if !s.config.Leads() { // that took a moment: whoever leads now must not lose its consumer to us
 		return errors.New("leadership was lost")
 	}
-	session := &session{Sessions: s, ctx: ctx}
+	shift, err := s.shift(ctx, name)
+	if err != nil {
+		return err
+	}
+	session := &session{Sessions: s, ctx: ctx, shift: shift}
 	feed, err := stream.Open(ctx, s.nc, s.js, name, jetstream.ConsumerConfig{
 		Description:       "idle-scaler applies commands",
 		DeliverPolicy:     jetstream.DeliverAllPolicy,
@@ -128,18 +132,14 @@ func (s *Sessions) hold(ctx context.Context) error {
 }
 
 // deleteConsumers deletes the consumers of former sessions. Two can't be on a work queue at the
-// same time, so it also shows a leader that does not know better yet that it leads no more. On the
-// way it is measured how far the clock of the stream is behind ours: the log may not have been
-// heard yet, and no command may seem to come too late because of that.
+// same time, so it also shows a leader that does not know better yet that it leads no more.
 func (s *Sessions) deleteConsumers(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
 	defer cancel()
-	before := time.Now()
 	found, err := s.js.Stream(ctx, name)
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", name, err)
 	}
-	s.config.Tracker.Measured(stream.Behind(before, time.Now(), found.CachedInfo().TimeStamp))
 	consumers := found.ConsumerNames(ctx)
 	for consumer := range consumers.Name() {
 		if err := found.DeleteConsumer(ctx, consumer); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -152,9 +152,25 @@ func (s *Sessions) deleteConsumers(ctx context.Context, name string) error {
 	return nil
 }
 
+// shift finds out how the stamps of the command stream differ from the time of the log.
+func (s *Sessions) shift(ctx context.Context, name string) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
+	defer cancel()
+	if err := stream.Measure(ctx, s.js, s.config.Subjects, s.config.Clock); err != nil {
+		return 0, err
+	}
+	before := s.config.Clock.Now()
+	found, err := s.js.Stream(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("stream %s: %w", name, err)
+	}
+	return stream.Shift(before, s.config.Clock.Now(), found.CachedInfo().TimeStamp), nil
+}
+
 // session is one of them.
 type session struct {
 	*Sessions
+	shift time.Duration   // of the stream's stamps
 	ctx   context.Context // done when the session has ended
 	mu    sync.Mutex      // held while a command is handed on
 	ended bool
@@ -178,10 +194,10 @@ func (s *session) take(m *nats.Msg, p stream.Metadata) {
 		return
 	}
 	c, err := Read(s.config.Subjects, m.Subject, m.Data, false)
+	c.Stamp, c.Taken = p.Stamp(), p.Time.Add(s.shift)
 	if err == nil {
-		c.Deadline, err = wire.ReadDeadline(m.Header.Get(wire.DeadlineHeader), p.Time)
+		c.Deadline, err = wire.ReadDeadline(m.Header.Get(wire.DeadlineHeader), c.Taken)
 	}
-	c.Stamp = p.Stamp()
 	finish := s.finish(c, m.Reply, wire.Inbox(m.Header.Get(replyHeader)))
 	if err != nil {
 		s.config.Applier.Reject(c, err, finish)

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -13,11 +14,18 @@ import (
 )
 
 // counting counts what is submitted.
-type counting struct{ submitted int }
+type counting struct {
+	submitted int
+	last      scaler.Command
+}
 
-func (d *counting) Submit(context.Context, scaler.Command, func(scaler.Outcome)) { d.submitted++ }
-func (d *counting) Reject(scaler.Command, error, func(scaler.Outcome))           {}
-func (d *counting) View(*scaler.Server) scaler.View                              { return scaler.View{} }
+func (d *counting) Submit(_ context.Context, c scaler.Command, _ func(scaler.Outcome)) {
+	d.submitted++
+	d.last = c
+}
+
+func (d *counting) Reject(scaler.Command, error, func(scaler.Outcome)) {}
+func (d *counting) View(*scaler.Server) scaler.View                    { return scaler.View{} }
 
 // What comes after a session has ended is not handed on: the next session hands it on, after what
 // was left undone.
@@ -33,5 +41,24 @@ func TestEndedSessionHandsNothingOn(t *testing.T) {
 	s.take(m, stream.Metadata{Sequence: 2})
 	if d.submitted != 1 || ctx.Err() == nil {
 		t.Errorf("%d commands were handed on, want the first", d.submitted)
+	}
+}
+
+// On a NATS cluster the clock of the command stream may be another than that of the log. When a command was
+// taken, and how long it may wait, is said by the time of the log; its place is what the stream says.
+func TestCommandsOfAnotherClock(t *testing.T) {
+	subjects, err := wire.NewSubjects(wire.DefaultPrefix)
+	natstest.Check(t, err)
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for _, shift := range []time.Duration{0, time.Hour, -time.Hour} {
+		d := new(counting)
+		s := &session{Sessions: &Sessions{config: Config{Subjects: subjects, Applier: d}}, ctx: t.Context(), shift: shift}
+		m := nats.NewMsg(subjects.Command(wire.VerbStop, wire.ID{Namespace: "team-b", Name: "files"}))
+		m.Header.Set(wire.DeadlineHeader, "30s")
+		s.take(m, stream.Metadata{Sequence: 7, Time: noon})
+		taken := noon.Add(shift)
+		if c := d.last; !c.Stamp.Time.Equal(noon) || !c.Taken.Equal(taken) || !c.Deadline.Equal(taken.Add(30*time.Second)) {
+			t.Errorf("shifted by %s: got %+v", shift, c)
+		}
 	}
 }

@@ -54,7 +54,7 @@ func TestCommandIsHandedOn(t *testing.T) {
 	if !got.Stamp.Time.Equal(stored.Time) || got.Stamp.Sequence != sequence {
 		t.Errorf("got %v, want %d %v", got.Stamp, sequence, stored.Time)
 	}
-	got.Stamp = scaler.Command{}.Stamp
+	got.Stamp, got.Taken = scaler.Command{}.Stamp, time.Time{}
 	want := scaler.Command{
 		Verb: scaler.Scale, Server: files, Replicas: 3, ID: "7", Actor: "ann", Reason: "tea",
 		Deadline: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC),
@@ -69,26 +69,21 @@ func TestCommandIsHandedOn(t *testing.T) {
 	wait.Until(t, "the end of it", func() bool { return left(w) == 0 })
 }
 
-// A session measures how far our clock is from that of NATS before it hands a command on: the log
-// may not have been heard yet. What it says of the command stays in the time of NATS, however long
-// the session lasts.
-func TestSessionMeasuresTheClock(t *testing.T) {
+// A session sets the clock of the log before it hands a command on, because the log may not have been read
+// yet. A deadline counts from when the stream took the command.
+func TestSessionSetsTheClock(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
-	tracker := activity.NewTracker(0)
-	tracker.Hear(activity.Log{Behind: time.Hour}, time.Now()) // as it was before the clock was corrected
-	tracker.Deaf("NATS is away", time.Now())
-	d, _ := leader.Lead(w, w.Connect(), func(c *command.Config) { c.Tracker = tracker })
-	for _, behind := range []time.Duration{0, time.Minute, -time.Minute} {
-		send(t, js, w.Subjects.Command(wire.VerbStart, web), ``, wire.DeadlineHeader, "30s")
-		got := wait.For(t, "the command", d.Given)
-		if now := time.Now(); behind == 0 && tracker.Stamp(now).Sub(now).Abs() > time.Second {
-			t.Errorf("the clock of NATS is believed to be %s behind", now.Sub(tracker.Stamp(now)))
-		}
-		if !got.Deadline.Equal(got.Stamp.Time.Add(30 * time.Second)) {
-			t.Errorf("taken at %s, to be applied until %s", got.Stamp.Time, got.Deadline)
-		}
-		tracker.Hear(activity.Log{Behind: behind}, time.Now())
+	clock, now := new(activity.Clock), time.Now()
+	clock.Measured(now.Add(-time.Hour), now, now) // as if the machine had been suspended since then
+	d, _ := leader.Lead(w, w.Connect(), func(c *command.Config) { c.Clock = clock })
+	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``, wire.DeadlineHeader, "30s")
+	got := wait.For(t, "the command", d.Given)
+	if skew := clock.Skew(); skew.Abs() > time.Second {
+		t.Errorf("the clock of NATS is believed to be %s behind", skew)
+	}
+	if !got.Taken.Equal(got.Stamp.Time) || !got.Deadline.Equal(got.Taken.Add(30*time.Second)) {
+		t.Errorf("stamped %s, taken at %s, to be applied until %s", got.Stamp.Time, got.Taken, got.Deadline)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // A difference between two clocks counts only when the way there and back can't account for it.
-func TestBehind(t *testing.T) {
+func TestShift(t *testing.T) {
 	before := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	after := before.Add(100 * time.Millisecond)
 	for server, want := range map[time.Duration]time.Duration{
@@ -18,11 +18,11 @@ func TestBehind(t *testing.T) {
 		-10 * time.Second:      10*time.Second + 50*time.Millisecond,
 		10 * time.Second:       -10*time.Second + 50*time.Millisecond,
 	} {
-		if got := stream.Behind(before, after, before.Add(server)); got != want {
+		if got := stream.Shift(before, after, before.Add(server)); got != want {
 			t.Errorf("%s after: got %s, want %s", server, got, want)
 		}
 	}
-	if got := stream.Behind(before, after, time.Time{}); got != 0 {
+	if got := stream.Shift(before, after, time.Time{}); got != 0 {
 		t.Errorf("a server that does not say: got %s", got)
 	}
 }
