@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"go/ast"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"idle-scaler/activity"
+	. "idle-scaler/policy"
 )
 
 // asleepRules are the rules for a server at zero replicas, in their order.

@@ -1,10 +1,11 @@
-package policy
+package policy_test
 
 import (
 	"testing"
 	"time"
 
 	"idle-scaler/activity"
+	. "idle-scaler/policy"
 )
 
 // awakeRules are the rules for a server that is awake, in their order.

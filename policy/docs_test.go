@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"flag"
@@ -9,9 +9,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	. "idle-scaler/policy"
 )
 
 var updateDocs = flag.Bool("update-docs", false, "write the tables of the documentation again from the cases of the tests, and from the settings")
+
+// defaults are the settings of a server of which nothing is written.
+var defaults = Defaults(30 * time.Minute)
 
 const docs = "../docs/policy.md"
 
@@ -150,7 +155,7 @@ func exampleCell(row *Setting) string    { return code(row.Examples[0]) }
 // defaultCell is the default, as code where it can be written.
 func defaultCell(row *Setting) string {
 	text, s := row.Text(&defaults), defaults
-	if err := row.read(&s, text); err != nil || !same(s, defaults) {
+	if err := row.Read(&s, text); err != nil || !same(s, defaults) {
 		return text
 	}
 	return code(text)
@@ -192,7 +197,7 @@ func unitCell(row *Setting) string {
 	usual := unit(row.Value(&defaults))
 	for _, text := range row.Examples {
 		s := defaults
-		if err := row.read(&s, text); err == nil && unit(row.Value(&s)) != usual {
+		if err := row.Read(&s, text); err == nil && unit(row.Value(&s)) != usual {
 			return usual + ", or " + code(text)
 		}
 	}

@@ -39,7 +39,7 @@ func ParseUntil(text string, from time.Time, zone *time.Location) (time.Time, er
 	case !until.After(from):
 		return time.Time{}, fmt.Errorf("%s is not in the future", until.UTC().Format(time.RFC3339))
 	case until.After(from.Add(MaxHold)):
-		return time.Time{}, fmt.Errorf("more than %s ahead: hold it for less, or write the annotation idle-scaler/idle-after: never", span(MaxHold))
+		return time.Time{}, fmt.Errorf("more than %s ahead: hold it for less, or write the annotation idle-scaler/idle-after: never", FormatDuration(MaxHold))
 	}
 	return until, nil
 }

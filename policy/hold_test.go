@@ -1,9 +1,11 @@
-package policy
+package policy_test
 
 import (
 	"strings"
 	"testing"
 	"time"
+
+	. "idle-scaler/policy"
 )
 
 // untilCases say until when a hold lasts, by what is written and when that was. They are also a table of docs/policy.md.

@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"maps"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	. "idle-scaler/policy"
 )
 
 // A server's annotation beats its namespace's, which beats the configuration, which beats the default, for each key by itself.
@@ -102,7 +104,7 @@ func TestDigest(t *testing.T) {
 	someLayer := func(t *rapid.T, source Source) Layer {
 		l := layer(source)
 		for _, key := range slices.Sorted(maps.Keys(values)) {
-			if find(key).In(source) && rapid.Bool().Draw(t, key) {
+			if Find(key).In(source) && rapid.Bool().Draw(t, key) {
 				l.Written[key] = rapid.SampledFrom(values[key]).Draw(t, "value")
 			}
 		}

@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"slices"
@@ -9,6 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	"idle-scaler/activity"
+	. "idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // wouldSleep reports whether a decision is to sleep, now or after it was told, by silence or by a schedule.
@@ -66,8 +68,8 @@ func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 // inside asks all starts within the longest window before an instant whether their window holds it.
 func inside(windows Windows, now time.Time) bool {
 	for _, w := range windows {
-		for start := w.starts.Next(now.Add(-maxWindow)); !start.IsZero() && !start.After(now); start = w.starts.Next(start) {
-			if start.Add(w.length).After(now) {
+		for start := w.Starts().Next(now.Add(-MaxWindow)); !start.IsZero() && !start.After(now); start = w.Starts().Next(start) {
+			if start.Add(w.Length()).After(now) {
 				return true
 			}
 		}
@@ -200,7 +202,7 @@ func TestEachSleepIsTold(t *testing.T) {
 			d := rules.Decide(w.at(now), now)
 			switch {
 			case d.Action == Sleep && d.Reason != HeldAsleep:
-				if early := now.Sub(w.facts.Noticed); early < notice || early > notice+noticeLasts {
+				if early := now.Sub(w.facts.Noticed); early < notice || early > notice+NoticeLasts {
 					t.Errorf("sleeps %s after it was told, want %s", early, notice)
 				}
 				return
@@ -220,7 +222,7 @@ func TestExplainsEverything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someWorld.Draw(t, "world").at(noon)
 		d := rules.Decide(f, noon)
-		for _, text := range []string{d.Explain(f, noon), d.Short(f, noon)} {
+		for _, text := range []string{explain.Decision(d, f, noon), explain.Short(d, f, noon)} {
 			broken := func(part string) bool { return strings.Contains(text, part) }
 			if text == "" || slices.ContainsFunc([]string{"%!", "0001-", "  ", "in -", "  ", ": :", "()"}, broken) {
 				t.Errorf("%s, because %s: %q", d.Action, d.Reason, text)

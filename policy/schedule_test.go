@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"strings"
@@ -7,6 +7,8 @@ import (
 	_ "time/tzdata" // the zones must not depend on the machine
 
 	"pgregory.net/rapid"
+
+	. "idle-scaler/policy"
 )
 
 func schedule(t *testing.T, expression string) Schedule {
@@ -157,7 +159,7 @@ func TestNextWhereClocksChange(t *testing.T) {
 		s, next := schedule(t, row.expression), instant(t, row.after)
 		for _, due := range strings.Fields(row.due) {
 			if next = s.Next(next); !next.Equal(instant(t, due)) {
-				t.Errorf("%s: %q is due at %v, want %s", row.name, row.expression, next.In(s.zone), due)
+				t.Errorf("%s: %q is due at %v, want %s", row.name, row.expression, next.In(s.Zone()), due)
 				break
 			}
 		}

@@ -81,7 +81,7 @@ func ParseTimeZone(text string) (*time.Location, error) {
 func parseNotice(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > maxNotice {
-		return 0, fmt.Errorf(`not a duration of at most %s: write it like "30s"`, span(maxNotice))
+		return 0, fmt.Errorf(`not a duration of at most %s: write it like "30s"`, FormatDuration(maxNotice))
 	}
 	return d, nil
 }

@@ -1,10 +1,12 @@
-package policy
+package policy_test
 
 import (
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	. "idle-scaler/policy"
 )
 
 // settingCases are texts of the settings, and what they make of the defaults.
@@ -212,7 +214,7 @@ func FuzzParse(f *testing.F) {
 		if after := settings.IdleAfter; after != Never && (after < time.Second || after > MaxIdleAfter) {
 			t.Errorf("idle-after is %s", after)
 		}
-		if n := settings.SleepNotice; n < 0 || n > maxNotice || settings.TimeZone == nil {
+		if n := settings.SleepNotice; n < 0 || n > MaxNotice || settings.TimeZone == nil {
 			t.Errorf("sleep-notice is %s, in %v", n, settings.TimeZone)
 		}
 		if settings.WakeReplicas < 1 || settings.MaxReplicas < 1 || err == nil && (settings.WakeReplicas > settings.MaxReplicas || len(settings.After) > 0 && settings.Group == "") {

@@ -1,9 +1,11 @@
-package policy
+package policy_test
 
 import (
 	"errors"
 	"slices"
 	"time"
+
+	. "idle-scaler/policy"
 
 	"pgregory.net/rapid"
 

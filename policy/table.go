@@ -147,11 +147,22 @@ func (row *Setting) Text(s *Settings) string {
 	text := fmt.Sprint(value)
 	switch value := value.(type) {
 	case time.Duration:
-		text = span(value)
+		text = FormatDuration(value)
 	case []string:
 		text = strings.Join(value, ", ")
 	}
 	return cmp.Or(text, none)
+}
+
+// FormatDuration is a duration in whole seconds, without the zeros that time.Duration has at its end: 30m, not 30m0s.
+func FormatDuration(d time.Duration) string {
+	text := d.Round(time.Second).String()
+	for _, zero := range [...]string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 // read reads what is written. What can't be read changes nothing.

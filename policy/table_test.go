@@ -1,10 +1,12 @@
-package policy
+package policy_test
 
 import (
 	"fmt"
 	"reflect"
 	"testing"
 	"time"
+
+	. "idle-scaler/policy"
 )
 
 // Each row is complete: it says what it means and where it may be written, and its first example
@@ -86,7 +88,7 @@ func TestReadChangesNothingOnError(t *testing.T) {
 	for _, row := range Table {
 		s := reads(t, row, row.Examples[0])
 		before := row.Text(&s)
-		if err := row.read(&s, ""); err == nil || row.Text(&s) != before {
+		if err := row.Read(&s, ""); err == nil || row.Text(&s) != before {
 			t.Errorf("%s: %v, and it is %s, it was %s", row.Key, err, row.Text(&s), before)
 		}
 	}
@@ -96,7 +98,7 @@ func TestReadChangesNothingOnError(t *testing.T) {
 func reads(t *testing.T, row Setting, text string) Settings {
 	t.Helper()
 	s := defaults
-	if err := row.read(&s, text); err != nil {
+	if err := row.Read(&s, text); err != nil {
 		t.Errorf("%s: %q: %v", row.Key, text, err)
 	}
 	return s

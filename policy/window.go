@@ -56,7 +56,7 @@ func ParseWindows(text string, zone *time.Location) (Windows, error) {
 		text := strings.TrimSpace(part[at+len(before):])
 		length, err := time.ParseDuration(text)
 		if err != nil || length < time.Second || length > maxWindow {
-			return nil, fmt.Errorf(`%q is not a length of 1s to %s: write it like "9h"`, text, span(maxWindow))
+			return nil, fmt.Errorf(`%q is not a length of 1s to %s: write it like "9h"`, text, FormatDuration(maxWindow))
 		}
 		windows = append(windows, window{starts, length, strings.TrimSpace(part)})
 	}

@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"strings"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	. "idle-scaler/policy"
 )
 
 // Whatever the zone and the time of year: a minute lies in a window if one of the minutes before it, as many as the window is long,

@@ -1,9 +1,11 @@
-package policy
+package policy_test
 
 import (
 	"strings"
 	"testing"
 	"time"
+
+	. "idle-scaler/policy"
 )
 
 // windowCase says when windows are open: each span as START/END, the next ones after an instant. They are also tables of

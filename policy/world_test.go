@@ -1,9 +1,11 @@
-package policy
+package policy_test
 
 import (
 	"errors"
 	"testing"
 	"time"
+
+	. "idle-scaler/policy"
 	_ "time/tzdata" // the zones must not depend on the machine
 
 	"idle-scaler/activity"

@@ -20,7 +20,7 @@ func TestStartAfterOthers(t *testing.T) {
 				w.cluster.slow = true
 				c := Command{Verb: Start, Server: w.server("api").ID, Wait: 5 * time.Minute, Actor: "ann", ID: "c-1", Reason: "demo", Stamp: w.stamp()}
 				outcomes := w.request(c)
-				if m := w.server("api").Mark; m.Because != policy.BecauseAfter || m.Done.ID != "c-1" || m.Restore != 3 || m.Last.Text != "waits until db can be used" {
+				if m := w.server("api").Mark; m.Because != policy.BecauseAfter || m.Done.ID != "c-1" || m.Restore != 3 || m.Last.Text != "wakes as soon as db is ready" {
 					t.Fatalf("marked %+v", m)
 				}
 				w.expect("api", 0)
@@ -34,7 +34,7 @@ func TestStartAfterOthers(t *testing.T) {
 				if len(outcomes) != 0 {
 					t.Fatal("answered before it was ready")
 				}
-				if e := w.last(Woken); e.Server.Name != "api" || e.Cause != CauseCommand || e.Actor != "ann" || e.Command != "c-1" || e.Reason != "demo" {
+				if e := w.last(Woken); e.Server.Name != "api" || e.Cause != policy.CauseCommand || e.Actor != "ann" || e.Command != "c-1" || e.Reason != "demo" {
 					t.Errorf("event %+v", e)
 				}
 				time.Sleep(time.Minute)

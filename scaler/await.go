@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // Applied is where a command has left a server, and what is waited for. A replica that waits for the server
@@ -56,7 +57,7 @@ func (a Applied) over(server *Server) (over bool, err error) {
 	case server.waits():
 		return false, nil
 	case server.Replicas == 0:
-		return true, fmt.Errorf("%w: %s was set to zero again by %s while its start was waiting: ask them, or start it again",
+		return true, fmt.Errorf("%w: %s was set to zero again %s while its start was waiting: ask them, or start it again",
 			ErrSuperseded, a.Server, server.writer())
 	case a.All && server.allReady(server.Generation), !a.All && server.ready(server.Generation):
 		return true, nil
@@ -83,23 +84,14 @@ func (s *Scaler) notInTime(a Applied, server *Server, reached bool, why func(*Se
 		ErrNotInTime, a.Server, a.Wait, because)
 }
 
-// writer says who set the replicas.
+// writer says who set the replicas, as in "by a command".
 func (s *Server) writer() string {
 	because := s.Mark.Because
 	if s.Replicas == 0 && (because == policy.BecauseCommand || because == policy.BecauseHold) { // also of a zero that was somebody's before
-		return "a command" + sender(s.Mark.Last)
+		return explain.Command(s.Mark.Last.Actor, s.Mark.Last.Reason)
 	}
 	if s.Ours {
-		return "idle-scaler"
+		return "by idle-scaler"
 	}
-	return zeroer(s.Writer)
-}
-
-// zeroer says whose field manager made a server zero. A Scale with zero replicas is like one without any:
-// Kubernetes notes no owner.
-func zeroer(manager string) string {
-	if manager == "" {
-		return "somebody whom Kubernetes does not name (so it is after kubectl scale)"
-	}
-	return policy.Writer(manager)
+	return "by " + explain.Zeroer(s.Writer)
 }

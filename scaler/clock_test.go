@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"idle-scaler/activity"
+	"idle-scaler/policy/explain"
 	"idle-scaler/test/clocktest"
 )
 
@@ -54,7 +55,7 @@ func TestOnlyTheClockOfTheLogCounts(t *testing.T) {
 				}
 
 				hold := holdAsleep
-				hold.Until = clock(w.now().Add(2 * time.Hour))
+				hold.Until = explain.Instant(w.now().Add(2 * time.Hour))
 				w.must(hold)
 				w.ping()
 				time.Sleep(2*time.Hour - time.Second)

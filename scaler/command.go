@@ -11,7 +11,7 @@ import (
 	"github.com/agnivade/levenshtein"
 
 	"idle-scaler/activity"
-	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // Verb is what a command asks for.
@@ -106,7 +106,7 @@ func checkOrder(c Command, server *Server) error {
 			ErrOutOfRange, c.Replicas, server.ID, server.Settings.MaxReplicas)
 	}
 	if c.sleeps() && server.Rival != "" {
-		return fmt.Errorf("%w: %s is scaled by %s, which would undo it: %s", ErrSuperseded, server.ID, server.Rival, policy.Advice(server.Rival))
+		return fmt.Errorf("%w: %s is scaled by %s, which would undo it: %s", ErrSuperseded, server.ID, server.Rival, explain.Advice(server.Rival))
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func TestCommands(t *testing.T) {
 				if m.Restore != tt.restore || m.Done.ID != "c-1" || !m.Done.Stamp.Equal(tt.command.Stamp) {
 					t.Errorf("marked %+v", m)
 				}
-				if e := o.Event; e.Type != tt.event || e.Actor != "ann" || e.Command != "c-1" || e.Cause != CauseCommand || e.To != tt.want {
+				if e := o.Event; e.Type != tt.event || e.Actor != "ann" || e.Command != "c-1" || e.Cause != policy.CauseCommand || e.To != tt.want {
 					t.Errorf("event %+v", e)
 				}
 				if len(w.cluster.writes) != 1 || w.cluster.reads != 0 {
@@ -290,7 +290,7 @@ func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
 		w.cluster.onWrite = func(server *Server) error {
 			w.cluster.onWrite = nil
 			other := written(server, 0, Mark{Restore: server.Replicas, Because: policy.BecauseIdle, Asleep: time.Now()})
-			other.Mark.Last = Event{ID: eventID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas, Cause: CauseIdle}
+			other.Mark.Last = Event{ID: eventID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas, Cause: policy.CauseIdle}
 			w.cluster.put(other)
 			return ErrConflict
 		}
@@ -313,7 +313,7 @@ func TestCommandsFirstWriteLandsLate(t *testing.T) {
 				return fmt.Errorf("%w: not there yet", ErrUnsure)
 			}
 			first := written(server, 5, Mark{Done: Done{c.Stamp, c.ID}})
-			first.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: CauseCommand, Command: c.ID}
+			first.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: policy.CauseCommand, Command: c.ID}
 			w.cluster.put(first)
 			return ErrConflict
 		}

@@ -39,7 +39,7 @@ func TestWindowWakes(t *testing.T) {
 				w.expectReplicas(0)
 				time.Sleep(time.Hour)
 				w.expectReplicas(tt.want)
-				if got := w.wokenAt("alpha"); tt.want > 0 && (!got.Equal(clockTime(3, 17)) || w.last(Woken).Cause != CauseKeepWarm) {
+				if got := w.wokenAt("alpha"); tt.want > 0 && (!got.Equal(clockTime(3, 17)) || w.last(Woken).Cause != policy.CauseKeepWarm) {
 					t.Errorf("woken at %s because of %q", got, w.last(Woken).Cause)
 				}
 			}, s)
@@ -81,7 +81,7 @@ func TestWindowWakesWhatSleptLater(t *testing.T) {
 func TestLeaderInsideAWindowWakes(t *testing.T) {
 	lead(t, func(w *world) {
 		w.expectReplicas(3)
-		if w.last(Woken).Cause != CauseKeepWarm {
+		if w.last(Woken).Cause != policy.CauseKeepWarm {
 			t.Errorf("told %+v", w.last(Woken))
 		}
 	}, set(asleep(policy.BecauseIdle), "keep-warm", "0 0 * * * for 1h"))
@@ -164,7 +164,7 @@ func TestSleepAt(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(0)
 		e := w.last(Slept)
-		if e.Cause != CauseSchedule || e.Text != "its sleep-at was due, unused for 3h30m" || w.alpha().Mark.Because != policy.BecauseSchedule {
+		if e.Cause != policy.CauseSchedule || e.Text != "its sleep-at came, unused for 3h30m" || w.alpha().Mark.Because != policy.BecauseSchedule {
 			t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
 		}
 		time.Sleep(time.Minute)

@@ -3,6 +3,9 @@ package scaler
 import (
 	"context"
 	"time"
+
+	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // EventType is what happened.
@@ -28,30 +31,14 @@ const (
 	Sighted    EventType = "sighted"       // of the daemon itself: silence proves something again
 )
 
-// Cause is what made it happen.
-type Cause string
-
-// The causes of a change. External: somebody else made it, the daemon only noticed.
-const (
-	CauseIdle     Cause = "idle"
-	CauseSchedule Cause = "schedule" // sleep-at
-	CauseActivity Cause = "activity"
-	CauseLease    Cause = "lease"
-	CauseKeepWarm Cause = "keep-warm" // a window of it, or of those that it wakes with
-	CauseGroup    Cause = "group"
-	CauseCommand  Cause = "command"
-	CauseHold     Cause = "hold"
-	CauseExternal Cause = "external"
-)
-
 // Event is something that happened to a server.
 type Event struct {
-	ID       string // the same event told twice has the same ID
+	ID       string // the same event published twice has the same ID
 	Type     EventType
 	Server   ID
 	At       time.Time
 	From, To int // replicas
-	Cause    Cause
+	Cause    policy.Cause
 	Actor    string        // who asked, as it said itself
 	Command  string        // the id of the command, as its sender named it
 	Reason   string        // why it was asked for, in the words of the actor
@@ -59,6 +46,14 @@ type Event struct {
 	Idle     time.Duration // how long the server was unused before it slept
 	Took     time.Duration // ready: from the patch to the first ready replica; sighted: how long it was blind
 	Asleep   time.Duration // woken, would-wake: how long the daemon had it at zero, or would have; also of an order that it sleeps when it does. 0: it did not
+}
+
+// Change is what happened, to be said in words.
+func (e Event) Change() explain.Change {
+	return explain.Change{
+		Type: string(e.Type), At: e.At, From: e.From, To: e.To, Cause: e.Cause,
+		Actor: e.Actor, Command: e.Command, Reason: e.Reason, Text: e.Text, Took: e.Took,
+	}
 }
 
 // Events publishes. Implemented by internal/bus/event.Publisher.

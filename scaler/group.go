@@ -138,7 +138,7 @@ func (g *group) comes(server *Server) bool {
 			return true // what is said of it is of before it was woken
 		}
 		status, _ := g.s.status(server, g.now)
-		return server.Ready == 0 && status != StatusFailed
+		return server.Ready == 0 && status != policy.StatusFailed
 	}
 	f := g.s.factsAlone(server, g.now)
 	f.Group.Wanted = "another"

@@ -56,7 +56,7 @@ func TestGroupWakesTogether(t *testing.T) {
 		if elsewhere.Replicas != 0 || len(w.cluster.writes) != 3 {
 			t.Errorf("%d writes", len(w.cluster.writes))
 		}
-		if got := w.server("a").Mark.Last.Cause; got != CauseGroup {
+		if got := w.server("a").Mark.Last.Cause; got != policy.CauseGroup {
 			t.Errorf("a was woken because of %q", got)
 		}
 	},

@@ -1,11 +1,12 @@
 package scaler
 
 import (
+	"cmp"
 	"fmt"
-	"strconv"
 	"time"
 
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // until is when the hold of a command ends: counted from when the command was given, in the zone of the server.
@@ -27,10 +28,10 @@ func (t *term) planHold(server *Server, c Command, e Event) (Change, error) {
 		return Change{}, err
 	}
 	if !until.After(e.At) {
-		return Change{}, fmt.Errorf("%w: the hold was to last until %s: send it again if it is still wanted", ErrExpired, clock(until))
+		return Change{}, fmt.Errorf("%w: the hold was to last until %s: send it again if it is still wanted", ErrExpired, explain.Instant(until))
 	}
 	hold := policy.Hold{Asleep: c.Asleep, Since: e.At, Until: until, Actor: c.Actor, Reason: c.Reason}
-	e.Text = joined(fmt.Sprintf("held %s until %s", hold, clock(until)), t.s.ends(server, e.At))
+	e.Text = explain.Joined("; ", explain.Held(hold), ends(server, e.At))
 	var change Change
 	if c.Asleep {
 		change = t.planSleep(server, policy.BecauseHold, t.s.tracker.Of(server.ID).Last, e)
@@ -45,32 +46,18 @@ func (t *term) planHold(server *Server, c Command, e Event) (Change, error) {
 func (t *term) planRelease(server *Server, e Event) Change {
 	mark := server.Mark
 	mark.Hold = policy.Hold{}
-	e.Type, e.From, e.To, e.Text = Unchanged, server.Replicas, server.Replicas, "there was no hold"
-	if held := t.s.endsHold(server, e.At); held != "" {
-		e.Text = held
-	}
+	e.Type, e.From, e.To = Unchanged, server.Replicas, server.Replicas
+	e.Text = cmp.Or(explain.EndsHold(server.held(e.At)), "there was no hold")
 	return Change{Replicas: server.Replicas, Mark: mark, Event: e}
 }
 
 // ends says which former order a new one ends, nothing when there is none.
-func (s *Scaler) ends(server *Server, now time.Time) string {
-	if server.held(now).Until.IsZero() && server.Replicas == 0 && server.Mark.Because == policy.BecauseCommand {
-		return "this ends that a command had stopped it at " + clock(server.Mark.Asleep)
-	}
-	return s.endsHold(server, now)
-}
-
-// endsHold says which hold a new order ends.
-func (s *Scaler) endsHold(server *Server, now time.Time) string {
+func ends(server *Server, now time.Time) string {
 	hold := server.held(now)
-	if hold.Until.IsZero() {
-		return ""
+	if hold.Until.IsZero() && server.Replicas == 0 && server.Mark.Because == policy.BecauseCommand {
+		return explain.EndsStop(server.Mark.Asleep)
 	}
-	actor := "somebody"
-	if hold.Actor != "" {
-		actor = strconv.Quote(hold.Actor)
-	}
-	return fmt.Sprintf("this ends that %s held it %s until %s", actor, hold, clock(hold.Until))
+	return explain.EndsHold(hold)
 }
 
 // held is the hold that is in force. One that is over is not written again.
@@ -80,5 +67,3 @@ func (s *Server) held(now time.Time) policy.Hold {
 	}
 	return policy.Hold{}
 }
-
-func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }

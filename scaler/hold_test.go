@@ -10,6 +10,7 @@ import (
 
 	"idle-scaler/activity"
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 var (
@@ -55,7 +56,7 @@ func TestHoldAwake(t *testing.T) {
 				time.Sleep(2 * time.Minute)
 				w.sweep()
 				w.expectReplicas(0)
-				if e := w.last(Slept); e.Cause != CauseIdle || !w.alpha().Mark.Hold.Until.IsZero() {
+				if e := w.last(Slept); e.Cause != policy.CauseIdle || !w.alpha().Mark.Hold.Until.IsZero() {
 					t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
 				}
 			}, s)
@@ -108,7 +109,7 @@ func TestHoldAsleepIsRestored(t *testing.T) {
 		w.bus.prove = func() { t.Error("asked the log") }
 		w.sweep()
 		w.expectReplicas(0)
-		if e := w.last(Slept); e.Cause != CauseHold || e.Actor != "bob" || w.alpha().Mark.Because != policy.BecauseHold {
+		if e := w.last(Slept); e.Cause != policy.CauseHold || e.Actor != "bob" || w.alpha().Mark.Because != policy.BecauseHold {
 			t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
 		}
 	}, running(2))
@@ -145,19 +146,19 @@ func TestNewestOrderWins(t *testing.T) {
 		held     string
 		says     string
 	}{
-		{"stop ends a hold awake", running(2), holdAwake, Command{Verb: Stop}, 0, "", `ends that "ann" held it awake until`},
-		{"scale to zero ends a hold awake", running(2), holdAwake, Command{Verb: Scale}, 0, "", `ends that "ann" held it awake until`},
-		{"start ends a hold asleep", running(2), holdAsleep, Command{Verb: Start}, 2, "", `ends that "bob" held it asleep until`},
-		{"scale ends a hold asleep", running(2), holdAsleep, Command{Verb: Scale, Replicas: 5}, 5, "", `ends that "bob" held it asleep until`},
+		{"stop ends a hold awake", running(2), holdAwake, Command{Verb: Stop}, 0, "", `ends the hold awake until 2000-01-01T02:00:00Z by "ann" ("demo")`},
+		{"scale to zero ends a hold awake", running(2), holdAwake, Command{Verb: Scale}, 0, "", `ends the hold awake until 2000-01-01T02:00:00Z by "ann" ("demo")`},
+		{"start ends a hold asleep", running(2), holdAsleep, Command{Verb: Start}, 2, "", `ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
+		{"scale ends a hold asleep", running(2), holdAsleep, Command{Verb: Scale, Replicas: 5}, 5, "", `ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
 		{"start keeps a hold awake", running(2), holdAwake, Command{Verb: Start}, 2, "awake", ""},
 		{"scale keeps a hold awake", running(2), holdAwake, Command{Verb: Scale, Replicas: 5}, 5, "awake", ""},
-		{"a hold awake ends a stop", running(2), Command{Verb: Stop}, holdAwake, 2, "awake", "held awake until 2000-01-01T02:00:00Z; this ends that a command had stopped it at 2000-01-01T00:00:00Z"},
-		{"a hold asleep ends a stop", running(2), Command{Verb: Stop}, holdAsleep, 0, "asleep", "ends that a command had stopped it"},
-		{"a hold awake ends a hold asleep", running(2), holdAsleep, holdAwake, 2, "awake", `held awake until 2000-01-01T02:00:00Z; this ends that "bob" held it asleep`},
-		{"a hold asleep ends a hold awake", running(2), holdAwake, holdAsleep, 0, "asleep", `held asleep until 2000-01-01T02:00:00Z; this ends that "ann" held it awake`},
-		{"a hold ends one of nobody", running(2), Command{Verb: Hold, Until: "1h"}, holdAsleep, 0, "asleep", "ends that somebody held it awake"},
-		{"release ends a hold awake", running(2), holdAwake, Command{Verb: Release}, 2, "", `ends that "ann" held it awake`},
-		{"release ends a hold asleep", running(2), holdAsleep, Command{Verb: Release}, 0, "", `ends that "bob" held it asleep`},
+		{"a hold awake ends a stop", running(2), Command{Verb: Stop}, holdAwake, 2, "awake", "held awake until 2000-01-01T02:00:00Z; ends the stop of 2000-01-01T00:00:00Z"},
+		{"a hold asleep ends a stop", running(2), Command{Verb: Stop}, holdAsleep, 0, "asleep", "ends the stop of 2000-01-01T00:00:00Z"},
+		{"a hold awake ends a hold asleep", running(2), holdAsleep, holdAwake, 2, "awake", `held awake until 2000-01-01T02:00:00Z; ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
+		{"a hold asleep ends a hold awake", running(2), holdAwake, holdAsleep, 0, "asleep", `held asleep until 2000-01-01T02:00:00Z; ends the hold awake until 2000-01-01T02:00:00Z by "ann"`},
+		{"a hold ends one of nobody", running(2), Command{Verb: Hold, Until: "1h"}, holdAsleep, 0, "asleep", "; ends the hold awake until 2000-01-01T01:00:00Z"},
+		{"release ends a hold awake", running(2), holdAwake, Command{Verb: Release}, 2, "", `ends the hold awake`},
+		{"release ends a hold asleep", running(2), holdAsleep, Command{Verb: Release}, 0, "", `ends the hold asleep`},
 		{"release of nothing", running(2), Command{Verb: Start}, Command{Verb: Release}, 2, "", "there was no hold"},
 		{"release is no start", running(2), Command{Verb: Stop}, Command{Verb: Release}, 0, "", "there was no hold"},
 		{"stop twice", running(2), Command{Verb: Stop}, Command{Verb: Stop}, 0, "", ""},
@@ -174,7 +175,7 @@ func TestNewestOrderWins(t *testing.T) {
 				if held != tt.held || !strings.Contains(e.Text, tt.says) || tt.says == "" && e.Text != "" {
 					t.Errorf("held %q, text %q", held, e.Text)
 				}
-				if n := len(w.cluster.writes); n != 2 || e.Cause != CauseCommand {
+				if n := len(w.cluster.writes); n != 2 || e.Cause != policy.CauseCommand {
 					t.Errorf("%d writes, event %+v", n, e)
 				}
 			}, tt.server)
@@ -226,7 +227,7 @@ func TestHoldCountsFromItsCommand(t *testing.T) {
 		c := holdAwake
 		c.Until = "18:00"
 		w.must(c)
-		if got := clock(w.alpha().Mark.Hold.Until); got != "2000-01-01T17:00:00Z" {
+		if got := explain.Instant(w.alpha().Mark.Hold.Until); got != "2000-01-01T17:00:00Z" {
 			t.Errorf("held until %s", got)
 		}
 	}, set(running(2), "time-zone", "Europe/Rome"))

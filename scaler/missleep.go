@@ -15,10 +15,14 @@ func misSleep(slept, woken time.Time, demand bool) bool {
 }
 
 // demand reports whether a wake shows that somebody wants to use the server, or one that it wakes with.
-func (e Event) demand() bool { return e.Cause != CauseExternal && e.Cause != CauseKeepWarm }
+func (e Event) demand() bool {
+	return e.Cause != policy.CauseExternal && e.Cause != policy.CauseKeepWarm
+}
 
 // automatic reports whether nobody has ordered a sleep.
-func (e Event) automatic() bool { return e.Cause == CauseIdle || e.Cause == CauseSchedule }
+func (e Event) automatic() bool {
+	return e.Cause == policy.CauseIdle || e.Cause == policy.CauseSchedule
+}
 
 // misSlept counts a wake that shows that the sleep before it was a mistake.
 func (s *Scaler) misSlept(server *Server, woken Event) {

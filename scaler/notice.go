@@ -5,19 +5,20 @@ import (
 	"time"
 
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // notify publishes that a server will be put to sleep soon: a ping or a lease until then prevents it. The
 // event is the only record of that. Its ID holds the instant, so a new leader keeps the time that was given.
 func (t *term) notify(st *state, server *Server, f *policy.Facts, d policy.Decision, now time.Time) result {
-	sleeps, cause := now.Add(server.Settings.SleepNotice), CauseIdle
+	sleeps, cause := now.Add(server.Settings.SleepNotice), policy.CauseIdle
 	if f.SleepAtDue(sleeps) { // the decision says why it is published now: the server may not be due to sleep yet
-		cause = CauseSchedule
+		cause = policy.CauseSchedule
 	}
 	err := t.publish(st, Event{
 		ID: fmt.Sprintf("%s-%s-%d", server.UID, SoonAsleep, now.UnixNano()), Type: SoonAsleep, Server: server.ID, At: now,
 		From: server.Replicas, To: server.Replicas, Cause: cause, Idle: d.Idle,
-		Text: fmt.Sprintf("sleeps at %s or later, unless a ping or a lease comes before", clock(sleeps)),
+		Text: explain.SleepsSoon(sleeps),
 	})
 	if err != nil {
 		return result{} // the next sweep publishes it, if it is still so

@@ -74,14 +74,14 @@ func TestCauseOfANotice(t *testing.T) {
 		name   string
 		sweep  time.Time // the only one until it sleeps
 		server func() *Server
-		cause  Cause
+		cause  policy.Cause
 	}{
-		{"idle", clockTime(0, 0), noticed(running(2)), CauseIdle},
-		{"idle ahead", clockTime(0, 29), noticed(running(2), "idle-after", "90m"), CauseIdle},
-		{"sleep-at is due", clockTime(0, 20), noticed(running(2), "idle-after", "never", "sleep-at", "10 0 * * *"), CauseSchedule},
-		{"sleep-at ahead", clockTime(0, 29), noticed(running(2), "idle-after", "never", "sleep-at", "30 0 * * *"), CauseSchedule},
-		{"idle first", clockTime(0, 29), noticed(running(2), "idle-after", "90m", "sleep-at", "40 0 * * *"), CauseIdle},
-		{"idle, and sleep-at within the notice", clockTime(0, 29), noticed(running(2), "sleep-at", "30 0 * * *"), CauseSchedule},
+		{"idle", clockTime(0, 0), noticed(running(2)), policy.CauseIdle},
+		{"idle ahead", clockTime(0, 29), noticed(running(2), "idle-after", "90m"), policy.CauseIdle},
+		{"sleep-at is due", clockTime(0, 20), noticed(running(2), "idle-after", "never", "sleep-at", "10 0 * * *"), policy.CauseSchedule},
+		{"sleep-at ahead", clockTime(0, 29), noticed(running(2), "idle-after", "never", "sleep-at", "30 0 * * *"), policy.CauseSchedule},
+		{"idle first", clockTime(0, 29), noticed(running(2), "idle-after", "90m", "sleep-at", "40 0 * * *"), policy.CauseIdle},
+		{"idle, and sleep-at within the notice", clockTime(0, 29), noticed(running(2), "sleep-at", "30 0 * * *"), policy.CauseSchedule},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {

@@ -2,12 +2,11 @@ package scaler
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"idle-scaler/activity"
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // plan says what a command writes. Each command is one write, also when the replicas stay: the write is what keeps it from
@@ -37,13 +36,13 @@ func (t *term) planOrder(server *Server, c Command, e Event) (Change, error) {
 	case c.Verb == Release:
 		return t.planRelease(server, e), nil
 	case c.sleeps():
-		e.Text = t.s.endsHold(server, e.At)
+		e.Text = explain.EndsHold(server.held(e.At))
 		change := t.planSleep(server, policy.BecauseCommand, t.s.tracker.Of(server.ID).Last, e)
 		change.Mark.Hold = policy.Hold{}
 		return change, nil
 	}
 	if server.Mark.Hold.Asleep {
-		e.Text = t.s.endsHold(server, e.At)
+		e.Text = explain.EndsHold(server.held(e.At))
 	}
 	if c.Verb == Scale {
 		return t.planStart(server, c.Replicas, e), nil
@@ -62,7 +61,7 @@ func (t *term) planStart(server *Server, replicas int, e Event) Change {
 		return change
 	}
 	change.Replicas, change.Event.To, change.Event.Type, change.Event.Asleep = 0, 0, Unchanged, 0
-	change.Event.Text = joined(e.Text, fmt.Sprintf("waits until %s can be used", strings.Join(waiting, " and ")))
+	change.Event.Text = explain.Joined("; ", e.Text, explain.WaitsFor(waiting))
 	change.Mark.Restore, change.Mark.Because, change.Mark.Asleep, change.Mark.Awake = replicas, policy.BecauseAfter, server.Mark.Asleep, time.Time{}
 	if change.Mark.Asleep.IsZero() {
 		change.Mark.Asleep = e.At
@@ -70,15 +69,11 @@ func (t *term) planStart(server *Server, replicas int, e Event) Change {
 	return change
 }
 
-func joined(texts ...string) string {
-	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), "; ")
-}
-
 // waits reports whether a command has started the server, and others have to be ready before.
 func (s *Server) waits() bool { return s.Replicas == 0 && s.Mark.Because == policy.BecauseAfter }
 
 func (c Command) event(now time.Time) Event {
-	return Event{At: now, Cause: CauseCommand, Actor: c.Actor, Command: c.ID, Reason: c.Reason}
+	return Event{At: now, Cause: policy.CauseCommand, Actor: c.Actor, Command: c.ID, Reason: c.Reason}
 }
 
 // wanted is how many replicas the server has, or wakes with.

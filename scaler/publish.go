@@ -2,10 +2,10 @@ package scaler
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // republishFor is how long an event is published again if the stream lacks it: a day less than the stream
@@ -50,7 +50,7 @@ func (t *term) publishLast(st *state, id ID) error {
 	if t.lastIsPublished(server) {
 		return nil
 	}
-	if last.Type == Woken && last.Cause != CauseExternal && !last.At.Before(t.began) && st.start == nil {
+	if last.Type == Woken && last.Cause != policy.CauseExternal && !last.At.Before(t.began) && st.start == nil {
 		t.trackWake(st, server, last.At) // the answer to its write got lost
 	}
 	return t.publish(st, last)
@@ -82,7 +82,7 @@ func (t *term) publishUnreadable(st *state, server *Server, f *policy.Facts) err
 	}
 	e := Event{
 		ID: noticeID(server, Unreadable, text), Type: Unreadable, Server: server.ID, At: t.s.now(),
-		From: server.Replicas, To: server.Replicas, Text: "left as it is: " + strings.ReplaceAll(text, "\n", "; "),
+		From: server.Replicas, To: server.Replicas, Text: explain.LeftAsItIs(text),
 	}
 	if text != "" {
 		if err := t.publish(st, e); err != nil {

@@ -112,7 +112,7 @@ func TestLastWriteIsLookedFor(t *testing.T) {
 		late := written(w.alpha(), 5, Mark{})
 		w.cluster.onWrite = func(server *Server) error {
 			if late.Mark.Last.ID == "" {
-				late.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: CauseCommand}
+				late.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: policy.CauseCommand}
 				return fmt.Errorf("%w: not there yet", ErrUnsure)
 			}
 			time.Sleep(w.config.RetryFor)

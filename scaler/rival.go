@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // planWokenByOthers takes note that somebody else gave replicas to a server that the daemon had put to zero. If nobody has asked for it,
 // that is a revert: after policy.MaxReverts of them in a row the server is left alone.
 func (t *term) planWokenByOthers(server *Server, now time.Time) Change {
-	c := t.planWake(server, server.Replicas, Event{At: now, Cause: CauseExternal, Actor: server.Writer, Text: "somebody else set its replicas while it was asleep"})
+	c := t.planWake(server, server.Replicas, Event{At: now, Cause: policy.CauseExternal, Actor: server.Writer, Text: explain.WokenByOthers(false)})
 	c.Event.Type, c.Event.From, c.Event.Asleep = Woken, 0, t.s.asleepFor(server, now)
 	facts := t.s.factsOfSleeper(server, now)
 	switch d := t.s.config.Rules.Decide(&facts, now); {
@@ -29,7 +30,7 @@ func (t *term) planWokenByOthers(server *Server, now time.Time) Change {
 	reverts.Writer = server.Writer
 	c.Mark.Reverts = reverts
 	if reverts.Count < policy.MaxReverts {
-		c.Event.Text += fmt.Sprintf(", though nobody had asked for it; after %d times in a row it is not put to sleep any more", policy.MaxReverts)
+		c.Event.Text = explain.WokenByOthers(true)
 	}
 	return c
 }
@@ -60,8 +61,8 @@ func (t *term) contended(server *Server) Event {
 	}
 	return Event{
 		ID:   fmt.Sprintf("%s-contended-%d", server.UID, r.Since.UnixNano()),
-		Type: Contended, Server: server.ID, At: t.s.now(), From: server.Replicas, To: server.Replicas, Cause: CauseExternal, Actor: r.Writer,
-		Text: r.Explain(),
+		Type: Contended, Server: server.ID, At: t.s.now(), From: server.Replicas, To: server.Replicas, Cause: policy.CauseExternal, Actor: r.Writer,
+		Text: explain.Reverts(r),
 	}
 }
 

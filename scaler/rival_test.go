@@ -41,7 +41,7 @@ func TestContended(t *testing.T) {
 		}
 		w.expectTold(Slept, Woken, Slept, Woken, Contended)
 		e := w.last(Contended)
-		if e.Actor != "argocd-controller" || e.Cause != CauseExternal {
+		if e.Actor != "argocd-controller" || e.Cause != policy.CauseExternal {
 			t.Errorf("event %+v", e)
 		}
 		for _, part := range []string{"Argo CD", "since 2000-01-01T00:00:00Z", "managedFieldsManagers: [idle-scaler]", "RespectIgnoreDifferences=true"} {

@@ -8,7 +8,11 @@ import (
 
 	"idle-scaler/activity"
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
+
+// nothingDone ends the text of an event that a sleep is due, in a dry run.
+const nothingDone = "; nothing was changed"
 
 // shadow is what would have become of a server, were it not for dry-run.
 type shadow struct {
@@ -31,11 +35,11 @@ func (t *term) reconcileShadow(st *state, server *Server, f *policy.Facts, d pol
 	idle := latest(f.IdleSince(), st.shadow.at) // it would have woken without being used, as for a window
 	e := Event{
 		ID:   fmt.Sprintf("%s-%s-%d", server.UID, WouldSleep, idle.UnixNano()),
-		Type: WouldSleep, Server: server.ID, At: now, From: server.Replicas, Cause: CauseIdle, Idle: d.Idle,
-		Text: policy.Unused(d.Idle, server.Settings.IdleAfter) + "; nothing was changed",
+		Type: WouldSleep, Server: server.ID, At: now, From: server.Replicas, Cause: policy.CauseIdle, Idle: d.Idle,
+		Text: explain.Unused(d.Idle, server.Settings.IdleAfter) + nothingDone,
 	}
 	if d.Reason == policy.SleepAt {
-		e.Cause, e.Text = CauseSchedule, "its sleep-at was due; nothing was changed"
+		e.Cause, e.Text = policy.CauseSchedule, explain.Scheduled(d.Idle)+nothingDone
 	}
 	if err := t.publish(st, e); err != nil {
 		return err
@@ -76,13 +80,13 @@ func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now ti
 	awake := server.Mark.Awake
 	switch last := server.Mark.Last; {
 	case server.Replicas == 0:
-		e.Cause, e.Text = CauseExternal, "it is at zero"
+		e.Cause, e.Text = policy.CauseExternal, "it is at zero"
 		return e
 	case awake.After(asleep.at):
-		e.At, e.Cause, e.Actor, e.Command, e.Reason = awake, CauseCommand, last.Actor, last.Command, last.Reason
+		e.At, e.Cause, e.Actor, e.Command, e.Reason = awake, policy.CauseCommand, last.Actor, last.Command, last.Reason
 		return e
 	case !f.Settings.DryRun:
-		e.Cause, e.Text = CauseExternal, "it is no dry run any more"
+		e.Cause, e.Text = policy.CauseExternal, "it is no dry run any more"
 		return e
 	}
 	zero := *f
@@ -91,7 +95,7 @@ func (s *Scaler) wouldEnd(server *Server, f *policy.Facts, asleep shadow, now ti
 	if d.Action != policy.Wake {
 		return Event{}
 	}
-	e.Cause, e.Text = wakeCause(d, &zero), d.Explain(&zero, now)
+	e.Cause, e.Text = d.WakeCause(&zero), explain.Decision(d, &zero, now)
 	if d.Reason == policy.Activity && f.Use.Last.Time.After(asleep.at) {
 		e.At = f.Use.Last.Time
 	}

@@ -27,7 +27,7 @@ func TestDryRunWritesNothing(t *testing.T) {
 			t.Errorf("%d writes", len(w.cluster.writes))
 		}
 		w.expectTold(WouldSleep)
-		if e := w.last(WouldSleep); e.Cause != CauseIdle || e.From != 2 || e.To != 0 || e.Idle != time.Hour || !e.At.Equal(clockTime(0, 0)) {
+		if e := w.last(WouldSleep); e.Cause != policy.CauseIdle || e.From != 2 || e.To != 0 || e.Idle != time.Hour || !e.At.Equal(clockTime(0, 0)) {
 			t.Errorf("event %+v", e)
 		}
 		w.ping()
@@ -45,7 +45,7 @@ func TestDryRunWritesNothing(t *testing.T) {
 	lead(t, func(w *world) {
 		time.Sleep(time.Until(clockTime(2, 31)))
 		w.sweep()
-		if e := w.last(WouldSleep); e.Cause != CauseSchedule {
+		if e := w.last(WouldSleep); e.Cause != policy.CauseSchedule {
 			t.Errorf("event %+v", e)
 		}
 	}, dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"))
@@ -58,24 +58,24 @@ func TestDryRunWouldWake(t *testing.T) {
 		server func() *Server
 		after  time.Duration
 		happen func(w *world)
-		cause  Cause
+		cause  policy.Cause
 		wrong  int32
 	}{
-		{"a ping", dry(running(2)), time.Minute, (*world).ping, CauseActivity, 1},
-		{"a late ping", dry(running(2)), 2 * time.Minute, (*world).ping, CauseActivity, 0},
-		{"a lease", dry(running(2)), time.Minute, func(w *world) { w.lease(time.Hour) }, CauseLease, 1},
-		{"a start", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Start, Actor: "ann"}) }, CauseCommand, 1},
-		{"a hold awake", dry(running(2)), time.Minute, func(w *world) { w.must(holdAwake) }, CauseCommand, 1},
-		{"a window", dry(running(2), "keep-warm", "1 0 * * * for 1h"), 61 * time.Second, func(w *world) { w.sweep() }, CauseKeepWarm, 0},
-		{"its group", dry(running(2), "group", "g"), time.Minute, func(w *world) { w.pingTo("mate"); w.sweep() }, CauseGroup, 2},
+		{"a ping", dry(running(2)), time.Minute, (*world).ping, policy.CauseActivity, 1},
+		{"a late ping", dry(running(2)), 2 * time.Minute, (*world).ping, policy.CauseActivity, 0},
+		{"a lease", dry(running(2)), time.Minute, func(w *world) { w.lease(time.Hour) }, policy.CauseLease, 1},
+		{"a start", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Start, Actor: "ann"}) }, policy.CauseCommand, 1},
+		{"a hold awake", dry(running(2)), time.Minute, func(w *world) { w.must(holdAwake) }, policy.CauseCommand, 1},
+		{"a window", dry(running(2), "keep-warm", "1 0 * * * for 1h"), 61 * time.Second, func(w *world) { w.sweep() }, policy.CauseKeepWarm, 0},
+		{"its group", dry(running(2), "group", "g"), time.Minute, func(w *world) { w.pingTo("mate"); w.sweep() }, policy.CauseGroup, 2},
 		{"the end of the dry run", dry(running(2)), time.Minute, func(w *world) {
 			w.ping()
 			w.bus.kept = nil
 			w.leading().state(alpha).shadow = shadow{asleep: true, at: time.Now(), idle: time.Now()}
 			w.change("alpha", func(s *Server) { s.Settings.DryRun = false })
 			w.sweep()
-		}, CauseExternal, 1},
-		{"a stop", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Stop}); w.sweep() }, CauseExternal, 0},
+		}, policy.CauseExternal, 1},
+		{"a stop", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Stop}); w.sweep() }, policy.CauseExternal, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -263,12 +263,12 @@ func TestGroupThatIsKeptWarm(t *testing.T) {
 		name   string
 		leased bool // alpha, when the window begins
 		kept   string
-		cause  Cause // of those that are only mates
+		cause  policy.Cause // of those that are only mates
 		wrong  int
 	}{
-		{"the first is kept warm", false, "a", CauseKeepWarm, 0},
-		{"the last is kept warm", false, "c", CauseKeepWarm, 0},
-		{"one is wanted, too", true, "a", CauseGroup, 3},
+		{"the first is kept warm", false, "a", policy.CauseKeepWarm, 0},
+		{"the last is kept warm", false, "c", policy.CauseKeepWarm, 0},
+		{"one is wanted, too", true, "a", policy.CauseGroup, 3},
 	} {
 		for _, kind := range []EventType{Woken, WouldWake} {
 			var servers []func() *Server

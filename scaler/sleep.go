@@ -2,10 +2,10 @@ package scaler
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // sleep puts a server to sleep if that is the decision now, as seen with everything that the log held a
@@ -59,14 +59,14 @@ func (t *term) trySleep(id ID, proven time.Time, ordered bool) (Event, error) {
 	because := policy.BecauseIdle
 	switch d.Reason {
 	case policy.Idle:
-		e.Cause, e.Text = CauseIdle, policy.Unused(d.Idle, server.Settings.IdleAfter)
+		e.Cause, e.Text = policy.CauseIdle, explain.Unused(d.Idle, server.Settings.IdleAfter)
 	case policy.SleepAt:
-		because, e.Cause = policy.BecauseSchedule, CauseSchedule
-		e.Text = fmt.Sprintf("its sleep-at was due, unused for %s", policy.Span(d.Idle))
+		because, e.Cause = policy.BecauseSchedule, policy.CauseSchedule
+		e.Text = explain.Scheduled(d.Idle)
 	default:
 		hold := server.Mark.Hold
-		because, e.Cause, e.Actor, e.Reason = policy.BecauseHold, CauseHold, hold.Actor, hold.Reason
-		e.Text = "held asleep until " + clock(hold.Until)
+		because, e.Cause, e.Actor, e.Reason = policy.BecauseHold, policy.CauseHold, hold.Actor, hold.Reason
+		e.Text = explain.Held(hold)
 	}
 	_, e, err := t.write(server, t.planSleep(server, because, facts.Use.Last, e), decided)
 	return e, err

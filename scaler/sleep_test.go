@@ -48,7 +48,7 @@ func TestSleepIsToldAsItIsExplained(t *testing.T) {
 	} {
 		lead(t, func(w *world) {
 			w.tracker.Hear(activity.Log{Born: time.Now().Add(-50 * time.Hour)}, time.Now())
-			_, explained, _ := strings.Cut(w.View(w.alpha()).Explain(time.Now()), ": ")
+			_, explained, _ := strings.Cut(w.View(w.alpha()).Why(), ": ")
 			w.sweep()
 			if told, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); told != explained || told != "unused for 2d, its idle-after is 36h" {
 				t.Errorf("%s: told %q, explained %q", tt.kind, told, explained)
@@ -300,7 +300,7 @@ func TestLeaseWakes(t *testing.T) {
 		w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour)
 		w.Enqueue(alpha)
 		w.expectReplicas(3)
-		if got := w.alpha().Mark.Last.Cause; got != CauseLease {
+		if got := w.alpha().Mark.Last.Cause; got != policy.CauseLease {
 			t.Errorf("woken because of %q", got)
 		}
 	}, asleep(policy.BecauseIdle))
@@ -336,7 +336,7 @@ func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 		w.Enqueue(alpha)
 		w.expectReplicas(2)
 		m := w.alpha().Mark
-		if !m.Asleep.IsZero() || !m.Awake.Equal(time.Now()) || m.Last.Cause != CauseExternal || m.Last.Actor != "argocd-controller" {
+		if !m.Asleep.IsZero() || !m.Awake.Equal(time.Now()) || m.Last.Cause != policy.CauseExternal || m.Last.Actor != "argocd-controller" {
 			t.Errorf("marked %+v", m)
 		}
 		w.sweep()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"idle-scaler/policy/explain"
 )
 
 // start is a server on its way to ready: one that was woken, or that a command has started or scaled. The passes
@@ -122,7 +124,7 @@ func (t *term) track(st *state, id ID) result {
 	deadline, slow := s.began.Add(t.s.config.Rules.StartDeadline), s.began.Add(t.s.config.DiagnoseAfter)
 	switch {
 	case !now.Before(deadline):
-		return t.fail(st, server, fmt.Sprintf("not ready within %s", t.s.config.Rules.StartDeadline))
+		return t.fail(st, server, explain.NotReady(s.began, t.s.config.Rules.StartDeadline))
 	case now.Before(slow): // right after a wake a refusal may be of before it, and pods have just been made
 		return requeueAt(slow, byChange)
 	}

@@ -9,26 +9,15 @@ import (
 
 	"idle-scaler/activity"
 	"idle-scaler/policy"
-)
-
-// Status is the state of a server in one word.
-type Status string
-
-// The statuses.
-const (
-	StatusRunning Status = "running" // all wanted replicas are ready
-	StatusStopped Status = "stopped" // none are wanted
-	StatusPending Status = "pending" // none is ready yet
-	StatusScaling Status = "scaling" // some are ready, not all
-	StatusFailed  Status = "failed"  // none is ready, and waiting does not help
+	"idle-scaler/policy/explain"
 )
 
 // View is what there is to say about one server.
 type View struct {
 	At        time.Time // when it was so
 	Server    *Server
-	Status    Status
-	Why       string // of a failed server
+	Status    policy.Status
+	Failure   string // of a failed server
 	Facts     policy.Facts
 	Decision  policy.Decision
 	Leases    []activity.Lease // in order of holder
@@ -89,7 +78,7 @@ func (s *Scaler) View(server *Server) View {
 		Endpoints: s.endpoints.Endpoints(server),
 	}
 	slices.SortFunc(v.Leases, func(a, b activity.Lease) int { return strings.Compare(a.Holder, b.Holder) })
-	v.Status, v.Why = s.status(server, now)
+	v.Status, v.Failure = s.status(server, now)
 	if group := server.Settings.Group; group != "" {
 		for _, mate := range s.cache.Group(server.ID.Namespace, group) {
 			if mate.ID != server.ID {
@@ -100,9 +89,28 @@ func (s *Scaler) View(server *Server) View {
 	return v
 }
 
+// Page says all there is to say about the server, a line each.
+func (v View) Page() string { return explain.Page(v.server(), v.At) }
+
+// Why says in one sentence why the server is treated as it is, and what comes next.
+func (v View) Why() string { return explain.Why(v.server(), v.At) }
+
+func (v View) server() explain.Server {
+	s := explain.Server{
+		Name: v.Server.ID.String(), Status: v.Status, Failure: v.Failure, Facts: &v.Facts, Decision: v.Decision,
+		Writer: v.Server.Writer, Last: v.Server.Mark.Last.Change(), Leases: v.Leases, Sources: v.Server.Sources,
+	}
+	for _, mate := range v.Mates {
+		s.Mates = append(s.Mates, explain.Mate{Name: mate.ID.Name, Awake: mate.Replicas > 0})
+	}
+	return s
+}
+
 // Count returns how many servers there are of each status.
-func (s *Scaler) Count() map[Status]int {
-	counts := map[Status]int{StatusRunning: 0, StatusStopped: 0, StatusPending: 0, StatusScaling: 0, StatusFailed: 0}
+func (s *Scaler) Count() map[policy.Status]int {
+	counts := map[policy.Status]int{
+		policy.StatusRunning: 0, policy.StatusStopped: 0, policy.StatusPending: 0, policy.StatusScaling: 0, policy.StatusFailed: 0,
+	}
 	now := s.now()
 	for server := range s.cache.All {
 		status, _ := s.status(server, now)
@@ -111,25 +119,24 @@ func (s *Scaler) Count() map[Status]int {
 	return counts
 }
 
-func (s *Scaler) status(server *Server, now time.Time) (Status, string) {
+func (s *Scaler) status(server *Server, now time.Time) (policy.Status, string) {
 	switch {
 	case server.Replicas == 0:
-		return StatusStopped, ""
+		return policy.StatusStopped, ""
 	case server.Ready >= server.Replicas:
-		return StatusRunning, ""
+		return policy.StatusRunning, ""
 	case server.Ready > 0:
-		return StatusScaling, ""
+		return policy.StatusScaling, ""
 	}
 	if server.Refused != nil && server.Total == 0 {
-		return StatusFailed, fmt.Sprintf("%s: %s", server.Refused.Reason, server.Refused.Message)
+		return policy.StatusFailed, fmt.Sprintf("%s: %s", server.Refused.Reason, server.Refused.Message)
 	}
 	// A wake fails within its deadline: whose last ready replica is lost after that was ready in between.
 	if over := server.Mark.Awake.Add(s.config.Rules.StartDeadline); server.Mark.Failed != "" && !server.UnreadySince.After(over) {
-		return StatusFailed, server.Mark.Failed
+		return policy.StatusFailed, server.Mark.Failed
 	}
 	if start := startingAt(server); !now.Before(start.Add(s.config.Rules.StartDeadline)) {
-		return StatusFailed, fmt.Sprintf("not ready since %s, which is longer than the start deadline of %s",
-			start.UTC().Format(time.RFC3339), s.config.Rules.StartDeadline)
+		return policy.StatusFailed, explain.NotReady(start, s.config.Rules.StartDeadline)
 	}
-	return StatusPending, ""
+	return policy.StatusPending, ""
 }

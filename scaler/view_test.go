@@ -14,17 +14,17 @@ func TestFailureIsOfTheWake(t *testing.T) {
 		w.ping()
 		w.pods.diagnoses <- Diagnosis{Reason: "ImagePullBackOff", Text: "no such image", Fatal: true}
 		time.Sleep(time.Minute)
-		expect := func(want Status) {
+		expect := func(want policy.Status) {
 			t.Helper()
 			if v := w.View(w.alpha()); v.Status != want {
-				t.Errorf("%s: %s", v.Status, v.Why)
+				t.Errorf("%s: %s", v.Status, v.Failure)
 			}
 		}
-		expect(StatusFailed)
+		expect(policy.StatusFailed)
 		time.Sleep(time.Hour) // somebody mends the image
 		w.getReady("alpha")
-		expect(StatusRunning)
+		expect(policy.StatusRunning)
 		w.change("alpha", func(s *Server) { s.Ready, s.UnreadySince = 0, time.Now() }) // its node is drained
-		expect(StatusPending)
+		expect(policy.StatusPending)
 	}, asleep(policy.BecauseIdle))
 }

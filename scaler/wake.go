@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // wake wakes a server if that is the decision, or notes that somebody else has woken it, and publishes that.
@@ -29,7 +30,7 @@ func (t *term) wake(st *state, server *Server) result {
 	if e.ID == "" { // what was read from the API server asks for no wake: the cache will know that in a moment
 		return retry(contestBackoff, byChange)
 	}
-	if e.Type == Woken && e.Cause != CauseExternal {
+	if e.Type == Woken && e.Cause != policy.CauseExternal {
 		t.trackWake(st, written, e.At)
 	}
 	if err := t.publish(st, e); err != nil {
@@ -49,30 +50,16 @@ func (t *term) planWakeUp(server *Server) (Change, error) {
 	if d.Action != policy.Wake {
 		return Change{}, nil
 	}
-	e := Event{At: now, Cause: wakeCause(d, &facts)}
+	e := Event{At: now, Cause: d.WakeCause(&facts)}
 	switch last, hold := server.Mark.Last, server.Mark.Hold; d.Reason {
 	case policy.Grouped:
-		e.Text = d.Explain(&facts, now) // whom it follows
+		e.Text = explain.Decision(d, &facts, now) // whom it follows
 	case policy.Started:
 		e.Actor, e.Command, e.Reason = last.Actor, last.Command, last.Reason
 	case policy.Held:
 		e.Actor, e.Reason = hold.Actor, hold.Reason
 	}
 	return t.planWake(server, server.restored(), e), nil
-}
-
-// wakeCause is what makes a server wake. One that follows others that are only kept warm is kept warm, too:
-// nobody wants to use it.
-func wakeCause(d policy.Decision, f *policy.Facts) Cause {
-	if d.Reason == policy.Grouped && f.Group.Why == policy.KeepWarm {
-		return CauseKeepWarm
-	}
-	return wakeCauses[d.Reason]
-}
-
-var wakeCauses = map[policy.Reason]Cause{
-	policy.Activity: CauseActivity, policy.Leased: CauseLease, policy.KeepWarm: CauseKeepWarm,
-	policy.Grouped: CauseGroup, policy.Held: CauseHold, policy.Started: CauseCommand,
 }
 
 // wokenByOthers reports whether somebody else gave replicas to a server that is marked as asleep.

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"idle-scaler/internal/wire"
-	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 func leaseCommand() *cobra.Command {
@@ -19,7 +19,7 @@ func leaseCommand() *cobra.Command {
 	var ttl time.Duration
 	var end bool
 	cmd := c.command("lease NAME...", "Say that servers are in use until a time: that wakes them, and keeps them awake without pings", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
-		did := fmt.Sprintf("is leased to %s for %s", holder, policy.Span(ttl))
+		did := fmt.Sprintf("is leased to %s for %s", holder, explain.Span(ttl))
 		if end {
 			ttl, did = 0, fmt.Sprintf("is not leased to %s any more", holder)
 		}

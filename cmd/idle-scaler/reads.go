@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"idle-scaler/internal/wire"
-	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 // output is the flag -o.
@@ -139,7 +139,7 @@ func encode(out io.Writer, kind string, v any) error {
 
 func ago(t, now time.Time) string {
 	if d := now.Sub(t); d >= time.Second {
-		return policy.Span(d) + " ago"
+		return explain.Span(d) + " ago"
 	}
 	return "just now"
 }

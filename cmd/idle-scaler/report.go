@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"idle-scaler/internal/wire"
-	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 func reportCommand() *cobra.Command {
@@ -71,7 +71,7 @@ func lasting(seconds int64) string {
 	if seconds == 0 {
 		return "-"
 	}
-	return policy.Span(time.Duration(seconds) * time.Second)
+	return explain.Span(time.Duration(seconds) * time.Second)
 }
 
 func seconds(s float64) string {

@@ -12,6 +12,7 @@ import (
 
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 )
 
 func statusCommand() *cobra.Command {
@@ -73,14 +74,14 @@ func printStatus(out io.Writer, s wire.ServerStatus, now time.Time) {
 		line("last used", "%s", ago(s.LastActivity, now))
 	}
 	for _, l := range s.Leases {
-		line("lease", "%s, for another %s", l.Holder, policy.Span(l.Until.Sub(now)))
+		line("lease", "%s, for another %s", l.Holder, explain.Span(l.Until.Sub(now)))
 	}
 	if h := s.Hold; h != nil {
 		what := "awake"
 		if h.Asleep {
 			what = "asleep"
 		}
-		line("hold", "%s for another %s%s", what, policy.Span(h.Until.Sub(now)), byWhom(h.Actor, h.Reason))
+		line("hold", "%s for another %s%s", what, explain.Span(h.Until.Sub(now)), byWhom(h.Actor, h.Reason))
 	}
 	if p := s.Paused; p != nil {
 		line("paused", "%s, %s%s", p.Scope, ago(p.Since, now), byWhom(p.Actor, p.Reason))
@@ -96,7 +97,7 @@ func printStatus(out io.Writer, s wire.ServerStatus, now time.Time) {
 		if r.Contended {
 			so = ", so it is not put to sleep any more"
 		}
-		line("reverts", "%s woke it again %s, first %s%s: %s", policy.Writer(r.Writer), count(r.Count, "time", "times"), ago(r.Since, now), so, r.Advice)
+		line("reverts", "%s woke it again %s, first %s%s: %s", explain.Writer(r.Writer), count(r.Count, "time", "times"), ago(r.Since, now), so, r.Advice)
 	}
 	if last := s.Marks.Last; last != nil {
 		line("last change", "%s %s by %s%s (%d → %d)", last.Type, ago(last.At, now), last.Cause, of(last.Actor), last.From, last.To)

@@ -27,7 +27,7 @@ func fullMark() scaler.Mark {
 		Reverts: policy.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Digest: "abc"},
 		Done:    scaler.Done{Stamp: activity.Stamp{Sequence: 7, Time: noon}, ID: "order 66 of bob"},
 		Last: scaler.Event{
-			ID: "uid-7", Type: scaler.Slept, Server: testID, At: noon, From: 3, To: 0, Cause: scaler.CauseIdle, Actor: "bob",
+			ID: "uid-7", Type: scaler.Slept, Server: testID, At: noon, From: 3, To: 0, Cause: policy.CauseIdle, Actor: "bob",
 			Command: "order 66 of bob", Reason: `says "enough" <now>`, Text: "unused for 31m", Idle: 31*time.Minute + 1, Took: 1500 * time.Millisecond, Asleep: 30*time.Hour + 1,
 		},
 	}

@@ -119,7 +119,7 @@ func parseEvent(text string, id scaler.ID) (_ scaler.Event, marks []string, _ er
 		return scaler.Event{}, nil, err
 	}
 	return scaler.Event{
-		ID: l.ID, Type: scaler.EventType(l.Type), Server: id, At: at, From: l.From, To: l.To, Cause: scaler.Cause(l.Cause),
+		ID: l.ID, Type: scaler.EventType(l.Type), Server: id, At: at, From: l.From, To: l.To, Cause: policy.Cause(l.Cause),
 		Actor: l.Actor, Command: l.Command, Reason: l.Reason, Text: l.Text, Idle: idle, Took: took, Asleep: asleep,
 	}, l.Marks, nil
 }

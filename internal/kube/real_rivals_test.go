@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 	"idle-scaler/scaler"
 )
 
@@ -114,7 +115,7 @@ func TestRivalsForReal(t *testing.T) {
 			if raised.Ours || raised.Writer != c.writer || !raised.Mark.Asleep.Equal(noon) || raised.Bad != nil {
 				t.Errorf("%s: raised by %q, ours %v, asleep since %v", c.name, raised.Writer, raised.Ours, raised.Mark.Asleep)
 			}
-			if advice := policy.Advice(raised.Writer); !strings.Contains(advice, c.advice) {
+			if advice := explain.Advice(raised.Writer); !strings.Contains(advice, c.advice) {
 				t.Errorf("%s: advice %q", c.name, advice)
 			}
 		}

@@ -296,9 +296,9 @@ func TestRecorderForReal(t *testing.T) {
 	})
 	recorder := NewRecorder(w.cache, slog.New(slog.DiscardHandler))
 	w.run(recorder.Run)
-	recorder.Record(scaler.Event{ID: "1", Type: scaler.Woken, Server: server.ID, At: time.Now(), To: 1, Cause: scaler.CauseActivity})
+	recorder.Record(scaler.Event{ID: "1", Type: scaler.Woken, Server: server.ID, At: time.Now(), To: 1, Cause: policy.CauseActivity})
 	wait.Until(t, "the event", func() bool {
 		events, err := w.admin.CoreV1().Events(w.namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + server.UID + ",reason=Woken"})
-		return err == nil && len(events.Items) == 1 && events.Items[0].Message == "0 → 1 replicas by activity"
+		return err == nil && len(events.Items) == 1 && events.Items[0].Message == "0 → 1 replica, by a ping"
 	})
 }

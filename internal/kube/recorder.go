@@ -111,7 +111,7 @@ func (r *Recorder) event(server *scaler.Server, e scaler.Event) *eventsv1.Event 
 		Action:              "Scale",
 		Reason:              reasonOf(e.Type),
 		Regarding:           corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: id.Namespace, Name: id.Name, UID: types.UID(server.UID)},
-		Note:                cut(note(e), 1024),
+		Note:                cut(e.Change().String(), 1024),
 		Type:                kind,
 	}
 }
@@ -122,30 +122,6 @@ func reasonOf(kind scaler.EventType) string {
 	var b strings.Builder
 	for word := range strings.FieldsFuncSeq(string(kind), func(r rune) bool { return r == '-' }) {
 		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
-	}
-	return b.String()
-}
-
-// note says what happened in one line: "2 → 0 replicas by idle: unused for 31m".
-func note(e scaler.Event) string {
-	var b strings.Builder
-	if e.From != e.To {
-		fmt.Fprintf(&b, "%d → %d replicas", e.From, e.To)
-	} else {
-		fmt.Fprintf(&b, "%d replicas", e.To)
-	}
-	if e.Cause != "" {
-		fmt.Fprintf(&b, " by %s", e.Cause)
-	}
-	for _, part := range []struct{ label, value string }{
-		{": ", e.Text}, {"; asked for by ", e.Actor}, {", command ", e.Command}, {", because ", e.Reason},
-	} {
-		if part.value != "" {
-			b.WriteString(part.label + part.value)
-		}
-	}
-	if e.Type == scaler.Ready {
-		fmt.Fprintf(&b, ", ready after %s", e.Took.Round(time.Millisecond))
 	}
 	return b.String()
 }

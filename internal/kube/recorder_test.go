@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 	"idle-scaler/test/wait"
 )
@@ -24,8 +25,8 @@ func TestRecorder(t *testing.T) {
 	cache := newTestCache(t)
 	cache.put(at(9, "u1", 0))
 	recorder := NewRecorder(cache, slog.New(slog.DiscardHandler))
-	slept := scaler.Event{ID: "1", Type: scaler.Slept, Server: testID, At: noon, From: 2, Cause: scaler.CauseIdle, Text: "unused for 31m"}
-	failed := scaler.Event{ID: "2", Type: scaler.Failed, Server: testID, At: noon, From: 1, To: 1, Cause: scaler.CauseCommand, Text: "no image", Actor: "bob", Command: "c1", Reason: "lunch"}
+	slept := scaler.Event{ID: "1", Type: scaler.Slept, Server: testID, At: noon, From: 2, Cause: policy.CauseIdle, Text: "unused for 31m"}
+	failed := scaler.Event{ID: "2", Type: scaler.Failed, Server: testID, At: noon, From: 1, To: 1, Cause: policy.CauseCommand, Text: "no image", Actor: "bob", Command: "c1", Reason: "lunch"}
 	for _, e := range []scaler.Event{
 		slept,
 		{ID: "3", Type: scaler.Progress, Server: testID},
@@ -53,8 +54,8 @@ func TestRecorder(t *testing.T) {
 		found[e.Reason] = e
 	}
 	for reason, want := range map[string]struct{ kind, note string }{
-		"Slept":  {"Normal", "2 → 0 replicas by idle: unused for 31m"},
-		"Failed": {"Warning", "1 replicas by command: no image; asked for by bob, command c1, because lunch"},
+		"Slept":  {"Normal", "2 → 0 replicas, because it was unused: unused for 31m"},
+		"Failed": {"Warning", `1 replica, by a command of "bob" ("lunch"), command c1: no image`},
 	} {
 		e := found[reason]
 		if e.Type != want.kind || e.Note != want.note || e.Regarding.UID != "u1" || e.Regarding.Name != "search" || !e.EventTime.Time.Equal(noon) {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -134,12 +135,12 @@ func (m *Metrics) Drops(what string, count func() uint64) {
 }
 
 // Servers registers the count of servers by status, which count yields at each scrape.
-func (m *Metrics) Servers(count func() map[scaler.Status]int) {
+func (m *Metrics) Servers(count func() map[policy.Status]int) {
 	m.Registry.MustRegister(&servers{count, prometheus.NewDesc("idle_scaler_servers", "Servers by status.", []string{"status"}, nil)})
 }
 
 type servers struct {
-	count func() map[scaler.Status]int
+	count func() map[policy.Status]int
 	desc  *prometheus.Desc
 }
 

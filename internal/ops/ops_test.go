@@ -56,14 +56,14 @@ func TestPprofIsOff(t *testing.T) {
 // The metrics carry the names that dashboards use, and the last sweep replaces the one before it.
 func TestMetrics(t *testing.T) {
 	m := NewMetrics("v1")
-	m.Event(scaler.Event{Type: scaler.Slept, Cause: scaler.CauseIdle})
+	m.Event(scaler.Event{Type: scaler.Slept, Cause: policy.CauseIdle})
 	m.Wake("patch", 20*time.Millisecond)
 	m.Wake("queued", -time.Second)
 	m.Swept(scaler.Sweep{Decisions: map[policy.Reason]int{policy.Idle: 3}})
 	m.Swept(scaler.Sweep{Decisions: map[policy.Reason]int{policy.Blind: 2}})
 	m.MisSlept(true)
 	m.APIRequest("PATCH", "200")
-	m.Servers(func() map[scaler.Status]int { return map[scaler.Status]int{scaler.StatusStopped: 4} })
+	m.Servers(func() map[policy.Status]int { return map[policy.Status]int{policy.StatusStopped: 4} })
 	m.Drops("kubernetes-event", func() uint64 { return 0 })
 	m.Drops("nats-message", func() uint64 { return 7 })
 	_, body := get(t, Handler(m, nil, false), "/metrics")

@@ -130,7 +130,7 @@ func TestClientOrders(t *testing.T) {
 	b.awaitReplicas("beta", 0)
 	expect("", "ping", alpha, beta)
 	events.find("beta is woken by its ping", func(e scaler.Event) bool {
-		return e.Type == scaler.Woken && e.Server.Name == "beta" && e.Cause == scaler.CauseActivity
+		return e.Type == scaler.Woken && e.Server.Name == "beta" && e.Cause == policy.CauseActivity
 	})
 }
 
@@ -145,7 +145,7 @@ func TestClientLeases(t *testing.T) {
 	if said := b.says(0, "lease", "--ttl", "1h", "--holder", "ann@laptop", alpha); said != alpha+" is leased to ann@laptop for 1h\n" {
 		t.Errorf("lease says %q", said)
 	}
-	if e := events.next(scaler.Woken, "alpha"); e.Cause != scaler.CauseLease {
+	if e := events.next(scaler.Woken, "alpha"); e.Cause != policy.CauseLease {
 		t.Errorf("told %+v", e)
 	}
 	b.awaitReason("alpha", policy.Leased)

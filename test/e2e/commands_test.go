@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"idle-scaler/internal/wire"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -44,7 +45,7 @@ func TestPublishedCommandsSayWhoAndWhy(t *testing.T) {
 	} {
 		b.publish(c.verb, "alpha", c.payload)
 		got := events.next(c.want.Type, "alpha")
-		c.want.ID, c.want.At, c.want.Server, c.want.Cause = got.ID, got.At, b.id("alpha"), scaler.CauseCommand
+		c.want.ID, c.want.At, c.want.Server, c.want.Cause = got.ID, got.At, b.id("alpha"), policy.CauseCommand
 		if got.Asleep > 0 == (c.want.Type == scaler.Woken) {
 			c.want.Asleep = got.Asleep
 		}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/watch"
 
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -431,7 +432,7 @@ func (h *history) add(d *appsv1.Deployment) {
 	if err := json.Unmarshal([]byte(last), &e); err != nil {
 		h.t.Errorf("the last transition of %s is %q: %v", d.Name, last, err)
 	}
-	if e.Cause == string(scaler.CauseCommand) {
+	if e.Cause == string(policy.CauseCommand) {
 		h.written[d.Name] = append(h.written[d.Name], e.Command)
 	}
 }

@@ -43,7 +43,7 @@ func TestAHoldLastsUntilItEnds(t *testing.T) {
 	until := time.Now().Add(25 * time.Second)
 	b.order("hold", "asleep", `{"asleep_until":"25s","actor":"bob"}`)
 	b.awaitReplicas("asleep", 0)
-	if e := events.next(scaler.Slept, "asleep"); e.Actor != "bob" || e.Cause != scaler.CauseCommand || !strings.Contains(e.Text, "held asleep until") {
+	if e := events.next(scaler.Slept, "asleep"); e.Actor != "bob" || e.Cause != policy.CauseCommand || !strings.Contains(e.Text, "held asleep until") {
 		t.Errorf("told %+v", e)
 	}
 	b.ping("asleep")
@@ -62,10 +62,10 @@ func TestAHoldLastsUntilItEnds(t *testing.T) {
 		return b.staysAt("awake", 1)()
 	})
 	b.awaitReplicas("asleep", 2) // the lease is still there
-	if e := events.next(scaler.Woken, "asleep"); e.Cause != scaler.CauseLease || e.At.Before(until.Add(-time.Second)) {
+	if e := events.next(scaler.Woken, "asleep"); e.Cause != policy.CauseLease || e.At.Before(until.Add(-time.Second)) {
 		t.Errorf("told %+v", e)
 	}
-	if e := events.next(scaler.Slept, "awake"); e.Cause != scaler.CauseIdle {
+	if e := events.next(scaler.Slept, "awake"); e.Cause != policy.CauseIdle {
 		t.Errorf("told %+v", e)
 	}
 }
@@ -95,21 +95,21 @@ func TestTheNewestOrderWins(t *testing.T) {
 	said([]string{"unchanged", "there was no hold"}, "release")
 	b.says(0, "stop", "--actor", "ann", alpha)
 	expect(0, policy.Stopped, "slept")
-	said([]string{"woken", "held awake until 20", "Z; this ends that a command had stopped it"}, "hold", "--awake-until", "1h", "--actor", "bob")
-	expect(1, policy.Held, "this ends that a command had stopped it")
+	said([]string{"woken", "held awake until 20", "Z; ends the stop of 20"}, "hold", "--awake-until", "1h", "--actor", "bob")
+	expect(1, policy.Held, "ends the stop of 20")
 	later := time.Now().Add(2 * time.Hour).Truncate(time.Minute)
-	said([]string{"slept", "held asleep until " + later.UTC().Format(time.RFC3339) + `; this ends that "bob" held it awake`},
+	said([]string{"slept", "held asleep until " + later.UTC().Format(time.RFC3339) + `; ends the hold awake until `},
 		"hold", "--asleep-until", later.UTC().Add(time.Hour).Format("15:04"), "--actor", "cleo")
-	expect(0, policy.HeldAsleep, "this ends that \\\"bob\\\" held it awake")
+	expect(0, policy.HeldAsleep, "ends the hold awake until")
 	b.says(0, "start", "--wait", "30s", "--actor", "dora", alpha)
-	expect(1, policy.Awake, "this ends that \\\"cleo\\\" held it asleep")
+	expect(1, policy.Awake, "ends the hold asleep until")
 	b.says(0, "hold", "--awake-until", time.Now().Add(time.Hour).Format(time.RFC3339), alpha)
 	expect(1, policy.Held, "held awake until")
-	said([]string{"unchanged", "this ends that", "held it awake until 20"}, "release")
-	expect(1, policy.Awake, "held it awake")
+	said([]string{"unchanged", "ends the hold awake until 20"}, "release")
+	expect(1, policy.Awake, "ends the hold awake")
 	b.says(0, "hold", "--awake-until", "1h", "--actor", "eve", alpha)
 	b.order("stop", "alpha", `{"actor":"finn"}`)
-	expect(0, policy.Stopped, "this ends that \\\"eve\\\" held it awake")
+	expect(0, policy.Stopped, "ends the hold awake until")
 }
 
 // A hold that makes no sense is refused with what to write, and changes nothing.

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"idle-scaler/internal/wire"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -296,7 +297,7 @@ func TestThePermissionsInNATSSuffice(t *testing.T) {
 	b.ping(name)
 	events.next(scaler.Slept, name)
 	b.lease(name, time.Hour)
-	if e := events.next(scaler.Woken, name); e.Cause != scaler.CauseLease {
+	if e := events.next(scaler.Woken, name); e.Cause != policy.CauseLease {
 		t.Errorf("told %+v", e)
 	}
 	b.order("scale", name, `{"replicas":3,"id":"c1"}`)

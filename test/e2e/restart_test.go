@@ -111,7 +111,7 @@ func TestDemandWhileTheDaemonWasDownWakes(t *testing.T) {
 	b.ping("pinged")
 	b.lease("leased", time.Hour)
 	b.run(alone...)
-	for name, cause := range map[string]scaler.Cause{"pinged": scaler.CauseActivity, "leased": scaler.CauseLease} {
+	for name, cause := range map[string]policy.Cause{"pinged": policy.CauseActivity, "leased": policy.CauseLease} {
 		if e := events.next(scaler.Woken, name); e.Cause != cause {
 			t.Errorf("%s was woken by %s", name, e.Cause)
 		}
@@ -158,7 +158,7 @@ func TestAPingThatCrossesASleepEndsAwake(t *testing.T) {
 					}
 					b.run(alone...)
 				}
-				if e := events.next(scaler.Woken, "alpha"); e.Cause != scaler.CauseActivity || e.To != 2 {
+				if e := events.next(scaler.Woken, "alpha"); e.Cause != policy.CauseActivity || e.To != 2 {
 					t.Errorf("told %+v", e)
 				}
 				events.next(scaler.Ready, "alpha")
@@ -308,7 +308,7 @@ func TestAnEventOutlivesItsDaemon(t *testing.T) {
 	}
 	b.run(alone...)
 	eventually(t, "it is told", func() error {
-		if told := b.stored(t, subject); len(told) != 1 || told[0].ID != last.ID || told[0].Cause != scaler.CauseIdle || told[0].From != 1 {
+		if told := b.stored(t, subject); len(told) != 1 || told[0].ID != last.ID || told[0].Cause != policy.CauseIdle || told[0].From != 1 {
 			return fmt.Errorf("told are %+v, want the one with id %s", told, last.ID)
 		}
 		return nil

@@ -12,6 +12,7 @@ import (
 
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 	"idle-scaler/scaler"
 )
 
@@ -62,13 +63,13 @@ func TestARivalIsNamedAndLeftAlone(t *testing.T) {
 				events.next(scaler.Slept, "alpha")
 				events = b.events()
 				raise(b)
-				if e := events.next(scaler.Woken, "alpha"); e.Cause != scaler.CauseExternal || e.Actor != manager {
+				if e := events.next(scaler.Woken, "alpha"); e.Cause != policy.CauseExternal || e.Actor != manager {
 					t.Errorf("told %+v", e)
 				}
 			}
 			s := b.awaitReason("alpha", policy.Contended)
-			if s.Reverts == nil || s.Reverts.Count != 2 || s.Reverts.Writer != manager || s.Reverts.Advice != policy.Advice(manager) ||
-				!containsAll(s.Decision.Text, manager, policy.Advice(manager)) {
+			if s.Reverts == nil || s.Reverts.Count != 2 || s.Reverts.Writer != manager || s.Reverts.Advice != explain.Advice(manager) ||
+				!containsAll(s.Decision.Text, manager, explain.Advice(manager)) {
 				t.Errorf("its reverts are %+v: %s", s.Reverts, s.Decision.Text)
 			}
 			told := 0

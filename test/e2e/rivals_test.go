@@ -194,7 +194,7 @@ func TestAWakeByAHumanIsTakenNoteOf(t *testing.T) {
 	events := b.events()
 	woken := time.Now()
 	b.scale("alpha", 2)
-	if e := events.next(scaler.Woken, "alpha"); e.Cause != scaler.CauseExternal || e.Actor != "kubectl" || e.From != 0 || e.To != 2 {
+	if e := events.next(scaler.Woken, "alpha"); e.Cause != policy.CauseExternal || e.Actor != "kubectl" || e.From != 0 || e.To != 2 {
 		t.Errorf("told %+v", e)
 	}
 	b.awaitReplicas("alpha", 2)

@@ -44,7 +44,7 @@ func TestADryRun(t *testing.T) {
 	b.awaitReplicas("alpha", 2)
 	b.ping("before")
 	b.awaitReplicas("before", 1)
-	if e := events.next(scaler.WouldSleep, "alpha"); e.Cause != scaler.CauseIdle || e.Idle < 3*time.Second || e.From != 2 {
+	if e := events.next(scaler.WouldSleep, "alpha"); e.Cause != policy.CauseIdle || e.Idle < 3*time.Second || e.From != 2 {
 		t.Errorf("told %+v", e)
 	}
 	version := b.deployment("alpha").ResourceVersion
@@ -74,7 +74,7 @@ func TestADryRun(t *testing.T) {
 		t.Errorf("the report of a second says %+v", row)
 	}
 	b.ping("alpha") // within two minutes: a mistake
-	if e := events.next(scaler.WouldWake, "alpha"); e.Cause != scaler.CauseActivity {
+	if e := events.next(scaler.WouldWake, "alpha"); e.Cause != policy.CauseActivity {
 		t.Errorf("told %+v", e)
 	}
 	if got := b.deployment("alpha").ResourceVersion; got != version {

@@ -24,7 +24,7 @@ func TestSilenceSleepsAndAPingWakes(t *testing.T) {
 		consistently(t, 3*time.Second, "used, and asleep", b.staysAt("alpha", 3))
 	}
 	b.awaitReplicas("alpha", 0)
-	if e := events.next(scaler.Slept, "alpha"); e.From != 3 || e.To != 0 || e.Cause != scaler.CauseIdle || e.Idle < idleAfter {
+	if e := events.next(scaler.Slept, "alpha"); e.From != 3 || e.To != 0 || e.Cause != policy.CauseIdle || e.Idle < idleAfter {
 		t.Errorf("told %+v", e)
 	}
 	if got := b.mark("alpha", "replicas"); got != "3" {
@@ -82,7 +82,7 @@ func TestALiveLeaseWakes(t *testing.T) {
 	b.ping("alpha")
 	b.awaitReplicas("alpha", 0)
 	b.lease("alpha", time.Hour)
-	if e := events.next(scaler.Woken, "alpha"); e.Cause != scaler.CauseLease || e.To != 2 {
+	if e := events.next(scaler.Woken, "alpha"); e.Cause != policy.CauseLease || e.To != 2 {
 		t.Errorf("told %+v", e)
 	}
 	b.awaitReplicas("alpha", 2)

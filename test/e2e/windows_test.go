@@ -54,12 +54,12 @@ func TestAKeepWarmWindow(t *testing.T) {
 		t.Errorf("decided %+v, the window begins at %s", s.Decision, begins)
 	}
 	woken := events.next(scaler.Woken, "warm")
-	if late := woken.At.Sub(begins); late < 0 || late > lasts || woken.Cause != scaler.CauseKeepWarm || woken.To != 2 {
+	if late := woken.At.Sub(begins); late < 0 || late > lasts || woken.Cause != policy.CauseKeepWarm || woken.To != 2 {
 		t.Errorf("woken %s after the start of the window: %+v", late, woken)
 	}
 	b.awaitReason("warm", policy.KeepWarm)
 	slept := events.next(scaler.Slept, "warm")
-	if end := begins.Add(lasts); slept.At.Before(end) || slept.Cause != scaler.CauseIdle {
+	if end := begins.Add(lasts); slept.At.Before(end) || slept.Cause != policy.CauseIdle {
 		t.Errorf("slept at %s, the window ends at %s: %+v", slept.At, end, slept)
 	}
 	if err := b.staysAt("stopped", 0)(); err != nil {
@@ -107,7 +107,7 @@ func TestSleepAt(t *testing.T) {
 		time.Sleep(500 * time.Millisecond) // a server in use
 	}
 	e := events.next(scaler.Slept, "tired")
-	if late := e.At.Sub(due); late < 0 || e.Cause != scaler.CauseSchedule {
+	if late := e.At.Sub(due); late < 0 || e.Cause != policy.CauseSchedule {
 		t.Errorf("slept %s after sleep-at: %+v", late, e)
 	}
 	if got := b.mark("tired", "asleep-because"); got != "schedule" {

@@ -9,6 +9,7 @@ import (
 
 	"idle-scaler/activity"
 	"idle-scaler/internal/bus/command"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 	"idle-scaler/test/natstest"
 	"idle-scaler/test/wait"
@@ -37,7 +38,7 @@ func (l *Leader) Reject(c scaler.Command, err error, finish func(scaler.Outcome)
 
 // View says that the server is running.
 func (l *Leader) View(server *scaler.Server) scaler.View {
-	return scaler.View{Server: server, Status: scaler.StatusRunning}
+	return scaler.View{Server: server, Status: policy.StatusRunning}
 }
 
 // Lead begins to hold sessions of the streams of cluster "here", until the test, or stop, ends it.

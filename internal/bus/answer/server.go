@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"idle-scaler/internal/wire"
+	"idle-scaler/policy/explain"
 	"idle-scaler/scaler"
 )
 
@@ -11,12 +12,12 @@ import (
 func Summary(v scaler.View) wire.ServerSummary {
 	s := wire.ServerSummary{
 		Name: v.Server.ID.Name, Namespace: v.Server.ID.Namespace,
-		Status: string(v.Status), Failure: v.Why,
+		Status: string(v.Status), Failure: v.Failure,
 		Replicas: v.Server.Replicas, ReadyReplicas: v.Server.Ready,
 		Endpoints:    make([]wire.Endpoint, len(v.Endpoints)),
 		LastActivity: v.Facts.Use.Last.Time.UTC(),
 		Reason:       string(v.Decision.Reason),
-		Next:         v.Decision.Short(&v.Facts, v.At),
+		Next:         explain.Short(v.Decision, &v.Facts, v.At),
 		NextChange:   v.Decision.Next.UTC(),
 		SleepsAt:     v.Decision.Sleeps.UTC(),
 	}

@@ -3,6 +3,7 @@ package answer
 import (
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 	"idle-scaler/scaler"
 )
 
@@ -52,13 +53,13 @@ func Status(v scaler.View) wire.ServerStatus {
 
 // Explain returns why a server is awake or asleep.
 func Explain(v scaler.View) wire.Explanation {
-	return wire.Explanation{Server: Summary(v), Decision: decision(v), Text: v.Tell(v.At)}
+	return wire.Explanation{Server: Summary(v), Decision: decision(v), Text: v.Page()}
 }
 
 func decision(v scaler.View) wire.Decision {
 	return wire.Decision{
 		Action: string(v.Decision.Action), Reason: string(v.Decision.Reason),
-		Text: v.Explain(v.At), NextChange: v.Decision.Next.UTC(),
+		Text: v.Why(), NextChange: v.Decision.Next.UTC(),
 	}
 }
 
@@ -99,6 +100,6 @@ func reverts(v scaler.View) *wire.Reverts {
 	}
 	return &wire.Reverts{
 		Count: r.Count, Writer: r.Writer, Since: r.Since.UTC(),
-		Contended: v.Decision.Reason == policy.Contended, Advice: policy.Advice(r.Writer),
+		Contended: v.Decision.Reason == policy.Contended, Advice: explain.Advice(r.Writer),
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"idle-scaler/activity"
 	"idle-scaler/policy"
+	"idle-scaler/policy/explain"
 	"idle-scaler/scaler"
 	"idle-scaler/test/natstest"
 )
@@ -37,10 +38,10 @@ func TestStatusOnTheWire(t *testing.T) {
 			Mark: scaler.Mark{
 				Restore: 2, Because: policy.BecauseIdle, Asleep: at, Failed: "no image", Done: scaler.Done{Stamp: activity.Stamp{Sequence: 7}, ID: "x"},
 				Hold: hold, Reverts: reverts,
-				Last: scaler.Event{ID: "e", Type: scaler.Slept, From: 2, At: at, Cause: scaler.CauseIdle, Text: "unused"},
+				Last: scaler.Event{ID: "e", Type: scaler.Slept, From: 2, At: at, Cause: policy.CauseIdle, Text: "unused"},
 			},
 		},
-		Status: scaler.StatusScaling, Why: "why",
+		Status: policy.StatusScaling, Failure: "why",
 		Facts: policy.Facts{
 			Settings: settings, Replicas: 2, Hold: hold, Reverts: reverts, Use: activity.Use{Last: activity.Stamp{Time: at}},
 			Paused: policy.Pause{Scope: "all servers", Since: at, Actor: "bob", Reason: "incident"},
@@ -69,7 +70,7 @@ func TestStatusOnTheWire(t *testing.T) {
 		`"hold":{"asleep":true,"since":"2026-01-02T03:04:05Z","until":"2026-01-02T04:04:05Z","actor":"ann","reason":"tea"},` +
 		`"paused":{"scope":"all servers","since":"2026-01-02T03:04:05Z","actor":"bob","reason":"incident"},` +
 		`"group":{"name":"shop","mates":["cache","db"],"wanted":"db","why":"lease","before":["front"],"waiting":["cache"],"error":"no order"},` +
-		`"reverts":{"count":2,"writer":"kubectl-edit","since":"2026-01-02T03:04:05Z","contended":false,"advice":"` + policy.Advice("kubectl") + `"},` +
+		`"reverts":{"count":2,"writer":"kubectl-edit","since":"2026-01-02T03:04:05Z","contended":false,"advice":"` + explain.Advice("kubectl") + `"},` +
 		`"rival":"a ScaledObject of KEDA","labels":{"a":"b"}}`
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -83,7 +84,7 @@ func TestStatusOfLittle(t *testing.T) {
 		At: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), Server: &scaler.Server{ID: web, Settings: policy.Defaults(policy.Never)},
 		Facts: policy.Facts{Hold: past}, Decision: policy.Decision{Action: policy.Keep, Reason: policy.NotOurs},
 	})
-	if s.Hold != nil || s.Paused != nil || s.Group != nil || s.Reverts != nil || s.Next != "not-ours" || s.Settings["idle_after"] != "never" || s.Settings["time_zone"] != "UTC" {
+	if s.Hold != nil || s.Paused != nil || s.Group != nil || s.Reverts != nil || s.Next != "made zero by others" || s.Settings["idle_after"] != "never" || s.Settings["time_zone"] != "UTC" {
 		t.Errorf("got %+v", s)
 	}
 	for name, left := range map[string]bool{

@@ -79,8 +79,8 @@ func (r *replica) Status(_ context.Context, id scaler.ID) (scaler.View, error) {
 }
 
 func (r *replica) View(s *scaler.Server) scaler.View {
-	facts := policy.Facts{Ours: s.Ours, Because: s.Mark.Because, Hold: s.Mark.Hold}
-	return scaler.View{At: time.Now(), Server: s, Status: scaler.StatusRunning, Facts: facts}
+	facts := policy.Facts{Replicas: s.Replicas, Ready: s.Ready, Ours: s.Ours, Because: s.Mark.Because, Hold: s.Mark.Hold}
+	return scaler.View{At: time.Now(), Server: s, Status: policy.StatusRunning, Facts: facts}
 }
 
 // WouldBeAsleep says since a day of all with dry-run.

@@ -54,8 +54,8 @@ func TestHistoryOnTheWire(t *testing.T) {
 	began := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
 	happen(
 		w,
-		scaler.Event{ID: "b", Type: scaler.Woken, Server: files, At: began.Add(time.Minute), To: 2, Cause: scaler.CauseCommand, Actor: "ann", Command: "7", Reason: "tea", Text: "x"},
-		scaler.Event{ID: "a", Type: scaler.Slept, Server: files, At: began, From: 2, Cause: scaler.CauseIdle, Idle: 30 * time.Minute},
+		scaler.Event{ID: "b", Type: scaler.Woken, Server: files, At: began.Add(time.Minute), To: 2, Cause: policy.CauseCommand, Actor: "ann", Command: "7", Reason: "tea", Text: "x"},
+		scaler.Event{ID: "a", Type: scaler.Slept, Server: files, At: began, From: 2, Cause: policy.CauseIdle, Idle: 30 * time.Minute},
 		scaler.Event{ID: "c", Type: scaler.Ready, Server: files, At: began.Add(2 * time.Minute), Took: time.Second},
 		scaler.Event{ID: "x", Type: scaler.Slept, Server: other},
 		scaler.Event{ID: "old", Type: scaler.Slept, Server: files, At: began.Add(-100 * time.Hour)},
@@ -177,13 +177,13 @@ func TestReportOnTheWire(t *testing.T) {
 	gone := scaler.ID{Namespace: "team-b", Name: "gone"}
 	happen(
 		w,
-		scaler.Event{Type: scaler.Slept, Server: web, At: hour, From: 2, Cause: scaler.CauseIdle},
-		scaler.Event{Type: scaler.Woken, Server: web, At: hour.Add(90 * time.Second), To: 2, Cause: scaler.CauseActivity},
+		scaler.Event{Type: scaler.Slept, Server: web, At: hour, From: 2, Cause: policy.CauseIdle},
+		scaler.Event{Type: scaler.Woken, Server: web, At: hour.Add(90 * time.Second), To: 2, Cause: policy.CauseActivity},
 		scaler.Event{Type: scaler.Ready, Server: web, At: hour.Add(92 * time.Second), Took: 2 * time.Second},
-		scaler.Event{Type: scaler.WouldSleep, Server: gone, At: hour, From: 1, Cause: scaler.CauseIdle},
-		scaler.Event{Type: scaler.WouldWake, Server: gone, At: hour.Add(time.Hour / 2), To: 1, Cause: scaler.CauseLease},
-		scaler.Event{Type: scaler.Slept, Server: files, At: hour.Add(-3 * time.Hour), From: 1, Cause: scaler.CauseIdle},
-		scaler.Event{Type: scaler.Woken, Server: files, At: hour.Add(-2 * time.Hour), To: 1, Cause: scaler.CauseActivity},
+		scaler.Event{Type: scaler.WouldSleep, Server: gone, At: hour, From: 1, Cause: policy.CauseIdle},
+		scaler.Event{Type: scaler.WouldWake, Server: gone, At: hour.Add(time.Hour / 2), To: 1, Cause: policy.CauseLease},
+		scaler.Event{Type: scaler.Slept, Server: files, At: hour.Add(-3 * time.Hour), From: 1, Cause: policy.CauseIdle},
+		scaler.Event{Type: scaler.Woken, Server: files, At: hour.Add(-2 * time.Hour), To: 1, Cause: policy.CauseActivity},
 	)
 	client, ctx := newClient(w), context.Background()
 	r, err := client.Report(ctx, "", 2*time.Hour)
@@ -271,7 +271,7 @@ func BenchmarkPast(b *testing.B) {
 	for i := range servers * each {
 		e := scaler.Event{
 			ID: fmt.Sprintf("b88c06f4-2655-4544-a095-e54ec5736760-%d", i), Server: scaler.ID{Namespace: fmt.Sprint("team-", i%10), Name: fmt.Sprint("server-", i%servers)},
-			At: began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1, Type: scaler.LedgerTypes[i/servers%3], Cause: scaler.CauseIdle,
+			At: began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1, Type: scaler.LedgerTypes[i/servers%3], Cause: policy.CauseIdle,
 			Text: "unused for 30m, its idle-after is 30m", Idle: 30 * time.Minute,
 		}
 		payload, err := wire.EncodeEvent(event.ToWire(e), "/test")

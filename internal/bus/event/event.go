@@ -15,6 +15,7 @@ import (
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/natsconn"
 	"idle-scaler/internal/wire"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
@@ -146,7 +147,7 @@ func FromWire(e wire.Event) scaler.Event {
 	asleep, _ := time.ParseDuration(e.Asleep)
 	return scaler.Event{
 		ID: e.ID, Type: scaler.EventType(e.Type), Server: e.Server, At: e.At, From: e.From, To: e.To,
-		Cause: scaler.Cause(e.Cause), Actor: e.Actor, Command: e.Command, Reason: e.Reason,
+		Cause: policy.Cause(e.Cause), Actor: e.Actor, Command: e.Command, Reason: e.Reason,
 		Text: e.Text, Idle: idle, Took: took, Asleep: asleep,
 	}
 }

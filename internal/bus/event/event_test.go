@@ -15,6 +15,7 @@ import (
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/client"
 	"idle-scaler/internal/wire"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 	"idle-scaler/test/natstest"
 	"idle-scaler/test/wait"
@@ -23,7 +24,7 @@ import (
 var web, files = natstest.Web, natstest.Files
 
 var slept = scaler.Event{
-	ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), From: 2, Cause: scaler.CauseIdle,
+	ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), From: 2, Cause: policy.CauseIdle,
 	Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m", Idle: 30 * time.Minute, Took: 1500 * time.Millisecond, Asleep: time.Hour,
 }
 

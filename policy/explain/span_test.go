@@ -1,8 +1,10 @@
-package policy
+package explain_test
 
 import (
 	"testing"
 	"time"
+
+	"idle-scaler/policy/explain"
 )
 
 // A duration is said in the two units that matter.
@@ -22,7 +24,7 @@ func TestSpanOfTwoUnits(t *testing.T) {
 		{24*time.Hour + 59*time.Minute, "1d"},
 		{76*time.Hour + 59*time.Minute, "3d4h"},
 	} {
-		if got := Span(row.d); got != row.want {
+		if got := explain.Span(row.d); got != row.want {
 			t.Errorf("%s: got %s, want %s", row.d, got, row.want)
 		}
 	}
