@@ -23,8 +23,9 @@ func (s Stamp) Equal(t Stamp) bool { return s.Sequence == t.Sequence && s.Time.E
 // IsZero reports whether s names no message.
 func (s Stamp) IsZero() bool { return s.Sequence == 0 && s.Time.IsZero() }
 
-// OlderThan reports whether s came before t. Both the sequence and the time have to say so: after a
-// stream was made again the sequence is lower though the message is new, after a clock was set back the time is.
+// OlderThan reports whether s came before t. Both the sequence and the time have to say so: in a
+// stream that was made again a new message has a lower sequence, and after a clock was set back an
+// earlier time.
 func (s Stamp) OlderThan(t Stamp) bool { return s.Sequence < t.Sequence && !s.Time.After(t.Time) }
 
 // Lease is a promise of a holder (a gateway, a session) to use a server until an instant.
@@ -34,7 +35,7 @@ type Lease struct {
 	Until  time.Time
 }
 
-// Use is what is known of the use of one server. The zero Use is that of a server never heard of.
+// Use is what is known of the use of one server. The zero Use is that of a server without any.
 type Use struct {
 	Last       Stamp     // of the last ping
 	LeaseSince time.Time // when the lease that ends last was begun or renewed; says nothing once all have ended
@@ -44,29 +45,32 @@ type Use struct {
 // Leased reports whether a lease is live at now.
 func (u Use) Leased(now time.Time) bool { return u.LeaseUntil.After(now) }
 
-// Tracker is the daemon's memory of the activity log. All its instants are by the Clock of the log. All methods may be called concurrently.
+// Tracker knows when each server was last used, as far as the activity log says. All its instants are
+// by the Clock of the log. All methods may be called concurrently.
 type Tracker struct {
 	settle time.Duration
 
-	mu     sync.RWMutex
-	uses   map[ID]*use
-	sight  sight
-	tidied time.Time // when uses were last looked through for those that are long over
+	mu       sync.RWMutex
+	uses     map[ID]*use
+	coverage coverage
+	tidied   time.Time // when uses were last looked through for those that are long over
 }
 
 type use struct {
 	last   Stamp
-	leases map[string]Lease // by holder: the live ones, and at most about as many, or fewLeases, that have ended
+	leases map[string]Lease // by holder: the live ones, and at most as many, or fewLeases, that have ended
 	drop   int              // how many messages about leases may come before those that have ended are dropped
 }
 
 // fewLeases are not worth looking for those that have ended.
 const fewLeases = 16
 
-// NewTracker returns a Tracker that is blind until the log was heard. Settle is the time after the return of
-// sight in which silence still proves nothing: publishers need it to reconnect and send what they kept.
+// NewTracker returns a Tracker that is blind until it has caught up with the log. For settle after
+// that silence still proves nothing: publishers need it to reconnect and send what they kept.
 func NewTracker(settle time.Duration) *Tracker {
-	return &Tracker{settle: settle, uses: make(map[ID]*use), sight: sight{why: "the activity log has not been read yet"}}
+	return &Tracker{
+		settle: settle, uses: make(map[ID]*use), coverage: coverage{why: "the activity log has not been read yet"},
+	}
 }
 
 // Ping records that the server was used. An older ping than the one known changes nothing.
@@ -96,13 +100,13 @@ func (t *Tracker) Lease(id ID, holder string, since time.Time, ttl time.Duration
 	}
 }
 
-// dropEnded forgets the leases that ended before now: holders come and go for as long as the daemon runs. The rest gets a
-// map of its own, because one that was large once takes long to look through.
+// dropEnded forgets the leases that ended before now: holders come and go for as long as the daemon
+// runs. The rest gets a new map, because one that was large once takes long to look through.
 func (u *use) dropEnded(now time.Time) {
 	live := make(map[string]Lease)
 	for holder, l := range u.leases {
 		if l.Until.Before(now) {
-			continue // its end is not missed: the lease that brought us here ends later
+			continue // nothing misses its end: the newest lease ends later
 		}
 		live[holder] = l
 	}
@@ -118,8 +122,8 @@ func (t *Tracker) use(id ID) *use {
 	return u
 }
 
-// longOver is after how much silence a use is forgotten: a day later than the log forgets it, so that it does not come again, and later than
-// any decision depends on it. To have forgotten it is never demand.
+// longOver is after how much silence a use is forgotten: a day later than the log forgets it, so that
+// it does not come again, and later than any decision depends on it. A forgotten use is never demand.
 const longOver = 33 * 24 * time.Hour
 
 // tidy forgets, once a day, the uses that are long over: servers come and go for as long as the daemon runs.
@@ -128,13 +132,13 @@ func (t *Tracker) tidy(now time.Time) {
 		return
 	}
 	t.tidied = now
-	sight := t.sight.at(now)
+	past := t.coverage.at(now)
 	for id, u := range t.uses {
 		last := u.last.Time
 		for _, l := range u.leases {
 			last = latest(last, l.Until)
 		}
-		if now.Sub(last) >= longOver && sight.Idle(last, now) >= longOver { // the first is cheap, and false of most
+		if now.Sub(last) >= longOver && past.Idle(last, now) >= longOver { // the first is cheap, and mostly false
 			delete(t.uses, id)
 		}
 	}

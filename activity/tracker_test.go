@@ -127,7 +127,7 @@ func TestLeases(t *testing.T) {
 		}
 	}
 	if other := (ID{"team-b", "search"}); tracker.Of(other) != (Use{}) || tracker.Leases(other, at("09:00:00")) != nil {
-		t.Error("a server never heard of is in use")
+		t.Error("a server never complete of is in use")
 	}
 }
 
@@ -212,14 +212,14 @@ func TestConcurrentUse(t *testing.T) {
 				tracker.Ping(id, Stamp{uint64(i + 1), now})
 				tracker.Lease(id, fmt.Sprint(i%5), now, time.Minute)
 				if worker == 0 {
-					tracker.Deaf("the test says so", now)
-					tracker.Hear(Log{Born: at("08:00:00")}, now.Add(time.Millisecond))
+					tracker.Lost("the test says so", now)
+					tracker.CaughtUp(Log{CompleteSince: at("08:00:00")}, now.Add(time.Millisecond))
 				}
 				tracker.Of(id)
 				tracker.Leases(id, now)
-				sight := tracker.Sight(now)
-				sight.Idle(at("08:00:00"), now)
-				sight.IdleAt(at("08:00:00"), time.Minute)
+				coverage := tracker.Coverage(now)
+				coverage.Idle(at("08:00:00"), now)
+				coverage.IdleAt(at("08:00:00"), time.Minute)
 			}
 		})
 	}
@@ -232,7 +232,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 // What nobody has used for longer than the log remembers, and than anybody may wait before it sleeps, is forgotten; anything else is kept. Time in which the log
-// could not be heard does not count.
+// could not be complete does not count.
 func TestUsesThatAreLongOverAreForgotten(t *testing.T) {
 	const day = 24 * time.Hour
 	begin := at("00:00:00")
@@ -250,16 +250,16 @@ func TestUsesThatAreLongOverAreForgotten(t *testing.T) {
 		{"a lease that ended later", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver, 1},
 		{"a lease that ended, too", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver + time.Hour, 0},
 		{"a lease of another", func(t *Tracker) { t.Lease(other, "a", begin, time.Hour) }, longOver + time.Hour, 0},
-		{"deaf in between", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day - 1, 1},
-		{"deaf in between, and long over", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)); t.Hear(Log{}, begin.Add(12*day)) }, longOver + 2*day, 0},
-		{"deaf until now", func(t *Tracker) { t.Deaf("NATS is away", begin.Add(10*day)) }, longOver + day, 1},
-		{"looked through a moment ago", func(t *Tracker) { t.Hear(Log{}, begin.Add(longOver-time.Hour)) }, longOver, 1},
+		{"deaf in between", func(t *Tracker) { t.Lost("NATS is away", begin.Add(10*day)); t.CaughtUp(Log{}, begin.Add(12*day)) }, longOver + 2*day - 1, 1},
+		{"deaf in between, and long over", func(t *Tracker) { t.Lost("NATS is away", begin.Add(10*day)); t.CaughtUp(Log{}, begin.Add(12*day)) }, longOver + 2*day, 0},
+		{"deaf until now", func(t *Tracker) { t.Lost("NATS is away", begin.Add(10*day)) }, longOver + day, 1},
+		{"looked through a moment ago", func(t *Tracker) { t.CaughtUp(Log{}, begin.Add(longOver-time.Hour)) }, longOver, 1},
 	} {
 		tracker := NewTracker(0)
-		tracker.Hear(Log{}, begin)
+		tracker.CaughtUp(Log{}, begin)
 		tracker.Ping(search, Stamp{1, begin})
 		row.happens(tracker)
-		tracker.Hear(Log{}, begin.Add(row.after))
+		tracker.CaughtUp(Log{}, begin.Add(row.after))
 		if n := len(tracker.uses); n != row.left {
 			t.Errorf("%s: %d are left, want %d", row.name, n, row.left)
 		}

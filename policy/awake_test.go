@@ -47,7 +47,7 @@ func TestDecideAwake(t *testing.T) {
 	// "never" does away with two of the rules, and beats what is left of those below it.
 	checkOrder(t, running, []row{
 		{"woken a moment ago", woken("11:59:30"), Keep, MinAwake, "12:00:30"},
-		{"never, and the log is young", together(never, func(f *Facts) { f.Sight.Born = at("12:01:00") }), Keep, Awake, ""},
+		{"never, and the log is young", together(never, func(f *Facts) { f.Coverage.CompleteSince = at("12:01:00") }), Keep, Awake, ""},
 		{"used recently, never", together(never, pinged("11:40:00")), Keep, Awake, ""},
 		{"unused, never", never, Keep, Awake, ""},
 	})
@@ -77,7 +77,7 @@ func TestDecideSleep(t *testing.T) {
 
 // awakeEdges are the instants at which rules begin and end, and facts that only look like one.
 var awakeEdges = []row{
-	{"the log is exactly as old as `idle-after`", func(f *Facts) { f.Sight.Born = at("11:30:00") }, Sleep, Idle, ""},
+	{"the log is exactly as old as `idle-after`", func(f *Facts) { f.Coverage.CompleteSince = at("11:30:00") }, Sleep, Idle, ""},
 	{"a hold awake ends now", held(false, "12:00:00"), Sleep, Idle, ""},
 	{"a hold asleep ends now", together(held(true, "12:00:00"), pinged("11:40:00")), Keep, Awake, "12:10:00"},
 	{"somebody else has woken it once", reverted(1, "kubectl"), Sleep, Idle, ""},
@@ -108,7 +108,7 @@ var awakeEdges = []row{
 	{"woken after a `sleep-at`", together(sleepAt("45 11 * * *"), woken("11:50:00")), Keep, Awake, "12:20:00"},
 	{"`idle-after` is `never`, and a `sleep-at` has come", together(never, sleepAt("45 11 * * *")), Sleep, SleepAt, ""},
 	{"`idle-after` is `never`, and a `sleep-at` comes tomorrow", together(never, sleepAt("0 11 * * *")), Keep, Awake, "2026-07-02 11:00:00"},
-	{"`idle-after` is `never`, and the log is younger than a `sleep-at`", together(never, sleepAt("45 11 * * *"), func(f *Facts) { f.Sight.Born = at("11:50:00") }), Keep, Awake, "2026-07-02 11:45:00"},
+	{"`idle-after` is `never`, and the log is younger than a `sleep-at`", together(never, sleepAt("45 11 * * *"), func(f *Facts) { f.Coverage.CompleteSince = at("11:50:00") }), Keep, Awake, "2026-07-02 11:45:00"},
 	{"pinged `idle-after` ago", pinged("11:30:00"), Sleep, Idle, ""},
 	{"pinged a second less ago", pinged("11:30:01"), Keep, Awake, "12:00:01"},
 	{"pinged in the future, by a clock that is ahead", together(pinged("13:00:00"), sleepAt("30 12 * * *")), Keep, Awake, "13:30:00"},
@@ -198,7 +198,7 @@ func TestIdleSince(t *testing.T) {
 		"lease":      func(f *Facts) { f.Use.LeaseUntil = at("11:11:00") },
 		"wake":       func(f *Facts) { f.AwakeSince = at("11:11:00") },
 		"ready":      func(f *Facts) { f.ReadySince = at("11:11:00") },
-		"log's born": func(f *Facts) { f.Sight.Born = at("11:11:00") },
+		"log's born": func(f *Facts) { f.Coverage.CompleteSince = at("11:11:00") },
 	} {
 		if since := running(latest).IdleSince(); !since.Equal(at("11:11:00")) {
 			t.Errorf("%s: idle since %v, want 11:11", name, since)
@@ -209,10 +209,10 @@ func TestIdleSince(t *testing.T) {
 // Time in which the log could not be heard is not idle time: a server sleeps that much later.
 func TestDecideAfterDeafness(t *testing.T) {
 	tracker := activity.NewTracker(2 * time.Minute)
-	tracker.Hear(activity.Log{Born: at("00:00:00")}, at("01:00:00"))
-	tracker.Deaf("NATS is away", at("11:10:00"))
-	tracker.Hear(activity.Log{Born: at("00:00:00")}, at("11:50:00"))
-	f := running(func(f *Facts) { f.Sight = tracker.Sight(noon) })
+	tracker.CaughtUp(activity.Log{CompleteSince: at("00:00:00")}, at("01:00:00"))
+	tracker.Lost("NATS is away", at("11:10:00"))
+	tracker.CaughtUp(activity.Log{CompleteSince: at("00:00:00")}, at("11:50:00"))
+	f := running(func(f *Facts) { f.Coverage = tracker.Coverage(noon) })
 	row{action: Keep, reason: Awake, next: "12:10:00"}.check(t, "deaf for 40 of 60 minutes", f)
 	if d := rules.Decide(f, noon); d.Idle != 20*time.Minute {
 		t.Errorf("idle for %s, want the 20 minutes that were heard", d.Idle)

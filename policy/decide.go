@@ -85,7 +85,7 @@ func (r Rules) Decide(f *Facts, now time.Time) Decision {
 
 func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 	start := f.IdleSince()
-	d := Decision{Action: Keep, Idle: f.Sight.Idle(start, now)}
+	d := Decision{Action: Keep, Idle: f.Coverage.Idle(start, now)}
 	keep := func(reason Reason, next time.Time) Decision {
 		d.Reason, d.Next = reason, next
 		return d
@@ -114,10 +114,10 @@ func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 		d.Next = f.Hold.Until
 		return d
 	}
-	if f.Sight.Blind != "" {
-		return keep(Blind, f.Sight.Until)
+	if f.Coverage.Blind != "" {
+		return keep(Blind, f.Coverage.Until)
 	}
-	if young := f.Sight.Born.Add(f.Settings.IdleAfter); f.Settings.IdleAfter != Never && now.Before(young) {
+	if young := f.Coverage.CompleteSince.Add(f.Settings.IdleAfter); f.Settings.IdleAfter != Never && now.Before(young) {
 		return keep(Blind, young)
 	}
 	if f.Use.Leased(now) {
@@ -142,7 +142,7 @@ func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 	}
 	sleeps := f.Settings.SleepAt.Next(later(start, now))
 	if f.Settings.IdleAfter != Never {
-		at := f.Sight.IdleAt(start, f.Settings.IdleAfter)
+		at := f.Coverage.IdleAt(start, f.Settings.IdleAfter)
 		if !now.Before(at) {
 			d.Next = sooner(next, sleeps)
 			return sleep(Idle)
@@ -191,9 +191,9 @@ func decideAsleep(f *Facts, now time.Time) Decision {
 	if f.Group.Wanted != "" {
 		return wake(Grouped, sooner(next, f.Group.free(now)))
 	}
-	if f.Sight.Blind != "" {
+	if f.Coverage.Blind != "" {
 		// After all that wakes, not before: what was heard is true although more may have been missed, and to wake is never wrong.
-		return keep(Blind, sooner(next, f.Sight.Until))
+		return keep(Blind, sooner(next, f.Coverage.Until))
 	}
 	return keep(Asleep, next)
 }

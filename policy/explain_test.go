@@ -49,7 +49,7 @@ var explainCases = []struct {
 	{running(pinged("11:40:00"), sleepAt("5 12 * * *")), "stays awake until 12:05:00 UTC (in 5m): unused for 20m, its idle-after is 30m, and its sleep-at comes then", "sleeps in 5m"},
 	{running(pinged("11:40:00"), keepWarm("5 12 * * * for 1h")), "stays awake: unused for 20m, its idle-after is 30m, and it is kept warm from 12:05:00 UTC (in 5m)", "awake"},
 	{running(pinged("11:40:00"), grouped), "stays awake: unused for 20m, its idle-after is 30m, and db has to be awake (a lease)", "awake"},
-	{running(pinged("11:40:00"), idleAfter(300*time.Hour), func(f *Facts) { f.Sight.Born = at("2026-06-01 00:00:00") }), "stays awake until Mon 2026-07-13 23:40:00 UTC (in 12d11h): unused for 20m, its idle-after is 300h", "sleeps in 12d11h"},
+	{running(pinged("11:40:00"), idleAfter(300*time.Hour), func(f *Facts) { f.Coverage.CompleteSince = at("2026-06-01 00:00:00") }), "stays awake until Mon 2026-07-13 23:40:00 UTC (in 12d11h): unused for 20m, its idle-after is 300h", "sleeps in 12d11h"},
 	{running(never), "stays awake: its idle-after is never", "awake"},
 	{running(never, inRome, sleepAt("0 22 * * *")), "stays awake until 22:00:00 Europe/Rome (in 8h): its idle-after is never, and its sleep-at comes then", "sleeps in 8h"},
 	{sleeping(started), "wakes: a command has started it", "wakes now"},

@@ -44,8 +44,8 @@ type Facts struct {
 	Seen        activity.Stamp // the last ping that the decision to sleep knew
 	Noticed     time.Time      // when it was last told that it will sleep soon
 
-	Use   activity.Use
-	Sight activity.Sight
+	Use      activity.Use
+	Coverage activity.Coverage
 }
 
 // Pause is an order that servers are not put to sleep.
@@ -92,7 +92,7 @@ func (g *Group) free(now time.Time) time.Time {
 // wake, the first ready replica and the birth of the log.
 func (f *Facts) IdleSince() time.Time {
 	start := f.Created
-	for _, t := range [...]time.Time{f.Use.Last.Time, f.Use.LeaseUntil, f.AwakeSince, f.ReadySince, f.Sight.Born} {
+	for _, t := range [...]time.Time{f.Use.Last.Time, f.Use.LeaseUntil, f.AwakeSince, f.ReadySince, f.Coverage.CompleteSince} {
 		if t.After(start) {
 			start = t
 		}

@@ -41,8 +41,8 @@ func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 			"contended":    f.Reverts.Count >= 2 && f.Reverts.Digest == "",
 			"autoscaled":   f.Rival != "",
 			"never":        f.Settings.IdleAfter == Never && !scheduled,
-			"blind":        f.Sight.Blind != "",
-			"log young":    noon.Sub(f.Sight.Born) < f.Settings.IdleAfter,
+			"blind":        f.Coverage.Blind != "",
+			"log young":    noon.Sub(f.Coverage.CompleteSince) < f.Settings.IdleAfter,
 			"leased":       len(w.tracker.Leases(server, noon)) > 0,
 			"in a window":  inside(f.Settings.KeepWarm, noon),
 			"starting":     f.Ready == 0 && noon.Sub(f.StartingAt) < rules.StartDeadline,
@@ -56,7 +56,7 @@ func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 			"just woken":   silence(f.AwakeSince),
 			"just ready":   silence(f.ReadySince),
 			"just created": silence(f.Created),
-			"just born":    silence(f.Sight.Born),
+			"just born":    silence(f.Coverage.CompleteSince),
 		} {
 			if holds {
 				t.Errorf("%s, because %s, although %s", d.Action, d.Reason, doubt)

@@ -24,7 +24,7 @@ var server = activity.ID{Namespace: "team-a", Name: "search"}
 // at returns all facts as they are at an instant.
 func (w world) at(now time.Time) *Facts {
 	f := w.facts
-	f.Use, f.Sight = w.tracker.Of(server), w.tracker.Sight(now)
+	f.Use, f.Coverage = w.tracker.Of(server), w.tracker.Coverage(now)
 	if free := f.Group.Free; !free.IsZero() && !now.Before(free) {
 		f.Group.Wanted, f.Group.Free = "", time.Time{}
 	}
@@ -57,19 +57,19 @@ var someWorld = rapid.Custom(func(t *rapid.T) world {
 	}
 
 	w := world{tracker: activity.NewTracker(2 * time.Minute)}
-	log := activity.Log{Born: ago("born").Add(-time.Hour), Empty: sometimes("empty")}
+	log := activity.Log{CompleteSince: ago("born").Add(-time.Hour), Empty: sometimes("empty")}
 	s := 7200 - rapid.IntRange(0, 7200).Draw(t, "heard")
 	if !sometimes("never read") {
-		w.tracker.Hear(log, noon.Add(-time.Duration(s)*time.Second))
+		w.tracker.CaughtUp(log, noon.Add(-time.Duration(s)*time.Second))
 		for range rapid.IntRange(0, 3).Draw(t, "times deaf") {
 			from := s - rapid.IntRange(0, s).Draw(t, "heard")
 			s = from - rapid.IntRange(0, from).Draw(t, "missed")
-			w.tracker.Deaf("NATS is away", noon.Add(-time.Duration(from)*time.Second))
-			w.tracker.Hear(log, noon.Add(-time.Duration(s)*time.Second))
+			w.tracker.Lost("NATS is away", noon.Add(-time.Duration(from)*time.Second))
+			w.tracker.CaughtUp(log, noon.Add(-time.Duration(s)*time.Second))
 			w.deaf = append(w.deaf, [2]int{from, s})
 		}
 		if sometimes("deaf now") {
-			w.tracker.Deaf("NATS is away", noon.Add(-time.Duration(s)*time.Second))
+			w.tracker.Lost("NATS is away", noon.Add(-time.Duration(s)*time.Second))
 		}
 	}
 	if often("pinged") {

@@ -44,8 +44,8 @@ func running(facts ...fact) *Facts {
 		Settings: Defaults(30 * time.Minute),
 		Replicas: 1, Ready: 1, Ours: true,
 		Created: at("01:00:00"), StartingAt: at("02:00:00"), AwakeSince: at("02:00:00"), ReadySince: at("02:01:00"),
-		Use:   activity.Use{Last: activity.Stamp{Sequence: 7, Time: at("11:00:00")}},
-		Sight: activity.Sight{Born: at("00:00:00")},
+		Use:      activity.Use{Last: activity.Stamp{Sequence: 7, Time: at("11:00:00")}},
+		Coverage: activity.Coverage{CompleteSince: at("00:00:00")},
 	}
 	for _, fact := range facts {
 		fact(f)
@@ -81,9 +81,9 @@ func paused(f *Facts)     { f.Settings.Paused = true }
 func never(f *Facts)      { f.Settings.IdleAfter = Never }
 func dryRun(f *Facts)     { f.Settings.DryRun = true }
 func autoscaled(f *Facts) { f.Rival = KEDA }
-func deaf(f *Facts)       { f.Sight.Blind, f.Sight.Until = "NATS is away", time.Time{} }
-func settling(f *Facts)   { f.Sight.Blind, f.Sight.Until = "NATS is back", at("12:01:30") }
-func youngLog(f *Facts)   { f.Sight.Born = at("11:45:00") }
+func deaf(f *Facts)       { f.Coverage.Blind, f.Coverage.Until = "NATS is away", time.Time{} }
+func settling(f *Facts)   { f.Coverage.Blind, f.Coverage.Until = "NATS is back", at("12:01:30") }
+func youngLog(f *Facts)   { f.Coverage.CompleteSince = at("11:45:00") }
 func unready(f *Facts)    { f.Ready, f.ReadySince = 0, time.Time{} }
 func rollingOut(f *Facts) { f.RollingOut = true }
 func notOurs(f *Facts)    { f.Ours = false }

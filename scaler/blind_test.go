@@ -13,7 +13,7 @@ import (
 // The daemon says that it is blind whenever silence proves nothing, for whatever reason: it is what the event "blinded" tells, and whether this
 // replica leads does not matter.
 func TestBlind(t *testing.T) {
-	log := activity.Log{Born: time.Unix(0, 0)}
+	log := activity.Log{CompleteSince: time.Unix(0, 0)}
 	for _, row := range []struct {
 		name    string
 		hear    func(w *world)
@@ -21,11 +21,11 @@ func TestBlind(t *testing.T) {
 		want    string
 	}{
 		{"the log has not been read", func(*world) {}, "", "not been read yet"},
-		{"the log can't be heard", func(w *world) { w.tracker.Hear(log, time.Now()); w.tracker.Deaf("NATS is away", time.Now()) }, "", "NATS is away"},
-		{"the log never held a ping", func(w *world) { w.tracker.Hear(activity.Log{Empty: true}, time.Now().Add(-time.Hour)) }, "", "never held a ping"},
-		{"the log can be heard since a moment", func(w *world) { w.tracker.Hear(log, time.Now()) }, "", "since a moment ago"},
-		{"the namespaces have not been read", func(w *world) { w.tracker.Hear(log, time.Now().Add(-time.Hour)) }, "the namespaces", "the namespaces"},
-		{"all is well", func(w *world) { w.tracker.Hear(log, time.Now().Add(-time.Hour)) }, "", ""},
+		{"the log can't be heard", func(w *world) { w.tracker.CaughtUp(log, time.Now()); w.tracker.Lost("NATS is away", time.Now()) }, "", "NATS is away"},
+		{"the log never held a ping", func(w *world) { w.tracker.CaughtUp(activity.Log{Empty: true}, time.Now().Add(-time.Hour)) }, "", "never held a ping"},
+		{"the log can be heard since a moment", func(w *world) { w.tracker.CaughtUp(log, time.Now()) }, "", "since a moment ago"},
+		{"the namespaces have not been read", func(w *world) { w.tracker.CaughtUp(log, time.Now().Add(-time.Hour)) }, "the namespaces", "the namespaces"},
+		{"all is well", func(w *world) { w.tracker.CaughtUp(log, time.Now().Add(-time.Hour)) }, "", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -46,11 +46,11 @@ func TestBlindnessWhileNATSIsAway(t *testing.T) {
 	lead(t, func(w *world) {
 		began := time.Now()
 		w.bus.setAway(errors.New("NATS is away"))
-		w.tracker.Deaf("NATS is away", began)
+		w.tracker.Lost("NATS is away", began)
 		w.sweep()
 		time.Sleep(3 * time.Hour)
 		w.bus.setAway(nil)
-		w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now())
+		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-2 * idleAfter)}, time.Now())
 		time.Sleep(time.Hour + time.Minute)
 		blinded, sighted := w.last(Blinded), w.last(Sighted)
 		if !blinded.At.Equal(began) || !strings.Contains(blinded.Text, "NATS is away") || sighted.Took < 3*time.Hour {

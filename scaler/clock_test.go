@@ -15,9 +15,9 @@ import (
 func (w *world) showing(more time.Duration) {
 	now := time.Now()
 	w.clock.Measured(now.Add(more), now, now)
-	log := activity.Log{Born: w.now().Add(-5 * idleAfter)}
-	w.tracker.Hear(log, w.now().Add(-time.Hour))
-	w.tracker.Hear(log, w.now())
+	log := activity.Log{CompleteSince: w.now().Add(-5 * idleAfter)}
+	w.tracker.CaughtUp(log, w.now().Add(-time.Hour))
+	w.tracker.CaughtUp(log, w.now())
 }
 
 // The domain knows one clock, that of the log: whatever that of the leader shows, servers sleep and wake at the same instants of the

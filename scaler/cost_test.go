@@ -37,7 +37,7 @@ func (q *quick) Group(string, string) []*Server { q.looks.Add(1); return q.group
 func quickly(t *testing.T, n int, server func() *Server, test func(w *world, q *quick)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
+		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
 		q := &quick{fakeCluster: w.cluster, byID: map[ID]*Server{}}
 		for i := range n {
 			s := named(fmt.Sprintf("s-%d", i), server)()

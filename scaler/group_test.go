@@ -168,7 +168,7 @@ func TestGroupDoesNotBelieveOldCounts(t *testing.T) {
 			servers[1] = with(servers[1], stale)
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
+				w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
 				w.cluster.slow = true
 				for _, s := range servers {
 					w.cluster.put(*s())

@@ -69,12 +69,12 @@ func TestHoldAwake(t *testing.T) {
 func TestHoldAsleep(t *testing.T) {
 	mate := set(named("mate", running(1)), "group", "g", "idle-after", "never")
 	lead(t, func(w *world) {
-		w.tracker.Deaf("NATS is away", time.Now())
+		w.tracker.Lost("NATS is away", time.Now())
 		w.bus.prove = func() { t.Error("asked the log") }
 		w.must(holdAsleep)
 		w.expectReplicas(0)
 		w.bus.prove = nil
-		w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now())
+		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-2 * idleAfter)}, time.Now())
 		w.lease(5 * time.Hour)
 		for range 11 {
 			w.ping()
@@ -104,7 +104,7 @@ func TestHoldAsleepIsRestored(t *testing.T) {
 	lead(t, func(w *world) {
 		w.must(holdAsleep)
 		w.change("alpha", func(s *Server) { s.Replicas, s.Writer, s.Ours = 1, "kubectl", false })
-		w.tracker.Deaf("NATS is away", time.Now())
+		w.tracker.Lost("NATS is away", time.Now())
 		w.bus.away = nil
 		w.bus.prove = func() { t.Error("asked the log") }
 		w.sweep()

@@ -21,8 +21,8 @@ type term struct {
 	left  left // by former leaders
 
 	// Used within the pass over the daemon itself only.
-	blind time.Time // since when silence proves nothing; zero: it does
-	sight Event     // what is to be published of that; without an ID: nothing
+	blind     time.Time // since when silence proves nothing; zero: it does
+	blindness Event     // what is to be published of that; without an ID: nothing
 
 	beside sync.WaitGroup // goroutines beside the workers: they wait for what pods say
 

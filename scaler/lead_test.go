@@ -110,9 +110,9 @@ func TestNextChangeWaitsForTheEvent(t *testing.T) {
 func TestBlindnessIsTold(t *testing.T) {
 	lead(t, func(w *world) {
 		time.Sleep(70 * time.Minute)
-		w.tracker.Deaf("NATS is away", time.Now())
+		w.tracker.Lost("NATS is away", time.Now())
 		time.Sleep(3 * time.Hour)
-		w.tracker.Hear(activity.Log{Born: time.Now().Add(-12 * time.Hour)}, time.Now())
+		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-12 * time.Hour)}, time.Now())
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
 		var told []Event

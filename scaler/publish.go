@@ -108,28 +108,28 @@ func unreadable(f *policy.Facts) string {
 // noticed, however long NATS does not take it.
 func (t *term) reconcileSelf() result {
 	st := t.state(t.s.config.Self)
-	if t.sight.ID == "" {
-		t.sight = t.sightEvent()
+	if t.blindness.ID == "" {
+		t.blindness = t.blindnessEvent()
 	}
-	if t.sight.ID == "" {
+	if t.blindness.ID == "" {
 		return result{}
 	}
-	if err := t.publish(st, t.sight); err != nil {
+	if err := t.publish(st, t.blindness); err != nil {
 		return retry(publishBackoff, byChange)
 	}
-	t.sight = Event{}
+	t.blindness = Event{}
 	return requeue(byChange) // it may have changed meanwhile
 }
 
-// sightEvent is that silence begins to prove nothing, or something again; without an ID: nothing has changed.
-func (t *term) sightEvent() Event {
+// blindnessEvent is that silence begins to prove nothing, or something again; without an ID: nothing has changed.
+func (t *term) blindnessEvent() Event {
 	self, now := t.s.config.Self, t.s.now()
 	e := Event{Server: self, At: now}
-	switch sight := t.s.sight(now); {
-	case sight.Blind != "" && t.blind.IsZero():
-		e.Type, e.Text = Blinded, "no server is put to sleep: "+sight.Blind
+	switch found := t.s.coverage(now); {
+	case found.Blind != "" && t.blind.IsZero():
+		e.Type, e.Text = Blinded, "no server is put to sleep: "+found.Blind
 		t.blind = now
-	case sight.Blind == "" && !t.blind.IsZero():
+	case found.Blind == "" && !t.blind.IsZero():
 		e.Type, e.Text, e.Took = Sighted, "silence proves again that a server is unused", now.Sub(t.blind)
 		t.blind = time.Time{}
 	default:

@@ -105,9 +105,9 @@ func TestNotContended(t *testing.T) {
 			for range 3 {
 				w.sweep()
 				w.expectReplicas(0)
-				w.tracker.Deaf("NATS is away", time.Now())
+				w.tracker.Lost("NATS is away", time.Now())
 				w.revert()
-				w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now())
+				w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-2 * idleAfter)}, time.Now())
 				time.Sleep(idleAfter + 2*time.Minute) // settled
 			}
 		},
@@ -154,7 +154,7 @@ func TestRevertsBeforeBlindness(t *testing.T) {
 		w.sweep()
 		w.revert()
 		w.sleepAgain()
-		w.tracker.Deaf("NATS is away", time.Now())
+		w.tracker.Lost("NATS is away", time.Now())
 		w.revert()
 		if r := w.alpha().Mark.Reverts; r.Count != 1 {
 			t.Errorf("reverts %+v", r)

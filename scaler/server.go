@@ -118,7 +118,7 @@ func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
 		AwakeSince:  server.Mark.Awake,
 		Seen:        server.Mark.Seen,
 		Use:         s.tracker.Of(server.ID),
-		Sight:       s.sight(now),
+		Coverage:    s.coverage(now),
 	}
 	if server.Settings.SleepNotice > 0 {
 		f.Noticed = s.noticedAt(server.ID)
@@ -127,16 +127,16 @@ func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
 }
 
 // sight says how far silence proves anything: nothing either while it is not known what is said of servers elsewhere.
-func (s *Scaler) sight(now time.Time) activity.Sight {
-	sight := s.tracker.Sight(now)
-	if missing := s.cache.Missing(); missing != "" && sight.Blind == "" {
-		sight.Blind = missing
+func (s *Scaler) coverage(now time.Time) activity.Coverage {
+	found := s.tracker.Coverage(now)
+	if missing := s.cache.Missing(); missing != "" && found.Blind == "" {
+		found.Blind = missing
 	}
-	return sight
+	return found
 }
 
 // Blind says why silence proves nothing now, so that no server is put to sleep; empty when it does. It is what the event Blinded tells of.
-func (s *Scaler) Blind() string { return s.sight(s.now()).Blind }
+func (s *Scaler) Blind() string { return s.coverage(s.now()).Blind }
 
 // startingAt is when the server began what may be a start: the latest of its creation, its wake (by whomever) and the loss of its last ready replica.
 func startingAt(server *Server) time.Time {

@@ -144,7 +144,7 @@ func (t *term) resumeShadow(server *Server, published shadow, now time.Time) sha
 func wouldSleepAt(f *policy.Facts, idle, now time.Time) time.Time {
 	at := f.Settings.SleepAt.Next(idle)
 	if f.Settings.IdleAfter != policy.Never {
-		if due := f.Sight.IdleAt(idle, f.Settings.IdleAfter); at.IsZero() || due.Before(at) {
+		if due := f.Coverage.IdleAt(idle, f.Settings.IdleAfter); at.IsZero() || due.Before(at) {
 			at = due
 		}
 	}

@@ -197,7 +197,9 @@ func TestDryRunOfAGroup(t *testing.T) {
 // Any replica knows since when a server of a dry run would be asleep, whoever has told that, and whether the event is still there: since its idle clock
 // ran out, or a sleep-at came. So does a report of a day in which nothing happened to it.
 func TestWouldBeAsleep(t *testing.T) {
-	born := func(w *world) { w.tracker.Hear(activity.Log{Born: time.Now().Add(-time.Hour)}, time.Now()) } // and the server, too
+	born := func(w *world) {
+		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-time.Hour)}, time.Now())
+	} // and the server, too
 	late := clockTime(0, 0).AddDate(0, 0, 2)
 	for _, tt := range []struct {
 		name   string
@@ -213,7 +215,7 @@ func TestWouldBeAsleep(t *testing.T) {
 		{"deaf meanwhile", dry(running(2)), func(w *world) {
 			time.Sleep(46 * time.Hour)
 			w.ping()
-			w.tracker.Deaf("nats is away", time.Now())
+			w.tracker.Lost("nats is away", time.Now())
 			time.Sleep(time.Hour)
 			born(w)
 		}, late.Add(-30 * time.Minute), 30 * time.Minute},

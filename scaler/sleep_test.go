@@ -47,7 +47,7 @@ func TestSleepIsToldAsItIsExplained(t *testing.T) {
 		{WouldSleep, dry(old, "idle-after", "36h")},
 	} {
 		lead(t, func(w *world) {
-			w.tracker.Hear(activity.Log{Born: time.Now().Add(-50 * time.Hour)}, time.Now())
+			w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-50 * time.Hour)}, time.Now())
 			_, explained, _ := strings.Cut(w.View(w.alpha()).Why(), ": ")
 			w.sweep()
 			if told, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); told != explained || told != "unused for 2d, its idle-after is 36h" {
@@ -63,7 +63,7 @@ func TestSweepLeavesAlone(t *testing.T) {
 		"used a moment ago":         func(w *world) { w.tracker.Ping(alpha, w.stamp()) },
 		"leased":                    func(w *world) { w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) },
 		"the log can't be proved":   func(w *world) { w.bus.away = errors.New("nats is away") },
-		"the log is not heard":      func(w *world) { w.tracker.Deaf("nats is away", time.Now()) },
+		"the log is not heard":      func(w *world) { w.tracker.Lost("nats is away", time.Now()) },
 		"the lease was not renewed": func(w *world) { w.end(); w.begin(func() bool { return false }) },
 		"a settings error":          func(w *world) { s := *w.alpha(); s.Bad = errors.New("idle-after: eh?"); w.cluster.put(s) },
 	} {
@@ -453,8 +453,8 @@ func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 		if sweep := w.sweep(); sweep.Decisions[policy.Blind] != 1 {
 			t.Errorf("swept %+v", sweep)
 		}
-		if v := w.View(w.alpha()); v.Facts.Sight.Blind != w.cluster.missing {
-			t.Errorf("blind: %q", v.Facts.Sight.Blind)
+		if v := w.View(w.alpha()); v.Facts.Coverage.Blind != w.cluster.missing {
+			t.Errorf("blind: %q", v.Facts.Coverage.Blind)
 		}
 		w.expectReplicas(3)
 		if e := w.last(Blinded); e.Text != "no server is put to sleep: the namespaces have not been read" {

@@ -80,7 +80,7 @@ func lead(t *testing.T, test func(w *world), servers ...func() *Server) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, servers...)
-		w.tracker.Hear(activity.Log{Born: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
+		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-2 * idleAfter)}, time.Now().Add(-time.Hour))
 		w.begin(func() bool { return true })
 		defer func() { w.end() }() // also when the test fails: what goes on in a bubble would hide why
 		test(w)

@@ -42,11 +42,11 @@ func awake(d policy.Decision, f *policy.Facts, c clock) string {
 	case policy.HeldAsleep:
 		return fmt.Sprintf("sleeps at the next sweep: held asleep%s%s", By(f.Hold.Actor, f.Hold.Reason), c.until(d.Next))
 	case policy.Blind:
-		if f.Sight.Blind != "" {
-			return stays + f.Sight.Blind
+		if f.Coverage.Blind != "" {
+			return stays + f.Coverage.Blind
 		}
 		return fmt.Sprintf("%sthe activity log begins at %s, its idle-after is %s", stays,
-			c.at(f.Sight.Born), policy.FormatDuration(f.Settings.IdleAfter))
+			c.at(f.Coverage.CompleteSince), policy.FormatDuration(f.Settings.IdleAfter))
 	case policy.Leased:
 		return stays + "a lease on it is live"
 	case policy.KeepWarm:
@@ -137,7 +137,7 @@ func asleep(d policy.Decision, f *policy.Facts, c clock) string {
 	case policy.Activity:
 		return "wakes: it was used at " + c.at(f.Use.Last.Time)
 	case policy.Blind:
-		return stays + f.Sight.Blind
+		return stays + f.Coverage.Blind
 	case policy.KeepWarm:
 		return "wakes: it is kept warm" + c.until(d.Next)
 	case policy.Grouped:

@@ -199,7 +199,7 @@ func (p page) clockStarted(start time.Time) string {
 		return "when its first replica got ready"
 	case start.Equal(p.f.AwakeSince):
 		return "when it was last woken or asked for"
-	case start.Equal(p.f.Sight.Born):
+	case start.Equal(p.f.Coverage.CompleteSince):
 		return "when the activity log began"
 	}
 	return "when it was made"

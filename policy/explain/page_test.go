@@ -45,8 +45,8 @@ func page(change func(s *explain.Server)) string {
 	s := explain.Server{Name: "team-a/alpha", Status: policy.StatusRunning, Facts: &policy.Facts{
 		Settings: policy.Defaults(30 * time.Minute),
 		Replicas: 2, Ready: 2, Created: today("09:00:00"), ReadySince: today("09:00:05"),
-		Use:   activity.Use{Last: activity.Stamp{Sequence: 1, Time: today("11:40:00")}},
-		Sight: activity.Sight{Born: noon.AddDate(0, 0, -10)},
+		Use:      activity.Use{Last: activity.Stamp{Sequence: 1, Time: today("11:40:00")}},
+		Coverage: activity.Coverage{CompleteSince: noon.AddDate(0, 0, -10)},
 	}}
 	change(&s)
 	s.Facts.Seen = s.Facts.Use.Last
@@ -189,7 +189,7 @@ It was last used at 11:40:00 UTC (20m ago). Its idle clock runs since then.`},
 team-a/alpha is pending, none of 2 replicas ready.
 It stays awake until 12:09:50 UTC (in 9m50s): it is pending; after that it counts as failed. Once it is ready, it sleeps as soon as it is unused for 30m.
 It was last used at 11:40:00 UTC (20m ago). Its idle clock runs since 11:59:50 UTC (10s ago), when it was last woken or asked for.`},
-		{"blind", func(s *explain.Server) { s.Facts.Sight.Blind = "NATS is away" }, `
+		{"blind", func(s *explain.Server) { s.Facts.Coverage.Blind = "NATS is away" }, `
 team-a/alpha is running with 2 replicas.
 It stays awake: NATS is away. Nothing is put to sleep while silence proves nothing.
 It was last used at 11:40:00 UTC (20m ago). Its idle clock runs since then.`},
@@ -216,10 +216,10 @@ It stays awake until 12:10:00 UTC (in 10m): unused for 20m, its idle-after is 30
 It was last used at 11:40:00 UTC (20m ago). Its idle clock runs since then.`},
 		{"deaf", func(s *explain.Server) {
 			tracker := activity.NewTracker(0)
-			tracker.Hear(activity.Log{Born: noon.AddDate(0, 0, -10)}, today("11:00:00"))
-			tracker.Deaf("NATS is away", today("11:45:00"))
-			tracker.Hear(activity.Log{Born: noon.AddDate(0, 0, -10)}, today("11:50:00"))
-			s.Facts.Sight = tracker.Sight(noon)
+			tracker.CaughtUp(activity.Log{CompleteSince: noon.AddDate(0, 0, -10)}, today("11:00:00"))
+			tracker.Lost("NATS is away", today("11:45:00"))
+			tracker.CaughtUp(activity.Log{CompleteSince: noon.AddDate(0, 0, -10)}, today("11:50:00"))
+			s.Facts.Coverage = tracker.Coverage(noon)
 		}, `
 team-a/alpha is running with 2 replicas.
 It stays awake until 12:15:00 UTC (in 15m): unused for 15m, its idle-after is 30m. A ping or a lease restarts its idle clock.

@@ -130,7 +130,7 @@ func sweeper(b *testing.B, servers int) *world {
 	}))
 	b.Cleanup(func() { api.CloseClientConnections(); api.Close() })
 	w := newWorld(b, &rest.Config{Host: api.URL}, "")
-	w.tracker.Hear(activity.Log{Born: now.Add(-time.Hour)}, now.Add(-time.Hour))
+	w.tracker.CaughtUp(activity.Log{CompleteSince: now.Add(-time.Hour)}, now.Add(-time.Hour))
 	for server := range w.cache.All {
 		w.tracker.Ping(server.ID, activity.Stamp{Sequence: w.sequence.Add(1), Time: now})
 	}

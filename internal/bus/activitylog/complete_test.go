@@ -104,7 +104,7 @@ func TestForgottenLeases(t *testing.T) {
 	log.leasesRead, log.leasesKnown = true, time.Now()
 	wait.Run(t, log.Run)
 	wait.Until(t, "the replay", func() bool { return log.Counts().Replayed })
-	if born := log.config.Tracker.Sight(time.Now()).Born; !born.Equal(log.leasesKnown) {
+	if born := log.config.Tracker.Coverage(time.Now()).CompleteSince; !born.Equal(log.leasesKnown) {
 		t.Errorf("born %s, want %s", born, log.leasesKnown)
 	}
 }

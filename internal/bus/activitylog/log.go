@@ -191,12 +191,12 @@ func (l *Log) look() error {
 	}
 	l.compare(l.leases.shift())
 	if !l.lost.IsZero() {
-		l.config.Tracker.Deaf(l.blindness, l.config.Clock.At(l.lost))
+		l.config.Tracker.Lost(l.blindness, l.config.Clock.At(l.lost))
 		l.lost = time.Time{}
 	}
-	l.config.Tracker.Hear(log, l.config.Clock.Now())
+	l.config.Tracker.CaughtUp(log, l.config.Clock.Now())
 	if l.blindness != "" || !l.replayed {
-		l.config.Logger.Info("the activity log can be heard", "since", log.Born, "empty", log.Empty)
+		l.config.Logger.Info("the activity log can be heard", "since", log.CompleteSince, "empty", log.Empty)
 	}
 	l.proven, l.replayed, l.blindness = began, true, ""
 	return nil
@@ -212,7 +212,7 @@ func (l *Log) lose(why error) {
 	l.losses++
 	l.proven = time.Time{}
 	if l.replayed { // else the clock may not be set yet
-		l.config.Tracker.Deaf(why.Error(), l.config.Clock.At(l.lost))
+		l.config.Tracker.Lost(why.Error(), l.config.Clock.At(l.lost))
 	}
 	switch {
 	case l.blindness == why.Error():
@@ -252,7 +252,7 @@ func (l *Log) state(ctx context.Context) (activity.Log, error) {
 			born = t
 		}
 	}
-	return activity.Log{Born: born, Empty: pings.State.LastSeq == 0}, nil
+	return activity.Log{CompleteSince: born, Empty: pings.State.LastSeq == 0}, nil
 }
 
 // mostApart is how far the clocks of two NATS servers may be from each other before that is worth a

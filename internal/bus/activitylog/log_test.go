@@ -74,7 +74,7 @@ func listen(w *natstest.Server, nc *nats.Conn, change ...func(*Config)) *listene
 	return l
 }
 
-func (l *listener) blind() string { return l.tracker.Sight(time.Now()).Blind }
+func (l *listener) blind() string { return l.tracker.Coverage(time.Now()).Blind }
 
 func (l *listener) sees(t testing.TB) {
 	t.Helper()
@@ -178,7 +178,7 @@ func TestDisconnected(t *testing.T) {
 	wait.Until(t, "the ping that was sent meanwhile", func() bool { return l.tracker.Of(files).Last.Sequence == 2 })
 	l.sees(t)
 	now := time.Now()
-	if idle := l.tracker.Sight(now).Idle(since, now); idle > now.Sub(since)-100*time.Millisecond {
+	if idle := l.tracker.Coverage(now).Idle(since, now); idle > now.Sub(since)-100*time.Millisecond {
 		t.Errorf("idle for %s of %s, though NATS was away for more than 100ms", idle, now.Sub(since))
 	}
 }
@@ -401,19 +401,19 @@ func TestPurgeMovesBirth(t *testing.T) {
 	l := listen(w, w.Connect())
 	l.sees(t)
 	created := w.Info(stream.Pauses.Name(w.Subjects)).Created // made after those of pings and leases
-	if born := l.tracker.Sight(time.Now()).Born; !born.Equal(created) {
+	if born := l.tracker.Coverage(time.Now()).CompleteSince; !born.Equal(created) {
 		t.Errorf("born %s, want %s", born, created)
 	}
 	before := time.Now()
 	natstest.Check(t, w.Stream(stream.Activity.Name(w.Subjects)).Purge(context.Background(), jetstream.WithPurgeSubject(w.Subjects.Activity(web))))
-	wait.Until(t, "a new birth", func() bool { return !l.tracker.Sight(time.Now()).Born.Before(before) })
+	wait.Until(t, "a new birth", func() bool { return !l.tracker.Coverage(time.Now()).CompleteSince.Before(before) })
 	wait.Until(t, "its record", func() bool { return w.Info(stream.Activity.Name(w.Subjects)).Config.Metadata[completeKey] != "" })
 	l.stop()
 
 	ping(t, js, w.Subjects, web)
 	second := listen(w, w.Connect())
 	second.sees(t)
-	if born := second.tracker.Sight(time.Now()).Born; born.Before(before) {
+	if born := second.tracker.Coverage(time.Now()).CompleteSince; born.Before(before) {
 		t.Errorf("a later daemon takes it to be born %s, before the purge at %s", born, before)
 	}
 	natstest.Check(t, w.Ensure(context.Background())) // the record does not make it another's
@@ -436,7 +436,7 @@ func TestStreamIsMadeAgain(t *testing.T) {
 	ping(t, js, w.Subjects, web)
 	l.sees(t)
 	wait.Until(t, "the ping in it", func() bool { return l.tracker.Of(web).Last.Sequence == 1 })
-	wait.Until(t, "a new birth", func() bool { return !l.tracker.Sight(time.Now()).Born.Before(before) })
+	wait.Until(t, "a new birth", func() bool { return !l.tracker.Coverage(time.Now()).CompleteSince.Before(before) })
 	l.sees(t)
 }
 

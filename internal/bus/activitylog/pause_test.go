@@ -260,14 +260,14 @@ func TestLostPauses(t *testing.T) {
 		natstest.Check(t, l.Prove(context.Background()))
 		before := time.Now()
 		natstest.Check(t, lose(js, stream.Pauses.Name(w.Subjects)))
-		wait.Until(t, what+": a new birth", func() bool { return !l.tracker.Sight(time.Now()).Born.Before(before) })
+		wait.Until(t, what+": a new birth", func() bool { return !l.tracker.Coverage(time.Now()).CompleteSince.Before(before) })
 		if l.paused(web) == "" {
 			t.Errorf("%s: the pause that was known has ended", what)
 		}
 		l.stop()
 		second := listen(w, w.Connect()) // which has not seen it happen
 		second.sees(t)
-		if born := second.tracker.Sight(time.Now()).Born; born.Before(before) {
+		if born := second.tracker.Coverage(time.Now()).CompleteSince; born.Before(before) {
 			t.Errorf("%s: a later daemon takes it to be born %s, before the loss at %s", what, born, before)
 		}
 	}
