@@ -28,12 +28,14 @@ var asleepRules = []row{
 	{"none of these", nothing, Keep, Asleep, ""},
 }
 
-// A zero of somebody else's, and one that was ordered, stay. What wakes does so even when more may have been missed.
+// A zero of somebody else's, and one that was ordered, stay. What wakes does so even when more may
+// have been missed.
 func TestDecideAsleep(t *testing.T) {
 	checkOrder(t, sleeping, asleepRules)
 }
 
-// Whatever wakes a server, those that it comes after have to be ready before; what does not wake does not wait either.
+// Whatever wakes a server, those that it comes after have to be ready before; what does not wake
+// does not wait either.
 func TestDecideWake(t *testing.T) {
 	for _, r := range asleepRules {
 		if r.action == Wake {
@@ -43,7 +45,8 @@ func TestDecideWake(t *testing.T) {
 	}
 }
 
-// asleepEdges tell what counts as demand: a level, not an edge, so that any leader at any time comes to the same end.
+// asleepEdges tell what counts as demand: a level, not an edge, so that any leader at any time
+// comes to the same end.
 var asleepEdges = []row{
 	{"paused: still woken", together(paused, pausedBy("all servers"), pinged("11:50:00")), Wake, Activity, ""},
 	{"`idle-after` is `never`: still woken", together(never, pinged("11:50:00")), Wake, Activity, ""},
@@ -86,7 +89,8 @@ func TestDecideAsleepAtTheEdges(t *testing.T) {
 	}
 }
 
-// Every reason and every action that the code knows is a row of the tables, and so of the documentation.
+// Every reason and every action that the code knows is a row of the tables, and so of the
+// documentation.
 func TestTablesAreComplete(t *testing.T) {
 	told := map[string]bool{string(Ordered): true} // at zero: see TestDecideWake
 	for _, rows := range [][]row{awakeRules, sleepRules, asleepRules} {

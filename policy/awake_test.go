@@ -41,7 +41,8 @@ var sleepRules = []row{
 	{"none of these", nothing, Sleep, Idle, ""},
 }
 
-// Of the rules for a server that is awake the first that holds decides; sleep is what is left when no doubt is.
+// Of the rules for a server that is awake the first that holds decides; sleep is what is left when
+// no doubt is.
 func TestDecideAwake(t *testing.T) {
 	checkOrder(t, running, awakeRules)
 	// "never" does away with two of the rules, and beats what is left of those below it.
@@ -53,7 +54,8 @@ func TestDecideAwake(t *testing.T) {
 	})
 }
 
-// Whatever lets a server sleep, the same rules delay it; what keeps it awake anyway, and an order to be asleep, they do not touch.
+// Whatever lets a server sleep, the same rules delay it; what keeps it awake anyway, and an order
+// to be asleep, they do not touch.
 func TestDecideSleep(t *testing.T) {
 	checkOrder(t, running, sleepRules)
 	bySchedule := func(facts ...fact) *Facts { return running(append(facts, sleepAt("45 11 * * *"))...) }
@@ -115,7 +117,8 @@ var awakeEdges = []row{
 	{"its replicas were last written by somebody else", notOurs, Sleep, Idle, ""},
 }
 
-// Each rule ends in the instant that its Next names, and what is late, ended or long ago keeps nothing awake.
+// Each rule ends in the instant that its Next names, and what is late, ended or long ago keeps
+// nothing awake.
 func TestDecideAwakeAtTheEdges(t *testing.T) {
 	for _, r := range awakeEdges {
 		r.check(t, r.name, running(r.fact))
@@ -151,14 +154,16 @@ var sleepEdges = []row{
 	{"told for a sleep that a ping of before has put off", together(notice("11:50:00"), pinged("11:49:59"), idleAfter(10*time.Minute+10*time.Second)), Notify, Awake, "12:00:09"},
 }
 
-// A server whose sleep is delayed sleeps as soon as the reason is gone; a notice holds for one sleep, and use calls it off.
+// A server whose sleep is delayed sleeps as soon as the reason is gone; a notice holds for one
+// sleep, and use calls it off.
 func TestDecideSleepAtTheEdges(t *testing.T) {
 	for _, r := range sleepEdges {
 		r.check(t, r.name, running(r.fact))
 	}
 }
 
-// Sleeps is when a server will be due to sleep, and nothing is said where something else may come before.
+// Sleeps is when a server will be due to sleep, and nothing is said where something else may come
+// before.
 func TestSleeps(t *testing.T) {
 	for _, r := range []struct {
 		name   string

@@ -16,8 +16,8 @@ const (
 	CauseExternal Cause = "external"
 )
 
-// WakeCause is what makes a server wake. One that follows others that are only kept warm is kept warm too: nobody
-// wants to use it.
+// WakeCause is what makes a server wake. One that follows others that are only kept warm is kept
+// warm too: nobody wants to use it.
 func (d Decision) WakeCause(f *Facts) Cause {
 	switch d.Reason {
 	case Grouped:

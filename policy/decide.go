@@ -10,16 +10,16 @@ const (
 	Keep       Action = "keep" // leave it as it is
 	Sleep      Action = "sleep"
 	Wake       Action = "wake"
-	Notify     Action = "notify"      // tell that it will sleep soon
-	WouldSleep Action = "would-sleep" // tell that it would sleep, and leave it as it is
+	Notify     Action = "notify"      // publish that it will sleep soon
+	WouldSleep Action = "would-sleep" // publish that it would sleep, and leave it as it is
 )
 
 // Reason is the rule that made a decision.
 type Reason string
 
-// The reasons, in the order in which Decide looks at them.
+// The reasons, in the order of Decide.
 const (
-	// Of a server that is awake.
+	// For a server that is awake.
 	Unreadable Reason = "unreadable"  // its settings can't be read, or the order of its group can't be kept
 	Paused     Reason = "paused"      // somebody said so
 	Held       Reason = "hold"        // awake, by an explicit order
@@ -29,7 +29,7 @@ const (
 	Blind      Reason = "blind"       // silence proves nothing now
 	Leased     Reason = "lease"       // somebody promised to use it
 	KeepWarm   Reason = "keep-warm"   // in a window
-	Starting   Reason = "starting"    // not ready yet, and not late
+	Starting   Reason = "starting"    // pending, and not for longer than the start deadline
 	RollingOut Reason = "rolling-out" // a new version is being brought in
 	MinAwake   Reason = "min-awake"   // woken a moment ago
 	SleepAt    Reason = "sleep-at"    // a fixed time came, and no use since → sleep
@@ -39,9 +39,9 @@ const (
 	// What keeps a server awake that would sleep by sleep-at or idle.
 	Grouped  Reason = "group"  // another of its group is awake; at zero → wake
 	Ordered  Reason = "after"  // another sleeps before it; at zero: another wakes before it
-	Noticing Reason = "notice" // it was told that it sleeps soon
+	Noticing Reason = "notice" // an event has said that it sleeps soon
 
-	// Of a server at zero replicas.
+	// For a server at zero replicas.
 	Started  Reason = "start"    // by a command, and those before it are ready → wake
 	NotOurs  Reason = "not-ours" // somebody else made it zero
 	Stopped  Reason = "stopped"  // a command did, and lasts
@@ -64,8 +64,8 @@ type Decision struct {
 	Sleeps time.Time     // when it will be due to sleep if nothing happens; zero: not as far as is known now
 }
 
-// raceMargin is how long after a sleep a ping may be stamped and still be one that the decision to sleep should have known:
-// the patch and the ping were on their way at once.
+// raceMargin is how long after a sleep a ping may be stamped and still be one that the decision
+// should have known: the patch and the ping were on their way at the same time.
 const raceMargin = time.Second
 
 // Decide returns the first rule that holds.
@@ -126,7 +126,7 @@ func (r Rules) decideAwake(f *Facts, now time.Time) Decision {
 	if end, inside := f.Settings.KeepWarm.Until(now); inside {
 		return keep(KeepWarm, end)
 	}
-	next := f.Settings.KeepWarm.Next(now) // whatever keeps it awake or lets it sleep, from then on that does
+	next := f.Settings.KeepWarm.Next(now) // from then on that keeps it awake
 	if late := f.StartingAt.Add(r.StartDeadline); f.Ready == 0 && now.Before(late) {
 		return keep(Starting, sooner(next, late))
 	}
@@ -192,7 +192,8 @@ func decideAsleep(f *Facts, now time.Time) Decision {
 		return wake(Grouped, sooner(next, f.Group.free(now)))
 	}
 	if f.Coverage.Blind != "" {
-		// After all that wakes, not before: what was heard is true although more may have been missed, and to wake is never wrong.
+		// This comes after all that wakes: a use that is known is true, although others may be
+		// missing.
 		return keep(Blind, sooner(next, f.Coverage.Until))
 	}
 	return keep(Asleep, next)

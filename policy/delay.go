@@ -2,7 +2,7 @@ package policy
 
 import "time"
 
-// delay says whether a server that would sleep does so now.
+// delay keeps a server that would sleep awake for its group, a dry run or its sleep notice.
 func (f *Facts) delay(d Decision, now time.Time) Decision {
 	window := f.Settings.KeepWarm.Next(now)
 	keep := func(reason Reason, sleeps time.Time) Decision {
@@ -17,14 +17,14 @@ func (f *Facts) delay(d Decision, now time.Time) Decision {
 	case f.Settings.DryRun:
 		d.Action = WouldSleep
 	case f.Settings.SleepNotice > 0:
-		told, sleeps, forgotten := f.notice(now)
+		noticed, sleeps, over := f.notice(now)
 		switch {
-		case !told:
+		case !noticed:
 			d.Action = Notify
 		case now.Before(sleeps):
 			return keep(Noticing, sleeps)
 		default:
-			d.Next = sooner(d.Next, forgotten)
+			d.Next = sooner(d.Next, over)
 		}
 	}
 	return d
@@ -43,31 +43,32 @@ func (f *Facts) foresee(d Decision, now time.Time) Decision {
 	return f.announce(d, now)
 }
 
-// announce says whether it is time to tell when a server will sleep.
+// announce asks for the sleep notice when it is time for it.
 func (f *Facts) announce(d Decision, now time.Time) Decision {
 	if f.Settings.SleepNotice == 0 || f.Settings.DryRun || d.Sleeps.IsZero() || len(f.Group.Before) > 0 {
 		return d
 	}
-	told, _, forgotten := f.notice(now)
+	noticed, _, over := f.notice(now)
 	switch at := d.Sleeps.Add(-f.Settings.SleepNotice); {
 	case now.Before(at):
 		d.Next = sooner(d.Next, at)
-	case told:
-		d.Next = sooner(d.Next, forgotten)
+	case noticed:
+		d.Next = sooner(d.Next, over)
 	default:
 		d.Action = Notify
 	}
 	return d
 }
 
-// noticeLasts is how long after a server was to sleep it still may without being told again: the write may have failed, and
-// the next sweep tries again. After that something else kept it awake, and who heard the notice has seen that it did not sleep.
+// noticeLasts is how long after the announced instant a server may still sleep without a new
+// notice: the write may have failed, and the next sweep tries again. After that something else kept
+// it awake, and whoever read the notice has seen that it did not sleep.
 const noticeLasts = 2 * time.Minute
 
-// notice reports whether it was told that the server will sleep soon, and nothing has happened since; when it may; and when
-// that has to be told again.
-func (f *Facts) notice(now time.Time) (told bool, sleeps, forgotten time.Time) {
+// notice reports whether the server has its notice and was not used since, when it may then sleep,
+// and when the notice is over.
+func (f *Facts) notice(now time.Time) (noticed bool, sleeps, over time.Time) {
 	sleeps = f.Noticed.Add(f.Settings.SleepNotice)
-	forgotten = sleeps.Add(noticeLasts)
-	return f.Noticed.After(f.IdleSince()) && now.Before(forgotten), sleeps, forgotten
+	over = sleeps.Add(noticeLasts)
+	return f.Noticed.After(f.IdleSince()) && now.Before(over), sleeps, over
 }

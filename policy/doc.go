@@ -1,6 +1,8 @@
-// Package policy decides which server may sleep, which must wake, and says why.
+// Package policy decides which server may sleep and which must wake, and by which rule.
 //
-// [Rules.Decide] is a pure function of [Facts] and an instant: the first rule that holds wins, as docs/policy.md tells, whose tables
-// are the cases of the tests here. [Decision.Explain] says it in a sentence. [Table] has all settings; [Parse] reads
-// those that people write, on a server, on its namespace and in the configuration. [Schedule] says when all servers are looked at, [Windows] when one is kept awake. Nothing here does IO, starts a goroutine or reads a clock.
+// [Rules.Decide] is a pure function of [Facts] and an instant: the first rule that holds wins.
+// docs/policy.md has the rules; its tables are the cases of the tests here. Package explain says a
+// decision in words. [Table] has all settings; [Parse] reads those that people write on a server,
+// on its namespace and in the configuration. A [Schedule] says when the daemon sweeps, [Windows]
+// when it keeps a server awake. Nothing here does IO, starts a goroutine or reads a clock.
 package policy

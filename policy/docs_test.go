@@ -23,8 +23,8 @@ const docs = "../docs/policy.md"
 // generated matches what stands between the marks of a generated part.
 var generated = regexp.MustCompile(`(?s)<!-- ([a-z ]+) -->\n(.*?)<!-- end -->`)
 
-// The documentation says what the tests say: each table of docs/policy.md is made from their cases. Those of the settings,
-// wherever they are, are made from the settings.
+// The documentation says what the tests say: each table of docs/policy.md is made from their cases.
+// Those of the settings, wherever they are, are made from the settings.
 func TestDocs(t *testing.T) {
 	makeDocs(t, docs, map[string]string{
 		"awake":        rulesTable(awakeRules),
@@ -49,7 +49,8 @@ func TestDocs(t *testing.T) {
 	})
 }
 
-// makeDocs compares the generated parts of a file with what they should be, by name, or writes them again.
+// makeDocs compares the generated parts of a file with what they should be, by name, or writes them
+// again.
 func makeDocs(t *testing.T, file string, parts map[string]string) {
 	t.Helper()
 	data, err := os.ReadFile(file)

@@ -11,7 +11,8 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// explainCases are what is said of servers, all at 12:00 UTC. They are also a table of docs/policy.md.
+// explainCases are what is said of servers, all at 12:00 UTC. They are also a table of
+// docs/policy.md.
 var explainCases = []struct {
 	facts           *Facts
 	sentence, short string
@@ -71,7 +72,8 @@ var explainCases = []struct {
 	{sleeping(markLost, func(f *Facts) { f.Use = activity.Use{} }), "sleeps; a ping, a lease or a start command wakes it", "asleep until used"},
 }
 
-// Each decision is told in one sentence that says what is, why, until when, and what would change it; and in a few words for lists.
+// Each decision is told in one sentence that says what is, why, until when, and what would change
+// it; and in a few words for lists.
 func TestExplain(t *testing.T) {
 	type kind struct {
 		awake  bool
@@ -132,7 +134,8 @@ func TestSpan(t *testing.T) {
 	}
 }
 
-// Whoever else writes the replicas is named as people know it, with what to change; of others at least the field manager is told.
+// Whoever else writes the replicas is named as people know it, with what to change; of others at
+// least the field manager is told.
 func TestAdvice(t *testing.T) {
 	for manager, says := range map[string][2]string{
 		"argocd-controller":             {`Argo CD (field manager "argocd-controller")`, "ignoreDifferences with managedFieldsManagers: [idle-scaler]"},

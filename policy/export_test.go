@@ -2,8 +2,8 @@ package policy
 
 import "time"
 
-// The tests are outside of the package, because those of the sentences and of the rules share their cases. This is
-// what they see of its inside.
+// The tests are outside of the package, because those of the sentences and of the rules share their
+// cases. This is what they see of its inside.
 const (
 	MaxWindow   = maxWindow
 	MaxNotice   = maxNotice

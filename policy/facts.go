@@ -19,8 +19,8 @@ const (
 	BecauseAfter    Because = "after" // a command has started it, and it waits for those that it comes after
 )
 
-// Facts are all that a decision about one server depends on, beside the time. All instants are by the clock of the activity log, see
-// activity.Clock. The Since of Paused and of Reverts decides nothing and is as somebody wrote it.
+// Facts are all that a decision about one server depends on, beside the time. All instants are log
+// time, see [activity.Clock].
 type Facts struct {
 	Settings Settings
 	Bad      error // why the settings can't be read
@@ -42,7 +42,7 @@ type Facts struct {
 	AsleepSince time.Time
 	AwakeSince  time.Time      // when the daemon last woke it, or was told to
 	Seen        activity.Stamp // the last ping that the decision to sleep knew
-	Noticed     time.Time      // when it was last told that it will sleep soon
+	Noticed     time.Time      // when its last sleep notice was published
 
 	Use      activity.Use
 	Coverage activity.Coverage
@@ -56,27 +56,28 @@ type Pause struct {
 	Reason string // why, in its words
 }
 
-// Reverts tells how often in a row somebody else raised the replicas of a server that had been put to sleep, without any demand.
+// Reverts counts how often in a row somebody else raised the replicas of a server that had been put
+// to sleep, without any demand.
 type Reverts struct {
 	Count  int
 	Writer string    // who did it last: a field manager, empty when Kubernetes does not say
 	Since  time.Time // of the first
-	Digest string    // Settings.Digest as it was then: when it is another now, somebody has changed something
+	Digest string    // Settings.Digest as it was then: another one now means that somebody has changed something
 }
 
 // MaxReverts is after how many reverts a server is not put to sleep any more.
 const MaxReverts = 2
 
-// Group is what the other servers of a server's group make of it.
+// Group is what the other servers of a group mean for one of them.
 type Group struct {
 	Bad     string   // why the order of the group can't be kept; empty when it can
-	Wanted  string   // a server that has to be awake, and so wants all others to be; empty: none
+	Wanted  string   // a server that has to be awake, so all others have to be; empty: none
 	Why     Reason   // of that server
 	Before  []string // servers that are awake and come after this one: they sleep first
-	Waiting []string // servers that this one comes after and that will be ready, but are not yet: they wake first
+	Waiting []string // servers before this one that are not ready yet, but will be: they wake first
 
-	// Free is when, if nothing happens, none of them has to be awake any more: the latest Decision.Sleeps of those that want
-	// to be. Zero: not known, or none has to be.
+	// Free is when no server of the group has to be awake any more, if nothing happens: the latest
+	// Decision.Sleeps of those that have to. Zero: not known, or none has to.
 	Free time.Time
 }
 
@@ -88,31 +89,33 @@ func (g *Group) free(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// IdleSince returns when the idle clock started: the latest of the last ping, the end of the last lease, the last
-// wake, the first ready replica and the birth of the log.
+// IdleSince returns when the idle clock started: the latest of creation, the last ping, the end of
+// the last lease, the last wake, the first ready replica and the instant since which the log is
+// complete.
 func (f *Facts) IdleSince() time.Time {
 	start := f.Created
-	for _, t := range [...]time.Time{f.Use.Last.Time, f.Use.LeaseUntil, f.AwakeSince, f.ReadySince, f.Coverage.CompleteSince} {
-		if t.After(start) {
-			start = t
-		}
+	for _, t := range [...]time.Time{
+		f.Use.Last.Time, f.Use.LeaseUntil, f.AwakeSince, f.ReadySince, f.Coverage.CompleteSince,
+	} {
+		start = later(start, t)
 	}
 	return start
 }
 
-// SleepAtDue reports whether a sleep-at comes by then, and the server is not used any more: such a sleep is by sleep-at, not by silence.
+// SleepAtDue reports whether a sleep-at has come by an instant since the server was last used. Such
+// a sleep is by sleep-at, not by silence.
 func (f *Facts) SleepAtDue(by time.Time) bool {
 	due := f.Settings.SleepAt.Next(f.IdleSince())
 	return !due.IsZero() && !due.After(by)
 }
 
-// wakes reports whether demand stamped at at may wake the server. One that is not woken by activity is still
-// woken by activity that should have kept it awake.
+// wakes reports whether demand at an instant may wake the server. Without wake-on-activity it is
+// still woken by activity that should have kept it awake.
 func (f *Facts) wakes(at time.Time) bool {
 	return f.Settings.WakeOnActivity || at.Before(f.AsleepSince.Add(raceMargin))
 }
 
-// Demand returns which demand there is for a server that sleeps: Leased, Activity, or nothing.
+// Demand returns which demand there is for a server that sleeps: Leased, Activity, or "".
 func (f *Facts) Demand(now time.Time) Reason {
 	switch {
 	case f.Use.Leased(now) && f.wakes(f.Use.LeaseSince):

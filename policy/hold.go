@@ -21,7 +21,7 @@ type Hold struct {
 // Holds reports whether the hold is in force.
 func (h Hold) Holds(now time.Time) bool { return h.Until.After(now) }
 
-// String says what is held, as in "held awake".
+// String is "awake" or "asleep", as in "held awake".
 func (h Hold) String() string {
 	if h.Asleep {
 		return "asleep"
@@ -29,17 +29,19 @@ func (h Hold) String() string {
 	return "awake"
 }
 
-// ParseUntil reads until when a hold lasts, counted from an instant: a duration like "2h", the next time that a clock in the zone
-// shows "18:00", or an instant like "2026-01-02T18:00:00Z".
+// ParseUntil reads until when a hold lasts that begins at from: a duration like "2h", the next time
+// that a clock in the zone shows "18:00", or an instant like "2026-01-02T18:00:00Z".
 func ParseUntil(text string, from time.Time, zone *time.Location) (time.Time, error) {
 	until, err := parseUntil(text, from, zone)
 	switch {
 	case err != nil:
-		return time.Time{}, errors.New(`write until when, as a duration like "2h", a time of the day like "18:00", or an instant like "2026-01-02T18:00:00Z"`)
+		return time.Time{}, errors.New(`write until when, as a duration like "2h", a time of the day like "18:00", ` +
+			`or an instant like "2026-01-02T18:00:00Z"`)
 	case !until.After(from):
 		return time.Time{}, fmt.Errorf("%s is not in the future", until.UTC().Format(time.RFC3339))
 	case until.After(from.Add(MaxHold)):
-		return time.Time{}, fmt.Errorf("more than %s ahead: hold it for less, or write the annotation idle-scaler/idle-after: never", FormatDuration(MaxHold))
+		return time.Time{}, fmt.Errorf("more than %s ahead: hold it for less, "+
+			"or write the annotation idle-scaler/idle-after: never", FormatDuration(MaxHold))
 	}
 	return until, nil
 }

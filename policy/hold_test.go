@@ -8,7 +8,8 @@ import (
 	. "idle-scaler/policy"
 )
 
-// untilCases say until when a hold lasts, by what is written and when that was. They are also a table of docs/policy.md.
+// untilCases say until when a hold lasts, by what is written and when that was. They are also a
+// table of docs/policy.md.
 var untilCases = []struct{ name, text, zone, from, until string }{
 	{"for so long", "2h", rome, "2026-07-01T12:00:00+02:00", "2026-07-01T14:00:00+02:00"},
 	{"the longest", "720h", rome, "2026-07-01T12:00:00+02:00", "2026-07-31T12:00:00+02:00"},

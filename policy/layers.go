@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -26,10 +27,11 @@ type Layer struct {
 	Written map[string]string
 }
 
-// Parse reads the settings of one server from all places where they are written; of a key that is written in several the last
-// layer counts. It returns the source of each key that is written anywhere. An unknown key is an error as a bad value is: a
-// misspelt "idle-after: never" must not let the server sleep. All errors are returned, joined, in order of key, but those of the time zone first. On error the
-// Settings are those of the keys that could be read.
+// Parse reads the settings of one server from all places where they are written. If several places
+// have a key, the last layer counts. It returns the source of each key that is written anywhere. An
+// unknown key is an error like a bad value: a misspelt "idle-after: never" must not let the server
+// sleep. All errors are returned, joined, that of the time zone first and the others in order of
+// key. The Settings are then those of the keys that could be read.
 func Parse(layers ...Layer) (Settings, map[string]Source, error) {
 	entries, sources := collect(layers)
 	s := defaults
@@ -70,8 +72,8 @@ func (e entry) read(s *Settings) error {
 	return errors.New("it is a setting of a single server: write it there")
 }
 
-// collect returns what counts of what is written, in the order in which it is to be read, and what can't be read wherever it is
-// written.
+// collect returns the entries that count, in the order in which they are read, and entries that are
+// in the wrong place or of an unknown key, wherever they are written.
 func collect(layers []Layer) ([]entry, map[string]Source) {
 	var entries []entry
 	var sources map[string]Source
@@ -91,13 +93,13 @@ func collect(layers []Layer) ([]entry, map[string]Source) {
 		}
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
-		if a.key == b.key {
-			return strings.Compare(string(a.source), string(b.source))
-		}
-		if a.key == zoneKey || b.key != zoneKey && a.key < b.key {
+		switch {
+		case a.key != b.key && a.key == zoneKey:
 			return -1
+		case a.key != b.key && b.key == zoneKey:
+			return 1
 		}
-		return 1
+		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.source, b.source))
 	})
 	return entries, sources
 }

@@ -12,7 +12,8 @@ import (
 	. "idle-scaler/policy"
 )
 
-// A server's annotation beats its namespace's, which beats the configuration, which beats the default, for each key by itself.
+// A server's annotation beats its namespace's, which beats the configuration, which beats the
+// default, for each key by itself.
 func TestParseLayers(t *testing.T) {
 	config := layer(FromConfig, "idle-after", "1h", "max-replicas", "5", "keep-warm", "0 9 * * * for 9h")
 	namespace := layer(FromNamespace, "idle-after", "2h", "wake-replicas", "2", "paused", "true")
@@ -49,8 +50,9 @@ func TestParseLayers(t *testing.T) {
 	}
 }
 
-// An error says where the mistake is written, unless it is on the server itself. A mistake that is beaten harms nobody; a key in the
-// wrong place is one although something beats it, for it was meant to do something.
+// An error says where the mistake is written, unless it is on the server itself. A mistake that is
+// beaten harms nobody; a key in the wrong place is one although something beats it, for it was
+// meant to do something.
 func TestParseLayersErrors(t *testing.T) {
 	for _, r := range []struct {
 		name   string
@@ -79,8 +81,9 @@ func TestParseLayersErrors(t *testing.T) {
 	}
 }
 
-// A setting may be written on a server, on its namespace and in the configuration, but paused is none for all servers, and
-// group and after are about single ones. In another place each is an error that says where to write it.
+// A setting may be written on a server, on its namespace and in the configuration, but paused is
+// none for all servers, and group and after are about single ones. In another place each is an
+// error that says where to write it.
 func TestPlaces(t *testing.T) {
 	elsewhere := map[string][]Source{"paused": {FromConfig}, "group": {FromConfig, FromNamespace}, "after": {FromConfig, FromNamespace}}
 	for _, row := range Table {
@@ -97,8 +100,8 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// The digest is another exactly when something else counts: a changed, a new or a removed setting, in any place; not the order of
-// the places nor what something else beats.
+// The digest is another exactly when something else counts: a changed, a new or a removed setting,
+// in any place; not the order of the places nor what something else beats.
 func TestDigest(t *testing.T) {
 	values := map[string][]string{"idle-after": {"1h", "60m", "never"}, "paused": {"true", "false"}, "wake-replicas": {"1", "2"}}
 	someLayer := func(t *rapid.T, source Source) Layer {

@@ -13,12 +13,14 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// wouldSleep reports whether a decision is to sleep, now or after it was told, by silence or by a schedule.
+// wouldSleep reports whether a decision is to sleep, now or after it was told, by silence or by a
+// schedule.
 func wouldSleep(d Decision) bool {
 	return d.Reason == Idle || d.Reason == SleepAt
 }
 
-// Whatever the facts: a server is put to sleep only when nobody and nothing wants it, without a doubt and without a reason to wait.
+// Whatever the facts: a server is put to sleep only when nobody and nothing wants it, without a
+// doubt and without a reason to wait.
 func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld.Draw(t, "world")
@@ -77,7 +79,8 @@ func inside(windows Windows, now time.Time) bool {
 	return false
 }
 
-// Whatever the facts: a server is put to sleep by a hold exactly while that is in force, and nobody else keeps it awake.
+// Whatever the facts: a server is put to sleep by a hold exactly while that is in force, and nobody
+// else keeps it awake.
 func TestHeldAsleepOnlyByALiveHold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someWorld.Draw(t, "world").at(noon)
@@ -100,7 +103,8 @@ func TestHeldAsleepOnlyByALiveHold(t *testing.T) {
 	})
 }
 
-// Whatever the facts: a server is woken only when its zero is ours, not ordered, and somebody or a window wants it; and then it is.
+// Whatever the facts: a server is woken only when its zero is ours, not ordered, and somebody or a
+// window wants it; and then it is.
 func TestWakesOnlyOnDemand(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someWorld.Draw(t, "world").at(noon)
@@ -117,7 +121,8 @@ func TestWakesOnlyOnDemand(t *testing.T) {
 	})
 }
 
-// Until Next nothing changes unless something happens, and a decision without Next lasts. To decide is to change nothing.
+// Until Next nothing changes unless something happens, and a decision without Next lasts. To decide
+// is to change nothing.
 func TestNext(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld.Draw(t, "world")
@@ -141,7 +146,8 @@ func TestNext(t *testing.T) {
 	})
 }
 
-// Left alone, a server comes to rest: following Next from instant to instant ends, and soon, unless schedules make it go on.
+// Left alone, a server comes to rest: following Next from instant to instant ends, and soon, unless
+// schedules make it go on.
 func TestFollowingNextEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, now := someWorld.Draw(t, "world"), noon
@@ -192,7 +198,8 @@ func TestSleepsIsWhenItIsDue(t *testing.T) {
 	})
 }
 
-// Somebody who follows the decisions as the daemon does tells each sleep as long before as was asked for, and sleeps only then.
+// Somebody who follows the decisions as the daemon does tells each sleep as long before as was
+// asked for, and sleeps only then.
 func TestEachSleepIsTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, now := someWorld.Draw(t, "world"), noon
@@ -217,7 +224,8 @@ func TestEachSleepIsTold(t *testing.T) {
 	})
 }
 
-// Whatever is decided, there is a sentence that says why, and a few words for lists, of which none is broken.
+// Whatever is decided, there is a sentence that says why, and a few words for lists, of which none
+// is broken.
 func TestExplainsEverything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someWorld.Draw(t, "world").at(noon)

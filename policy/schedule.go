@@ -16,13 +16,15 @@ type Schedule struct {
 	text string // as it was written
 }
 
-var parser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+var parser = cron.NewParser(cron.SecondOptional |
+	cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
-// ParseSchedule reads a cron expression of five fields, or six with seconds first, or a descriptor such as
-// "@every 30s" or "@hourly"; "CRON_TZ=Europe/Rome " before it sets the time zone, else it is in UTC.
+// ParseSchedule reads a cron expression of five fields, or six with seconds first, or a descriptor
+// such as "@every 30s" or "@hourly". "CRON_TZ=Europe/Rome " before it sets the time zone; the
+// default is UTC.
 func ParseSchedule(expression string) (Schedule, error) { return parseSchedule(expression, time.UTC) }
 
-// parseSchedule reads an expression that is in a zone unless it names another.
+// parseSchedule reads an expression. The zone counts unless the expression names another.
 func parseSchedule(expression string, zone *time.Location) (Schedule, error) {
 	fields := strings.Fields(expression)
 	if len(fields) == 0 {
@@ -48,8 +50,9 @@ func parseSchedule(expression string, zone *time.Location) (Schedule, error) {
 	return Schedule{c, zone, strings.TrimSpace(expression)}, nil
 }
 
-// cutZone takes the time zone off the fields. robfig/cron would panic when it is all there is, and would take the
-// process's zone when there is none, so that the same configuration would mean different times on two machines.
+// cutZone takes the time zone off the fields. robfig/cron would panic on a zone without fields, and
+// without a zone it would take that of the process, so that one configuration would mean different
+// times on two machines.
 func cutZone(fields []string, zone *time.Location) (*time.Location, []string, error) {
 	name, ok := strings.CutPrefix(fields[0], "CRON_TZ=")
 	if !ok {
@@ -67,7 +70,7 @@ func cutZone(fields []string, zone *time.Location) (*time.Location, []string, er
 	return named, fields[1:], err
 }
 
-// checkFields refuses what robfig/cron v3.0.1 takes for something else than was written.
+// checkFields refuses what robfig/cron v3.0.1 misreads.
 func checkFields(fields []string) error {
 	if fields[0] == "@every" && len(fields) == 2 {
 		// Anything below 1s would be 1s, and fractions would be cut off.
@@ -86,16 +89,17 @@ func checkFields(fields []string) error {
 	return nil
 }
 
-// maxClockChanges bounds the search of Next: some zones set their clocks four times a year, and nothing is further
-// away than the next 29th of February.
+// maxClockChanges bounds the search of Next: some zones set their clocks four times a year, and the
+// next 29th of February is at most eight years away.
 const maxClockChanges = 64
 
-// Next returns the first instant after t at which the schedule is due, zero if there is none within five years. A
-// time that is skipped when the clocks are set forward is due at that moment; one that comes twice when they are set
-// back is due twice.
+// Next returns the first instant after t at which the schedule is due, zero if there is none within
+// five years. A time that is skipped when the clocks are set forward is due at that moment. A time
+// that comes twice when they are set back is due twice.
 func (s Schedule) Next(t time.Time) time.Time {
-	// robfig/cron loses its way where clocks change: it may skip the rest of that day, or take the next day for it.
-	// So it is asked about one time between two changes after the other, in which the clock simply runs.
+	// robfig/cron fails where clocks change: it may skip the rest of that day, or take the next day
+	// for it. So it is asked about one span between two changes after the other: there the clock
+	// simply runs.
 	from, local := t, t.In(s.zone)
 	for range maxClockChanges {
 		ahead := offset(local) // of UTC

@@ -29,7 +29,8 @@ func instant(t *testing.T, text string) time.Time {
 	return at
 }
 
-// What people write means what it says, in the zone they name, else in UTC whatever the zone of the machine is.
+// What people write means what it says, in the zone they name, else in UTC whatever the zone of the
+// machine is.
 func TestParseSchedule(t *testing.T) {
 	const wednesday = "2026-07-01T12:34:56Z"
 	for expression, next := range map[string]string{
@@ -65,7 +66,8 @@ func TestParseSchedule(t *testing.T) {
 	}
 }
 
-// What makes no sense is an error that quotes it and says what is wrong: no panic, no guess, no endless search.
+// What makes no sense is an error that quotes it and says what is wrong: no panic, no guess, no
+// endless search.
 func TestParseScheduleErrors(t *testing.T) {
 	for expression, says := range map[string]string{
 		"":                               "empty schedule",
@@ -121,8 +123,9 @@ func TestParseScheduleErrors(t *testing.T) {
 	}
 }
 
-// When the clocks are set forward, a time that they skip is due at the moment they do; what is due by the minute goes on.
-// When they are set back, a time that comes twice is due twice. The rest of such a day is as any other.
+// When the clocks are set forward, a time that they skip is due at the moment they do; what is due
+// by the minute goes on. When they are set back, a time that comes twice is due twice. The rest of
+// such a day is as any other.
 func TestNextWhereClocksChange(t *testing.T) {
 	const (
 		rome = "CRON_TZ=Europe/Rome "         // an hour, at 02:00 and 03:00
@@ -175,7 +178,8 @@ func TestNextKeepsTheZoneOfItsCaller(t *testing.T) {
 	}
 }
 
-// Whatever the zone: Next is the first second after t at which the clock shows the time, or jumps over it.
+// Whatever the zone: Next is the first second after t at which the clock shows the time, or jumps
+// over it.
 func TestNextIsTheFirst(t *testing.T) {
 	zones := []string{"UTC", "Europe/Rome", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Africa/Casablanca", "America/Santiago", "Asia/Kathmandu"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -211,7 +215,8 @@ func TestNextIsTheFirst(t *testing.T) {
 	})
 }
 
-// No text makes ParseSchedule panic or search without end; Next is after t or never, and the same when asked again.
+// No text makes ParseSchedule panic or search without end; Next is after t or never, and the same
+// when asked again.
 func FuzzParseSchedule(f *testing.F) {
 	for _, expression := range []string{
 		"", " ", "*/5 * * * *", "0 30 2 * * *", "@every 30s", "@hourly", "TZ=Europe/Rome", "CRON_TZ=", "TZ= ", "=", "@", "@every", "@every -1s",

@@ -12,19 +12,22 @@ import (
 // Never as Settings.IdleAfter: silence never puts this server to sleep.
 const Never time.Duration = 0
 
-// MaxIdleAfter is the longest idle-after. The activity log forgets after 32 days; silence beyond that proves nothing.
+// MaxIdleAfter is the longest idle-after. The activity log forgets after 32 days; silence beyond
+// that proves nothing.
 const MaxIdleAfter = 30 * 24 * time.Hour
 
-// maxNotice is the longest sleep-notice: who needs longer to close its sessions holds a lease.
+// maxNotice is the longest sleep-notice. A gateway that needs longer to close its sessions holds a
+// lease.
 const maxNotice = time.Hour
 
-// Settings say how one server is to be treated. Each field but the last belongs to a row of [Table].
+// Settings say how one server is to be treated. Each field but the last belongs to a row of
+// [Table].
 type Settings struct {
 	IdleAfter      time.Duration  // how long unused before it sleeps; Never
 	KeepWarm       Windows        // in them it is awake
 	SleepAt        Times          // at them it sleeps, unless it is in use
-	TimeZone       *time.Location // in it those are read; never nil once they are
-	SleepNotice    time.Duration  // how long before it sleeps that is told; 0: not at all
+	TimeZone       *time.Location // of those two, and of holds; never nil once they are read
+	SleepNotice    time.Duration  // how long before it sleeps an event says so; 0: none does
 	WakeReplicas   int            // replicas to wake with when none are remembered; at least 1
 	MaxReplicas    int            // the most a scale command may ask for; at least 1
 	WakeOnActivity bool           // a ping or a lease wakes it
@@ -33,11 +36,12 @@ type Settings struct {
 	Group          string         // servers of one group in one namespace sleep and wake together; empty: none
 	After          []string       // servers of the group that have to be ready before this one wakes
 
-	// Digest differs between what is written differently, whatever it means. Empty when nothing is written.
+	// Digest differs between what is written differently, whatever it means. Empty when nothing is
+	// written.
 	Digest string
 }
 
-// contradiction is what is wrong with settings that are right each for itself.
+// contradiction returns what is wrong with settings that are each right alone.
 func (s *Settings) contradiction(sources map[string]Source) error {
 	if s.WakeReplicas > s.MaxReplicas {
 		return fmt.Errorf("wake-replicas %d%s is above max-replicas %d%s: raise max-replicas",
@@ -95,20 +99,18 @@ func parseReplicas(text string) (int, error) {
 }
 
 func parseBool(text string) (bool, error) {
-	switch text {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
+	if text != "true" && text != "false" {
+		return false, errors.New(`neither "true" nor "false"`)
 	}
-	return false, errors.New(`neither "true" nor "false"`)
+	return text == "true", nil
 }
 
 // maxName is the longest name of a group.
 const maxName = 63
 
 func parseGroup(text string) (string, error) {
-	if text == "" || len(text) > maxName || strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	if text == "" || len(text) > maxName || strings.Trim(text, allowed) != "" {
 		return "", fmt.Errorf("not a name: use at most %d letters, digits, %q, %q and %q", maxName, "-", "_", ".")
 	}
 	return text, nil

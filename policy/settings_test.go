@@ -101,7 +101,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Windows and times are in the time zone of the server, wherever that is written, unless they name their own.
+// Windows and times are in the time zone of the server, wherever that is written, unless they name
+// their own.
 func TestParseInTimeZone(t *testing.T) {
 	for name, layers := range map[string][]Layer{
 		"on the server":            {onServer("time-zone", "Europe/Rome", "keep-warm", "0 9 * * * for 1h", "sleep-at", "0 9 * * *")},
@@ -117,7 +118,8 @@ func TestParseInTimeZone(t *testing.T) {
 	}
 }
 
-// A bad value is an error that names the key and the value and says what to write, and the default stays. So is an unknown key.
+// A bad value is an error that names the key and the value and says what to write, and the default
+// stays. So is an unknown key.
 func TestParseBadValues(t *testing.T) {
 	for _, row := range []struct{ key, value, says string }{
 		{"idle-after", "", `write it like "30m"`},
@@ -143,8 +145,8 @@ func TestParseBadValues(t *testing.T) {
 		{"paused", "True", `neither "true" nor "false"`},
 		{"paused", "1", `neither "true" nor "false"`},
 		{"dry-run", "on", `neither "true" nor "false"`},
-		{"keep-warm", "9-18", `"9-18" says not for how long: write windows like "0 9 * * MON-FRI for 9h`},
-		{"keep-warm", "", "says not for how long"},
+		{"keep-warm", "9-18", `"9-18" does not say for how long: write windows like "0 9 * * MON-FRI for 9h`},
+		{"keep-warm", "", "does not say for how long"},
 		{"sleep-at", "22:00", `write times like "0 22 * * *`},
 		{"sleep-at", "@every 1h", `"@every" names no time of a clock`},
 		{"time-zone", "", `names no time zone: write one like "Europe/Rome"`},
@@ -181,7 +183,8 @@ func TestParseBadValues(t *testing.T) {
 	}
 }
 
-// All errors are told at once, in order of key but the time zone first, in which others are read; and what can be read is read.
+// All errors are told at once, in order of key but the time zone first, in which others are read;
+// and what can be read is read.
 func TestParseJoinsErrors(t *testing.T) {
 	got, _, err := Parse(onServer("paused", "maybe", "idle-after", "soon", "max-replicas", "3", "zzz", "1", "wake-replicas", "0", "time-zone", "Rome", "keep-warm", "0 9 * * * for 9h"))
 	want := Defaults(30 * time.Minute)
@@ -200,7 +203,8 @@ func TestParseJoinsErrors(t *testing.T) {
 	}
 }
 
-// No text makes Parse panic, and what it takes without an error is within the bounds, whichever layer it comes from.
+// No text makes Parse panic, and what it takes without an error is within the bounds, whichever
+// layer it comes from.
 func FuzzParse(f *testing.F) {
 	for _, value := range []string{"30m", "never", "true", "false", "3", "", " ", "-1", "1e9h", "\xff", "٣", "0x10", "1_000", "+5", "9223372036854775807ns", "0 9 * * * for 9h", "TZ= for 1s", "Europe/Rome", "db, cache", "none"} {
 		for _, key := range append(Keys(FromServer), "idle-afer") {

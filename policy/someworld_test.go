@@ -46,7 +46,8 @@ func (w world) heard(since time.Time) time.Duration {
 	return heard
 }
 
-// someWorld draws a server whose times lie around its idle-after, so that each rule holds now and then.
+// someWorld draws a server whose times lie around its idle-after, so that each rule holds now and
+// then.
 var someWorld = rapid.Custom(func(t *rapid.T) world {
 	often := func(name string) bool { return rapid.Bool().Draw(t, name) }
 	sometimes := func(name string) bool { // one time in sixteen
@@ -123,7 +124,8 @@ var someWorld = rapid.Custom(func(t *rapid.T) world {
 	return w
 })
 
-// someSettings are most often those of a server of which only idle-after is written; noon is at an edge of some windows.
+// someSettings are most often those of a server of which only idle-after is written; noon is at an
+// edge of some windows.
 var someSettings = rapid.Custom(func(t *rapid.T) Settings {
 	oneIn := func(n int, name string) bool { return rapid.IntRange(1, n).Draw(t, name) == n }
 	s := Defaults(rapid.SampledFrom([]time.Duration{time.Second, 5 * time.Minute, 5 * time.Minute, 20 * time.Minute, Never}).Draw(t, "idle-after"))

@@ -13,8 +13,7 @@ type Setting struct {
 	Key   string
 	Where []Source // where it may be written
 
-	// Default is what holds where nothing is written, as its flag takes it: its type is that of the
-	// flag. "" is nothing.
+	// Default holds where nothing is written. Its type is that of the flag; "" is nothing.
 	Default any
 
 	Common   bool     // status says it even where it is not written
@@ -22,7 +21,7 @@ type Setting struct {
 	Meaning  string   // for the documentation, in Markdown
 	Examples []string // of what may be written
 
-	// Value returns what it is: a text, a number, a truth, a [time.Duration] or a list of texts.
+	// Value returns a string, an int, a bool, a [time.Duration] or a []string.
 	Value func(*Settings) any
 
 	parse func(s *Settings, text string) error // may leave anything in s when it returns an error
@@ -35,9 +34,9 @@ var (
 	onOneServer = []Source{FromServer}
 )
 
-// Table has all settings, in the order in which the documentation and status show them. A new setting
-// is a row here, a field of [Settings] and its use in [Rules.Decide]: the annotation, the flag, the
-// answer to status and the tables of the documentation come from the row.
+// Table has all settings, in the order in which the documentation and status show them. A new
+// setting is a row here, a field of [Settings] and its use in [Rules.Decide]: the annotation, the
+// flag, the answer to status and the tables of the documentation come from the row.
 var Table = []Setting{
 	{
 		Key: "idle-after", Where: anywhere, Default: "30m", Common: true, Examples: []string{"1h30m", "never"},
@@ -81,7 +80,7 @@ var Table = []Setting{
 	},
 	{
 		Key: "sleep-notice", Where: anywhere, Default: time.Duration(0), Examples: []string{"30s", "1h"},
-		Usage: "how long before a server sleeps that is told, so that a ping or a lease can prevent it; 0 tells nothing",
+		Usage: "how long before a server sleeps an event says so, so that a ping or a lease can prevent it; 0: no event",
 		Meaning: "how long before it sleeps a `sleeping-soon` event says so, at most `1h`; " +
 			"a ping or a lease until then keeps it awake; `0s`: no event",
 		Value: func(s *Settings) any { return s.SleepNotice },
@@ -116,8 +115,8 @@ var Table = []Setting{
 	},
 	{
 		Key: "dry-run", Where: anywhere, Default: false, Examples: []string{"true", "false"},
-		Usage:   "put nothing to sleep by itself, only tell what would; commands work, and what sleeps is woken",
-		Meaning: "it is not put to sleep by itself; an event tells when it would be",
+		Usage:   "put nothing to sleep by itself, only publish what would sleep; commands and wakes go on",
+		Meaning: "it is not put to sleep by itself; an event says when it would be",
 		Value:   func(s *Settings) any { return s.DryRun },
 		parse:   func(s *Settings, text string) (err error) { s.DryRun, err = parseBool(text); return err },
 	},
@@ -135,13 +134,13 @@ var Table = []Setting{
 	},
 }
 
-// zoneKey is the setting that has to be read before others, which are read in that zone.
+// zoneKey is read before all others, because windows are read in that zone.
 const zoneKey = "time-zone"
 
 // In reports whether the setting may be written in a place.
 func (row *Setting) In(place Source) bool { return slices.Contains(row.Where, place) }
 
-// Text says the value as it could be written, "none" where there is none.
+// Text returns the value as it could be written, "none" where there is none.
 func (row *Setting) Text(s *Settings) string {
 	value := row.Value(s)
 	text := fmt.Sprint(value)
@@ -154,7 +153,8 @@ func (row *Setting) Text(s *Settings) string {
 	return cmp.Or(text, none)
 }
 
-// FormatDuration is a duration in whole seconds, without the zeros that time.Duration has at its end: 30m, not 30m0s.
+// FormatDuration is a duration in whole seconds, without the zeros that time.Duration has at its
+// end: 30m, not 30m0s.
 func FormatDuration(d time.Duration) string {
 	text := d.Round(time.Second).String()
 	for _, zero := range [...]string{"m0s", "h0m"} {
@@ -165,7 +165,7 @@ func FormatDuration(d time.Duration) string {
 	return text
 }
 
-// read reads what is written. What can't be read changes nothing.
+// read reads what is written. On error it changes nothing.
 func (row *Setting) read(s *Settings, text string) error {
 	changed := *s
 	err := row.parse(&changed, text)
@@ -197,8 +197,8 @@ func Keys(place Source) []string {
 	return keys
 }
 
-// defaults are the settings of a server of which nothing is written. They begin with a zone, without which
-// no window could be read.
+// defaults are the settings of a server without any annotation. They begin with a zone: without one
+// no window can be read.
 var defaults = func() Settings {
 	s := Settings{TimeZone: time.UTC}
 	for _, row := range Table {
@@ -207,7 +207,7 @@ var defaults = func() Settings {
 	return s
 }()
 
-// Defaults are the settings of a server of which nothing but its idle-after is written.
+// Defaults returns the settings of a server for which only idle-after is written.
 func Defaults(idleAfter time.Duration) Settings {
 	s := defaults
 	s.IdleAfter = idleAfter

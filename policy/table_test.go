@@ -10,8 +10,8 @@ import (
 )
 
 // Each row is complete: it says what it means and where it may be written, and its first example
-// changes something. What may be written in the configuration has the usage of a flag, and nothing else
-// has; each default can be read, and is of a type that a flag can have.
+// changes something. What may be written in the configuration has the usage of a flag, and nothing
+// else has; each default can be read, and is of a type that a flag can have.
 func TestTable(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, row := range Table {
@@ -39,8 +39,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Each example can be written. The setting then says it in the same words, and no other setting says
-// anything new.
+// Each example can be written. The setting then says it in the same words, and no other setting
+// says anything new.
 func TestTextIsReadAgain(t *testing.T) {
 	for _, row := range Table {
 		for _, example := range row.Examples {
@@ -58,8 +58,8 @@ func TestTextIsReadAgain(t *testing.T) {
 	}
 }
 
-// Whoever shows a value knows it by its type; a new type would be shown as Go prints it. Each field of
-// Settings has its row: without one it could not be written.
+// Whoever shows a value knows it by its type; a new type would be shown as Go prints it. Each field
+// of Settings has its row: without one it could not be written.
 func TestValues(t *testing.T) {
 	changed := make(map[string]bool)
 	for _, row := range Table {

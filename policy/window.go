@@ -10,15 +10,16 @@ import (
 // maxWindow is the longest window.
 const maxWindow = 7 * 24 * time.Hour
 
-// none as keep-warm or sleep-at: what a namespace or the configuration says does not hold for this server.
+// none as keep-warm or sleep-at: that of the namespace or the configuration does not hold for this
+// server.
 const none = "none"
 
-// Windows are spans of time that come again and again. They may overlap.
+// Windows are recurring spans of time. They may overlap.
 type Windows []window
 
 type window struct {
 	starts Schedule
-	length time.Duration // by the clock that runs, not by that on the wall: a window over a change of the clocks is as long as others
+	length time.Duration // elapsed: a window over a change of the clocks is as long as others
 	text   string        // as it was written
 }
 
@@ -36,8 +37,9 @@ const (
 	aTime   = `"0 22 * * *; 0 14 * * SAT", or "none"`
 )
 
-// ParseWindows reads windows as "0 9 * * MON-FRI for 9h", several with ";" between them. Each is a cron expression, as ParseSchedule
-// takes it but for "@every", in the zone unless it names its own, and a length. "none" is no window.
+// ParseWindows reads windows like "0 9 * * MON-FRI for 9h", several with ";" between them. Each is
+// a cron expression as for [ParseSchedule], without "@every", and a length. The zone counts unless
+// the expression names its own. "none" is no window.
 func ParseWindows(text string, zone *time.Location) (Windows, error) {
 	if text == none {
 		return nil, nil
@@ -47,7 +49,7 @@ func ParseWindows(text string, zone *time.Location) (Windows, error) {
 		const before = " for "
 		at := strings.LastIndex(part, before)
 		if at < 0 {
-			return nil, fmt.Errorf(`%q says not for how long: write windows like %s`, strings.TrimSpace(part), aWindow)
+			return nil, fmt.Errorf(`%q does not say for how long: write windows like %s`, strings.TrimSpace(part), aWindow)
 		}
 		starts, err := parseTimes(part[:at], zone)
 		if err != nil {
@@ -63,11 +65,12 @@ func ParseWindows(text string, zone *time.Location) (Windows, error) {
 	return windows, nil
 }
 
-// maxJoined bounds how many windows without a gap are looked at as one.
+// maxJoined bounds how many windows without a gap count as one.
 const maxJoined = 64
 
-// Until reports whether t lies in a window, and when the last of the windows ends that follow without a gap; of very many, when
-// some of them have ended. A window holds its first instant, and not its last.
+// Until reports whether t lies in a window, and when the last window ends that follows without a
+// gap. Of very many windows it returns an earlier end. A window holds its first instant, and not
+// its last.
 func (w Windows) Until(t time.Time) (end time.Time, inside bool) {
 	end = t
 	for range maxJoined {
@@ -102,11 +105,11 @@ func (w Windows) Next(t time.Time) time.Time {
 	return next
 }
 
-// Times are instants that come again and again.
+// Times are recurring instants.
 type Times []Schedule
 
-// ParseTimes reads cron expressions, as ParseSchedule takes them but for "@every", in the zone unless they name their own, several
-// with ";" between them. "none" is no time.
+// ParseTimes reads cron expressions as for [ParseSchedule], without "@every", several with ";"
+// between them. The zone counts unless an expression names its own. "none" is no time.
 func ParseTimes(text string, zone *time.Location) (Times, error) {
 	if text == none {
 		return nil, nil
@@ -125,7 +128,7 @@ func ParseTimes(text string, zone *time.Location) (Times, error) {
 // parseTimes reads one cron expression that names times of a clock.
 func parseTimes(text string, zone *time.Location) (Schedule, error) {
 	if strings.TrimSpace(text) == "" {
-		return Schedule{}, errors.New("there is nothing that says when")
+		return Schedule{}, errors.New("it does not say when")
 	}
 	if strings.Contains(text, "@every") {
 		return Schedule{}, errors.New(`"@every" names no time of a clock`)
@@ -151,7 +154,7 @@ func (times Times) Next(t time.Time) time.Time {
 	return next
 }
 
-// sooner returns the earlier of two instants that may be zero, which means never.
+// sooner returns the earlier of two instants. Zero means never.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -159,7 +162,7 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// unless returns t, or zero when something else comes before it or at once with it.
+// unless returns t, or zero if something else comes before it or at the same time.
 func unless(other, t time.Time) time.Time {
 	if other.IsZero() || t.Before(other) {
 		return t

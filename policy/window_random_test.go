@@ -10,8 +10,9 @@ import (
 	. "idle-scaler/policy"
 )
 
-// Whatever the zone and the time of year: a minute lies in a window if one of the minutes before it, as many as the window is long,
-// is one in which the clock shows its start or jumps over it; and Until is the first that does not.
+// Whatever the zone and the time of year: a minute lies in a window if one of the minutes before
+// it, as many as the window is long, is one in which the clock shows its start or jumps over it;
+// and Until is the first that does not.
 func TestWindowsMinuteByMinute(t *testing.T) {
 	zones := []string{"UTC", rome, york, howe, "Africa/Cairo", "Asia/Kathmandu"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -67,7 +68,8 @@ func shows(at time.Time, hour, minute int) bool {
 	return false
 }
 
-// No text makes ParseWindows or ParseTimes panic or search without end; what they take is open from an instant to a later one.
+// No text makes ParseWindows or ParseTimes panic or search without end; what they take is open from
+// an instant to a later one.
 func FuzzParseWindows(f *testing.F) {
 	for _, r := range append(windowCases, clockChangeCases...) {
 		f.Add(r.windows, int64(1774745999), uint8(0)) // a second before the clocks of Rome change

@@ -8,8 +8,8 @@ import (
 	. "idle-scaler/policy"
 )
 
-// windowCase says when windows are open: each span as START/END, the next ones after an instant. They are also tables of
-// docs/policy.md.
+// windowCase says when windows are open: each span as START/END, the next ones after an instant.
+// They are also tables of docs/policy.md.
 type windowCase struct {
 	name, windows, zone, after, open string
 }
@@ -62,7 +62,8 @@ var clockChangeCases = []windowCase{
 	{"the doubled half-hour is in it", "0 1 * * * for 2h", howe, "2026-04-04T12:00:00+11:00", "2026-04-05T01:00:00+11:00/2026-04-05T02:30:00+10:30"},
 }
 
-// Windows are open from their start for their length, as often as they start; those that touch are one.
+// Windows are open from their start for their length, as often as they start; those that touch are
+// one.
 func TestWindows(t *testing.T) {
 	for _, r := range append(windowCases, clockChangeCases...) {
 		w, err := ParseWindows(r.windows, must(time.LoadLocation(r.zone)))
@@ -90,7 +91,8 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// A window that is longer than its period never closes, and to find that out takes no longer than to look a while ahead.
+// A window that is longer than its period never closes, and to find that out takes no longer than
+// to look a while ahead.
 func TestWindowsWithoutGap(t *testing.T) {
 	for _, text := range []string{"0 * * * * for 1h", "* * * * * for 2h", "* * * * * * for 168h", "0 0 * * * for 12h; 0 12 * * * for 12h", "0 9 * * * for 25h"} {
 		w := must(ParseWindows(text, time.UTC))
@@ -133,17 +135,18 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// What can't be read is an error that quotes it and says what to write instead; robfig/cron never sees what would make it panic.
+// What can't be read is an error that quotes it and says what to write instead; robfig/cron never
+// sees what would make it panic.
 func TestParseWindowsErrors(t *testing.T) {
 	for text, says := range map[string]string{
-		"":                                `"" says not for how long: write windows like "0 9 * * MON-FRI for 9h`,
-		"0 9 * * *":                       `"0 9 * * *" says not for how long`,
-		"0 9 * * * 9h":                    "says not for how long",
-		"0 9 * * * FOR 9h":                "says not for how long",
-		"for 9h":                          `"for 9h" says not for how long`,
-		" for 9h":                         "nothing that says when: write windows like",
-		"0 9 * * * for 9h;":               `"" says not for how long`,
-		"0 9 * * * for 9h; 0 10 * * SAT":  `"0 10 * * SAT" says not for how long`,
+		"":                                `"" does not say for how long: write windows like "0 9 * * MON-FRI for 9h`,
+		"0 9 * * *":                       `"0 9 * * *" does not say for how long`,
+		"0 9 * * * 9h":                    "does not say for how long",
+		"0 9 * * * FOR 9h":                "does not say for how long",
+		"for 9h":                          `"for 9h" does not say for how long`,
+		" for 9h":                         "does not say when: write windows like",
+		"0 9 * * * for 9h;":               `"" does not say for how long`,
+		"0 9 * * * for 9h; 0 10 * * SAT":  `"0 10 * * SAT" does not say for how long`,
 		"0 9 * * * for ":                  `"" is not a length of 1s to 168h: write it like "9h"`,
 		"0 9 * * * for 9":                 `"9" is not a length`,
 		"0 9 * * * for 1d":                `"1d" is not a length`,
@@ -160,8 +163,8 @@ func TestParseWindowsErrors(t *testing.T) {
 		"CRON_TZ= for 9h":                 "names no time zone",
 		"TZ=Europe/Roma 0 9 * * * for 9h": "unknown time zone Europe/Roma",
 		", 9 * * * for 9h":                `"," holds no value`,
-		"None":                            "says not for how long",
-		"none; 0 9 * * * for 9h":          `"none" says not for how long`,
+		"None":                            "does not say for how long",
+		"none; 0 9 * * * for 9h":          `"none" does not say for how long`,
 		"\xff for 9h":                     "expected 5 to 6 fields",
 	} {
 		if w, err := ParseWindows(text, time.UTC); err == nil || !strings.Contains(err.Error(), says) || w != nil {
@@ -169,8 +172,8 @@ func TestParseWindowsErrors(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
-		"":                     `nothing that says when: write times like "0 22 * * *; 0 14 * * SAT", or "none"`,
-		"0 22 * * *;":          "nothing that says when",
+		"":                     `does not say when: write times like "0 22 * * *; 0 14 * * SAT", or "none"`,
+		"0 22 * * *;":          "does not say when",
 		"22:00":                `expected 5 to 6 fields, found 1: [22:00]: write times like`,
 		"0 22 * * * for 9h":    "expected 5 to 6 fields, found 7",
 		"@every 24h":           `"@every" names no time of a clock: write times like`,

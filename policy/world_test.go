@@ -16,7 +16,8 @@ var (
 	noon  = at("12:00:00") // when all decisions of the tables are made
 )
 
-// at is an instant of the day on which all tests play, a Wednesday, as a clock shows it; or of the day that it names.
+// at is an instant of the day on which all tests play, a Wednesday, as a clock shows it; or of the
+// day that it names.
 func at(clock string) time.Time {
 	if len(clock) < len(time.DateTime) {
 		clock = "2026-07-01 " + clock

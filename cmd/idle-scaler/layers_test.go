@@ -166,7 +166,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 		`schedule "every now"`,
 		`label selector "a==b==c"`,
 		`idle-after "721h" (configuration): longer than 720h`,
-		`keep-warm "mornings" (configuration): "mornings" says not for how long`,
+		`keep-warm "mornings" (configuration): "mornings" does not say for how long`,
 		`time-zone "Rome" (configuration): `,
 		`sleep-notice "2h0m0s" (configuration): not a duration of at most 1h`,
 		`max-replicas "0" (configuration): not a whole number of at least 1`,

@@ -97,7 +97,8 @@ func WaitsFor(names []string) string {
 	return fmt.Sprintf("wakes as soon as %s %s ready", strings.Join(names, ", "), is(names))
 }
 
-// WokenByOthers says that somebody else has raised a server that slept, and whether that was the first revert.
+// WokenByOthers says that somebody else has raised a server that slept, and whether that was the
+// first revert.
 func WokenByOthers(revert bool) string {
 	const text = "somebody else set its replicas while it was asleep"
 	if !revert {
@@ -114,5 +115,6 @@ func LeftAsItIs(wrong string) string {
 
 // NotReady says that a server that began to start at an instant has missed its start deadline.
 func NotReady(began time.Time, deadline time.Duration) string {
-	return fmt.Sprintf("not ready within the start-deadline of %s since %s", policy.FormatDuration(deadline), Instant(began))
+	return fmt.Sprintf("not ready within the start-deadline of %s since %s",
+		policy.FormatDuration(deadline), Instant(began))
 }

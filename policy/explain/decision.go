@@ -58,7 +58,8 @@ func awake(d policy.Decision, f *policy.Facts, c clock) string {
 	case policy.MinAwake:
 		return stays + "it was woken a moment ago"
 	case policy.Grouped:
-		return fmt.Sprintf("stays awake with its group %s%s: %s%s", f.Settings.Group, c.until(d.Sleeps), wants(&f.Group), notice(d))
+		return fmt.Sprintf("stays awake with its group %s%s: %s%s",
+			f.Settings.Group, c.until(d.Sleeps), wants(&f.Group), notice(d))
 	case policy.Ordered:
 		return fmt.Sprintf("sleeps after %s, which %s still awake", strings.Join(f.Group.Before, ", "), is(f.Group.Before))
 	case policy.Noticing:
@@ -78,10 +79,12 @@ func dueToSleep(d policy.Decision, f *policy.Facts, c clock) string {
 	case policy.WouldSleep:
 		what = "would sleep without dry-run"
 	case policy.Notify:
-		what = fmt.Sprintf("sleeps %s after the next sweep, which publishes that", policy.FormatDuration(f.Settings.SleepNotice))
+		notice := policy.FormatDuration(f.Settings.SleepNotice)
+		what = fmt.Sprintf("sleeps %s after the next sweep, which publishes that", notice)
 	}
 	if d.Reason == policy.SleepAt {
-		return fmt.Sprintf("%s: its sleep-at came at %s, and it was not used since", what, c.at(f.Settings.SleepAt.Next(f.IdleSince())))
+		due := c.at(f.Settings.SleepAt.Next(f.IdleSince()))
+		return fmt.Sprintf("%s: its sleep-at came at %s, and it was not used since", what, due)
 	}
 	return what + ": " + Unused(d.Idle, f.Settings.IdleAfter)
 }
@@ -155,8 +158,8 @@ var becauses = map[policy.Because]string{
 	policy.BecauseHold:     ", by a hold that has ended",
 }
 
-// wakes says what would wake a server that stays at zero because it sleeps, was stopped, or was made zero by somebody
-// else; nothing about others.
+// wakes says what would wake a server that stays at zero because it sleeps, was stopped, or was
+// made zero by somebody else; nothing about others.
 func wakes(d policy.Decision, f *policy.Facts, c clock) string {
 	switch d.Reason {
 	case policy.NotOurs:
@@ -190,7 +193,8 @@ func wants(g *policy.Group) string {
 var whys = map[policy.Reason]string{
 	policy.Unreadable: "unreadable settings", policy.Held: "held awake", policy.Autoscaled: "scaled by somebody else",
 	policy.Leased: "a lease", policy.Awake: "in use", policy.Noticing: "about to sleep", policy.Starting: "pending",
-	policy.RollingOut: "a rollout", policy.MinAwake: "woken a moment ago", policy.Started: "started", policy.Activity: "a ping",
+	policy.RollingOut: "a rollout", policy.MinAwake: "woken a moment ago", policy.Started: "started",
+	policy.Activity: "a ping",
 }
 
 // Short says in a few words what comes next, for lists. It tells apart what has the same status.

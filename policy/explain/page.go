@@ -30,12 +30,12 @@ type Mate struct {
 	Awake bool
 }
 
-// Page says all there is to say about a server, as a person would: what it does, why, and what would change that, and
-// then the rest, a line each. It leaves out what there is not.
+// Page says all there is to say about a server, as a person would: what it does, why, and what
+// would change that, and then the rest, a line each. It leaves out what there is not.
 func Page(s Server, now time.Time) string {
 	p := page{s, s.Facts, clockOf(s.Facts, now)}
-	return Joined("\n", p.headline(), p.why(), p.broken(), p.used(), p.leases(), p.hold(), p.pause(), p.windows(), p.sleepAt(),
-		p.group(), p.rival(), p.lastChange(), p.settings())
+	return Joined("\n", p.headline(), p.why(), p.broken(), p.used(), p.leases(), p.hold(), p.pause(), p.windows(),
+		p.sleepAt(), p.group(), p.rival(), p.lastChange(), p.settings())
 }
 
 // Why says in one sentence why a server is treated as it is, and what comes next.
@@ -91,7 +91,8 @@ func (p page) headline() string {
 	return is("asleep%s", Joined(": ", since, slept.Text))
 }
 
-// sleepIsLast reports whether the last change is the one that put the server to zero, which the headline says.
+// sleepIsLast reports whether the last change is the one that put the server to zero, which the
+// headline says.
 func (p page) sleepIsLast() bool {
 	return p.f.Replicas == 0 && !p.f.AsleepSince.IsZero() && p.Last.Type == "slept"
 }
@@ -156,7 +157,8 @@ func (p page) change() string {
 	return ""
 }
 
-// broken says what is wrong with the settings, or the order of the group, when something else counts more.
+// broken says what is wrong with the settings, or the order of the group, when something else
+// counts more.
 func (p page) broken() string {
 	switch {
 	case p.Decision.Reason == policy.Unreadable:
@@ -315,7 +317,8 @@ func (p page) settings() string {
 	return "Settings: " + strings.Join(written, ", ") + "."
 }
 
-// Zeroer says whose field manager made a server zero. Kubernetes names no owner of a zero that kubectl scale has set.
+// Zeroer says whose field manager made a server zero. Kubernetes names no owner of a zero that
+// kubectl scale has set.
 func Zeroer(manager string) string {
 	if manager == "" {
 		return "somebody whom Kubernetes does not name (so it is after kubectl scale)"

@@ -57,7 +57,8 @@ func page(change func(s *explain.Server)) string {
 	return explain.Page(s, noon)
 }
 
-// A page says what a person would say who knows all about a server, and leaves out what there is not.
+// A page says what a person would say who knows all about a server, and leaves out what there is
+// not.
 func TestPage(t *testing.T) {
 	for _, row := range []struct {
 		name   string

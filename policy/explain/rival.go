@@ -7,8 +7,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// rivals are known to write the replicas of Deployments. A row has what the names of their field managers begin with,
-// and what to change so that they leave sleeping servers alone.
+// rivals are known to write the replicas of Deployments. A row has what the names of their field
+// managers begin with, and what to change so that they leave sleeping servers alone.
 var rivals = []struct{ manager, name, advice string }{
 	{
 		"argocd", "Argo CD",
@@ -38,7 +38,8 @@ var rivals = []struct{ manager, name, advice string }{
 const leaveToKEDA = "KEDA scales to zero by itself: delete the ScaledObject, " +
 	"or set the annotation idle-scaler/idle-after: never"
 
-// Advice says what to change so that whoever writes with a field manager leaves a sleeping server alone.
+// Advice says what to change so that whoever writes with a field manager leaves a sleeping server
+// alone.
 func Advice(manager string) string {
 	for _, rival := range rivals {
 		if strings.HasPrefix(manager, rival.manager) {

@@ -1,10 +1,11 @@
-// Package explain writes every sentence that a person reads about a server: why it is awake or asleep, what comes
-// next, what happened to it, and who else writes to it. [Page] says all of that, [Decision] and [Short] say what one
-// decision means, and [Change] says what an event or the last change of a server was.
+// Package explain writes every sentence that a person reads about a server: why it is awake or
+// asleep, what comes next, what happened to it, and who else writes to it. [Page] says all of that,
+// [Decision] and [Short] say what one decision means, and [Change] says what an event or the last
+// change of a server was.
 //
-// Times of the day are those of the server's zone, always with their seconds, and with the date unless it is today.
-// Events name instants in RFC 3339 instead, because whoever reads them later does not know the zone. All functions are
-// pure.
+// Times of the day are those of the server's zone, always with their seconds, and with the date
+// unless it is today. Events name instants in RFC 3339 instead, because whoever reads them later
+// does not know the zone. All functions are pure.
 package explain
 
 import (
