@@ -23,19 +23,19 @@ var asleepRules = []row{
 	{"it was used since what the decision to sleep knew", pinged("11:50:00"), Wake, Activity, ""},
 	{"a `keep-warm` window is open", keepWarm("0 9 * * * for 9h"), Wake, KeepWarm, "18:00:00"},
 	{"another of its `group` is awake, or wakes", grouped, Wake, Grouped, ""},
-	{"the activity log can't be heard, or never held a ping", deaf, Keep, Blind, ""},
-	{"the activity log can be heard again only since a moment ago", settling, Keep, Blind, "12:01:30"},
+	{"the activity log can't be read, or never held a ping", lost, Keep, Blind, ""},
+	{"the activity log is complete again only since a moment ago", settling, Keep, Blind, "12:01:30"},
 	{"none of these", nothing, Keep, Asleep, ""},
 }
 
-// A zero of somebody else's, and one that was ordered, stay. What wakes does so even when more may
+// A zero of somebody else and an ordered zero stay. A known use wakes a server even when others may
 // have been missed.
 func TestDecideAsleep(t *testing.T) {
 	checkOrder(t, sleeping, asleepRules)
 }
 
-// Whatever wakes a server, those that it comes after have to be ready before; what does not wake
-// does not wait either.
+// Whatever wakes a server, the servers before it have to be ready first. A server that does not
+// wake does not wait either.
 func TestDecideWake(t *testing.T) {
 	for _, r := range asleepRules {
 		if r.action == Wake {
@@ -45,8 +45,8 @@ func TestDecideWake(t *testing.T) {
 	}
 }
 
-// asleepEdges tell what counts as demand: a level, not an edge, so that any leader at any time
-// comes to the same end.
+// asleepEdges are cases of demand: a level, not an edge, so that any leader at any time decides the
+// same.
 var asleepEdges = []row{
 	{"paused: still woken", together(paused, pausedBy("all servers"), pinged("11:50:00")), Wake, Activity, ""},
 	{"`idle-after` is `never`: still woken", together(never, pinged("11:50:00")), Wake, Activity, ""},
@@ -89,13 +89,12 @@ func TestDecideAsleepAtTheEdges(t *testing.T) {
 	}
 }
 
-// Every reason and every action that the code knows is a row of the tables, and so of the
-// documentation.
+// Every reason and every action of the code is a row of the tables, and so of the documentation.
 func TestTablesAreComplete(t *testing.T) {
-	told := map[string]bool{string(Ordered): true} // at zero: see TestDecideWake
+	seen := map[string]bool{string(Ordered): true} // at zero: see TestDecideWake
 	for _, rows := range [][]row{awakeRules, sleepRules, asleepRules} {
 		for _, r := range rows {
-			told[string(r.reason)], told[string(r.action)] = true, true
+			seen[string(r.reason)], seen[string(r.action)] = true, true
 		}
 	}
 	file, err := goparser.ParseFile(token.NewFileSet(), "decide.go", nil, 0)
@@ -111,7 +110,7 @@ func TestTablesAreComplete(t *testing.T) {
 		if kind, ok := spec.Type.(*ast.Ident); ok && (kind.Name == "Reason" || kind.Name == "Action") {
 			found++
 			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
-			if err != nil || !told[value] {
+			if err != nil || !seen[value] {
 				t.Errorf("%s %q is in no table", kind.Name, value)
 			}
 		}

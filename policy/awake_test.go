@@ -18,8 +18,8 @@ var awakeRules = []row{
 	{"somebody else has woken it twice in a row, though nobody had asked for it", reverted(2, "argocd-controller"), Keep, Contended, ""},
 	{"KEDA scales it", autoscaled, Keep, Autoscaled, ""},
 	{"somebody holds it asleep", held(true, "14:00:00"), Sleep, HeldAsleep, "14:00:00"},
-	{"the activity log can't be heard, or never held a ping", deaf, Keep, Blind, ""},
-	{"the activity log can be heard again only since a moment ago", settling, Keep, Blind, "12:01:30"},
+	{"the activity log can't be read, or never held a ping", lost, Keep, Blind, ""},
+	{"the activity log is complete again only since a moment ago", settling, Keep, Blind, "12:01:30"},
 	{"the activity log is younger than `idle-after`", youngLog, Keep, Blind, "12:15:00"},
 	{"a lease on it is live", leased("09:00:00", "12:05:00"), Keep, Leased, "12:05:00"},
 	{"a `keep-warm` window is open", keepWarm("0 9 * * * for 9h"), Keep, KeepWarm, "18:00:00"},
@@ -36,13 +36,13 @@ var sleepRules = []row{
 	{"another of its `group` has to be awake", grouped, Keep, Grouped, ""},
 	{"one that comes `after` it is still awake", before("web"), Keep, Ordered, ""},
 	{"its setting `dry-run` is `true`", together(dryRun, notice("")), WouldSleep, Idle, ""},
-	{"it has a `sleep-notice`, and that it will sleep was not told yet", notice(""), Notify, Idle, ""},
-	{"that it will sleep was told less than `sleep-notice` ago", notice("11:59:50"), Keep, Noticing, "12:00:20"},
+	{"it has a `sleep-notice`, and no event has said that it sleeps soon", notice(""), Notify, Idle, ""},
+	{"an event has said so less than `sleep-notice` ago", notice("11:59:50"), Keep, Noticing, "12:00:20"},
 	{"none of these", nothing, Sleep, Idle, ""},
 }
 
-// Of the rules for a server that is awake the first that holds decides; sleep is what is left when
-// no doubt is.
+// The first rule that holds decides about a server that is awake. It sleeps only when no rule is
+// left that keeps it awake.
 func TestDecideAwake(t *testing.T) {
 	checkOrder(t, running, awakeRules)
 	// "never" does away with two of the rules, and beats what is left of those below it.
@@ -54,8 +54,8 @@ func TestDecideAwake(t *testing.T) {
 	})
 }
 
-// Whatever lets a server sleep, the same rules delay it; what keeps it awake anyway, and an order
-// to be asleep, they do not touch.
+// The same rules delay every sleep, whatever its reason. They change nothing for a server that
+// stays awake anyway, and nothing for a hold asleep.
 func TestDecideSleep(t *testing.T) {
 	checkOrder(t, running, sleepRules)
 	bySchedule := func(facts ...fact) *Facts { return running(append(facts, sleepAt("45 11 * * *"))...) }
@@ -117,8 +117,8 @@ var awakeEdges = []row{
 	{"its replicas were last written by somebody else", notOurs, Sleep, Idle, ""},
 }
 
-// Each rule ends in the instant that its Next names, and what is late, ended or long ago keeps
-// nothing awake.
+// Each rule ends at the instant that its Next names. A start that is late, a lease that has ended
+// and a wake long ago keep nothing awake.
 func TestDecideAwakeAtTheEdges(t *testing.T) {
 	for _, r := range awakeEdges {
 		r.check(t, r.name, running(r.fact))
@@ -138,32 +138,31 @@ var sleepEdges = []row{
 	{"in use in `dry-run`", together(dryRun, notice(""), pinged("11:30:20")), Keep, Awake, "12:00:20"},
 	{"it sleeps in 10 minutes, the notice is due 30s before", together(notice(""), pinged("11:40:00")), Keep, Awake, "12:09:30"},
 	{"it sleeps in 30s: the notice is due now", together(notice(""), pinged("11:30:30")), Notify, Awake, "12:00:30"},
-	{"it sleeps in 20s, and that was told", together(notice("11:59:55"), pinged("11:30:20")), Keep, Awake, "12:00:20"},
+	{"it sleeps in 20s, and has its notice", together(notice("11:59:55"), pinged("11:30:20")), Keep, Awake, "12:00:20"},
 	{"it sleeps in 20s, but a window opens before", together(notice(""), pinged("11:30:20"), keepWarm("10 0 12 * * * for 1h")), Keep, Awake, "12:00:10"},
 	{"it sleeps in 20s, but another of its group has to be awake", together(notice(""), pinged("11:30:20"), grouped), Keep, Awake, "12:00:20"},
 	{"it sleeps in 20s, after another of its group", together(notice(""), pinged("11:30:20"), before("web")), Keep, Awake, "12:00:20"},
 	{"a `sleep-at` comes in 20s: the notice is due", together(notice(""), pinged("11:59:00"), sleepAt("20 0 12 * * *")), Notify, Awake, "12:00:20"},
-	{"told `sleep-notice` ago", notice("11:59:30"), Sleep, Idle, "12:02:00"},
-	{"told, and pinged since: the sleep is off", together(notice("11:59:40"), pinged("11:59:45")), Keep, Awake, "12:29:15"},
-	{"told, and a lease is live since: the sleep is off", together(notice("11:59:40"), leased("11:59:45", "12:05:00")), Keep, Leased, "12:05:00"},
-	{"told, and a lease came and went since: the sleep is off", together(notice("11:59:40"), leased("11:59:45", "11:59:50")), Keep, Awake, "12:29:20"},
-	{"told, and a window opens before it sleeps", together(notice("11:59:50"), keepWarm("10 0 12 * * * for 1h")), Keep, Noticing, "12:00:10"},
-	{"told, and kept awake for more than two minutes by something else: told again", notice("11:57:30"), Notify, Idle, ""},
-	{"told, and kept awake for less than that", notice("11:57:31"), Sleep, Idle, "12:00:01"},
-	{"told long before, for a sleep that was put off: that holds for a while", together(notice("11:55:00"), pinged("11:54:00"), idleAfter(10*time.Minute), func(f *Facts) { f.Settings.SleepNotice = 5 * time.Minute }), Keep, Awake, "12:02:00"},
-	{"told for a sleep that a ping of before has put off", together(notice("11:50:00"), pinged("11:49:59"), idleAfter(10*time.Minute+10*time.Second)), Notify, Awake, "12:00:09"},
+	{"notice given `sleep-notice` ago", notice("11:59:30"), Sleep, Idle, "12:02:00"},
+	{"notice given, and pinged since: the sleep is off", together(notice("11:59:40"), pinged("11:59:45")), Keep, Awake, "12:29:15"},
+	{"notice given, and a lease is live since: the sleep is off", together(notice("11:59:40"), leased("11:59:45", "12:05:00")), Keep, Leased, "12:05:00"},
+	{"notice given, and a lease came and went since: the sleep is off", together(notice("11:59:40"), leased("11:59:45", "11:59:50")), Keep, Awake, "12:29:20"},
+	{"notice given, and a window opens before it sleeps", together(notice("11:59:50"), keepWarm("10 0 12 * * * for 1h")), Keep, Noticing, "12:00:10"},
+	{"notice given, and kept awake for more than two minutes by something else: a new notice", notice("11:57:30"), Notify, Idle, ""},
+	{"notice given, and kept awake for less than that", notice("11:57:31"), Sleep, Idle, "12:00:01"},
+	{"notice given long before, for a sleep that was put off: that holds for a while", together(notice("11:55:00"), pinged("11:54:00"), idleAfter(10*time.Minute), func(f *Facts) { f.Settings.SleepNotice = 5 * time.Minute }), Keep, Awake, "12:02:00"},
+	{"notice given for a sleep that a ping of before has put off", together(notice("11:50:00"), pinged("11:49:59"), idleAfter(10*time.Minute+10*time.Second)), Notify, Awake, "12:00:09"},
 }
 
-// A server whose sleep is delayed sleeps as soon as the reason is gone; a notice holds for one
-// sleep, and use calls it off.
+// A server whose sleep is delayed sleeps as soon as the reason is gone. A notice counts for one
+// sleep, and a use calls it off.
 func TestDecideSleepAtTheEdges(t *testing.T) {
 	for _, r := range sleepEdges {
 		r.check(t, r.name, running(r.fact))
 	}
 }
 
-// Sleeps is when a server will be due to sleep, and nothing is said where something else may come
-// before.
+// Sleeps is when a server will be due to sleep. It is zero where something else may come before.
 func TestSleeps(t *testing.T) {
 	for _, r := range []struct {
 		name   string
@@ -186,8 +185,8 @@ func TestSleeps(t *testing.T) {
 		{"never, whatever its group does", together(never, groupedUntil("12:05:00")), ""},
 		{"a window opens before its group is unused", together(pinged("11:40:00"), groupedUntil("12:20:00"), keepWarm("15 12 * * * for 1h")), ""},
 		{"unused, another of its group is in use", groupedUntil("12:20:00"), "12:20:00"},
-		{"told", notice("11:59:50"), "12:00:20"},
-		{"told, and a window opens before", together(notice("11:59:50"), keepWarm("10 0 12 * * * for 1h")), ""},
+		{"seen", notice("11:59:50"), "12:00:20"},
+		{"seen, and a window opens before", together(notice("11:59:50"), keepWarm("10 0 12 * * * for 1h")), ""},
 	} {
 		if d := rules.Decide(running(r.fact), noon); r.sleeps == "" != d.Sleeps.IsZero() || r.sleeps != "" && !d.Sleeps.Equal(at(r.sleeps)) {
 			t.Errorf("%s: sleeps at %v, want %q", r.name, d.Sleeps, r.sleeps)
@@ -195,7 +194,7 @@ func TestSleeps(t *testing.T) {
 	}
 }
 
-// The idle clock starts at the latest of all signs of use, and of the birth of the log.
+// The idle clock starts at the latest of all signs of use, and not before the log is complete.
 func TestIdleSince(t *testing.T) {
 	for name, latest := range map[string]fact{
 		"created":    func(f *Facts) { f.Created = at("11:11:00") },
@@ -211,14 +210,14 @@ func TestIdleSince(t *testing.T) {
 	}
 }
 
-// Time in which the log could not be heard is not idle time: a server sleeps that much later.
+// Time in which the log is not complete is not idle time: a server sleeps that much later.
 func TestDecideAfterDeafness(t *testing.T) {
 	tracker := activity.NewTracker(2 * time.Minute)
 	tracker.CaughtUp(activity.Log{CompleteSince: at("00:00:00")}, at("01:00:00"))
 	tracker.Lost("NATS is away", at("11:10:00"))
 	tracker.CaughtUp(activity.Log{CompleteSince: at("00:00:00")}, at("11:50:00"))
 	f := running(func(f *Facts) { f.Coverage = tracker.Coverage(noon) })
-	row{action: Keep, reason: Awake, next: "12:10:00"}.check(t, "deaf for 40 of 60 minutes", f)
+	row{action: Keep, reason: Awake, next: "12:10:00"}.check(t, "lost for 40 of 60 minutes", f)
 	if d := rules.Decide(f, noon); d.Idle != 20*time.Minute {
 		t.Errorf("idle for %s, want the 20 minutes that were heard", d.Idle)
 	}

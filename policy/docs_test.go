@@ -94,7 +94,7 @@ func TestDocsNumbers(t *testing.T) {
 
 // what says what an action is to somebody who watches the server.
 var what = map[Action]string{
-	Keep: "stays", Sleep: "**sleeps**", Wake: "**wakes**", Notify: "stays; that it will sleep is told", WouldSleep: "stays; that it would sleep is told",
+	Keep: "stays", Sleep: "**sleeps**", Wake: "**wakes**", Notify: "stays; an event says that it sleeps soon", WouldSleep: "stays; an event says that it would sleep",
 }
 
 // table writes rows of cells under a head; a | in a cell would end it.

@@ -25,7 +25,7 @@ var explainCases = []struct {
 	{running(reverted(2, "argocd-controller")), `stays awake: Argo CD (field manager "argocd-controller") has woken it 2 times in a row since 2026-07-01T10:00:00Z, each time after it was put to sleep and without anybody asking for it; in its Application, set ignoreDifferences with managedFieldsManagers: [idle-scaler] (or jsonPointers: [/spec/replicas]) for this Deployment AND the sync option RespectIgnoreDifferences=true; or take spec.replicas out of the manifest in Git. A command or a changed setting lets it sleep again`, "contended"},
 	{running(autoscaled), "stays awake: a ScaledObject of KEDA scales it; KEDA scales to zero by itself: delete the ScaledObject, or set the annotation idle-scaler/idle-after: never", "autoscaled"},
 	{running(held(true, "14:00:00")), `sleeps at the next sweep: held asleep by "ann" ("demo") until 14:00:00 UTC (in 2h)`, "sleeps now"},
-	{running(deaf), "stays awake: NATS is away", "blind"},
+	{running(lost), "stays awake: NATS is away", "blind"},
 	{running(settling), "stays awake until 12:01:30 UTC (in 1m30s): NATS is back", "blind until 12:01:30 UTC"},
 	{running(youngLog), "stays awake until 12:15:00 UTC (in 15m): the activity log begins at 11:45:00 UTC, its idle-after is 30m", "blind until 12:15:00 UTC"},
 	{running(leased("09:00:00", "12:05:00")), "stays awake until 12:05:00 UTC (in 5m): a lease on it is live", "lease until 12:05:00 UTC"},
@@ -61,7 +61,7 @@ var explainCases = []struct {
 	{sleeping(stopped), "stays at zero: stopped by a command since 11:30:00 UTC; a start or scale command, or a hold awake, wakes it", "stopped by a command"},
 	{sleeping(leased("11:50:00", "12:05:00")), "wakes: a lease on it is live until 12:05:00 UTC (in 5m)", "wakes now"},
 	{sleeping(pinged("11:50:00"), func(f *Facts) { f.Use.Last.Time = f.Use.Last.Time.In(time.FixedZone("CEST", 7200)) }), "wakes: it was used at 11:50:00 UTC", "wakes now"},
-	{sleeping(deaf), "stays at zero: NATS is away", "blind"},
+	{sleeping(lost), "stays at zero: NATS is away", "blind"},
 	{sleeping(settling), "stays at zero until 12:01:30 UTC (in 1m30s): NATS is back", "blind until 12:01:30 UTC"},
 	{sleeping(inRome, keepWarm("0 9 * * MON-FRI for 9h")), "wakes: it is kept warm until 18:00:00 Europe/Rome (in 4h)", "wakes now"},
 	{sleeping(grouped), "wakes with its group bots: db has to be awake (a lease)", "wakes now"},
@@ -72,18 +72,18 @@ var explainCases = []struct {
 	{sleeping(markLost, func(f *Facts) { f.Use = activity.Use{} }), "sleeps; a ping, a lease or a start command wakes it", "asleep until used"},
 }
 
-// Each decision is told in one sentence that says what is, why, until when, and what would change
-// it; and in a few words for lists.
+// One sentence says for each decision what is, why, until when, and what would change it. A few
+// words say it in lists.
 func TestExplain(t *testing.T) {
 	type kind struct {
 		awake  bool
 		action Action
 		reason Reason
 	}
-	told := make(map[kind]bool)
+	seen := make(map[kind]bool)
 	for _, c := range explainCases {
 		d := rules.Decide(c.facts, noon)
-		told[kind{c.facts.Replicas > 0, d.Action, d.Reason}] = true
+		seen[kind{c.facts.Replicas > 0, d.Action, d.Reason}] = true
 		if sentence := explain.Decision(d, c.facts, noon); sentence != c.sentence {
 			t.Errorf("%s, because %s:\n%s, want\n%s", d.Action, d.Reason, sentence, c.sentence)
 		}
@@ -93,21 +93,21 @@ func TestExplain(t *testing.T) {
 	}
 	for _, rows := range [][]row{awakeRules, sleepRules, awakeEdges, sleepEdges} {
 		for _, r := range rows {
-			if !told[kind{true, r.action, r.reason}] {
+			if !seen[kind{true, r.action, r.reason}] {
 				t.Errorf("awake, %s, because %s: no sentence", r.action, r.reason)
 			}
 		}
 	}
 	for _, rows := range [][]row{asleepRules, asleepEdges} {
 		for _, r := range rows {
-			if !told[kind{false, r.action, r.reason}] {
+			if !seen[kind{false, r.action, r.reason}] {
 				t.Errorf("at zero, %s, because %s: no sentence", r.action, r.reason)
 			}
 		}
 	}
 }
 
-// Facts of a server whose settings were never read, and of an order by nobody, are told as well.
+// A server whose settings were never read, and an order without an actor, have their sentences too.
 func TestExplainOfLittle(t *testing.T) {
 	for sentence, f := range map[string]*Facts{
 		"stays awake until 18:00:00 UTC (in 6h): held awake":                                       running(held(false, "18:00:00"), func(f *Facts) { f.Hold.Actor, f.Hold.Reason = "", "" }),
@@ -122,20 +122,20 @@ func TestExplainOfLittle(t *testing.T) {
 	}
 }
 
-// A duration is told in whole seconds and without zeros at its end.
+// A duration has whole seconds and no zeros at its end.
 func TestSpan(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"0s": 400 * time.Millisecond, "30s": 30 * time.Second, "1m": time.Minute, "10m": 10 * time.Minute, "1h": time.Hour, "20h": 20 * time.Hour,
 		"1h30m": 90 * time.Minute, "1h0m5s": time.Hour + 5*time.Second, "4m12s": 4*time.Minute + 12*time.Second, "168h": MaxWindow,
 	} {
 		if got := FormatDuration(d); got != want {
-			t.Errorf("%v is told as %q, want %q", d, got, want)
+			t.Errorf("%v is said as %q, want %q", d, got, want)
 		}
 	}
 }
 
-// Whoever else writes the replicas is named as people know it, with what to change; of others at
-// least the field manager is told.
+// A known rival is named as people know it, with what to change. An unknown one is named by its
+// field manager.
 func TestAdvice(t *testing.T) {
 	for manager, says := range map[string][2]string{
 		"argocd-controller":             {`Argo CD (field manager "argocd-controller")`, "ignoreDifferences with managedFieldsManagers: [idle-scaler]"},

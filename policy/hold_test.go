@@ -35,7 +35,8 @@ func TestParseUntil(t *testing.T) {
 	}
 }
 
-// What is no time, or none that a hold can last until, is an error that says what to write.
+// A text that is no time, and a time that no hold can last until, is an error that says what to
+// write.
 func TestParseUntilErrors(t *testing.T) {
 	const how = `write until when, as a duration like "2h"`
 	for text, says := range map[string]string{
@@ -68,7 +69,7 @@ func TestParseUntilErrors(t *testing.T) {
 	}
 }
 
-// A hold is in force up to its end, not at it, and none is never.
+// A hold is in force up to its end, and not at it. A zero hold never is.
 func TestHoldHolds(t *testing.T) {
 	hold := Hold{Until: noon}
 	if !hold.Holds(noon.Add(-1)) || hold.Holds(noon) || hold.Holds(noon.Add(1)) || (Hold{}).Holds(noon) {
@@ -79,7 +80,7 @@ func TestHoldHolds(t *testing.T) {
 	}
 }
 
-// No text makes ParseUntil panic, and what it takes is within the bounds of a hold.
+// No text makes ParseUntil panic, and every time that it accepts is within the bounds of a hold.
 func FuzzParseUntil(f *testing.F) {
 	for _, r := range untilCases {
 		f.Add(r.text, int64(1774745999), uint8(1))

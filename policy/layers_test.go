@@ -50,9 +50,9 @@ func TestParseLayers(t *testing.T) {
 	}
 }
 
-// An error says where the mistake is written, unless it is on the server itself. A mistake that is
-// beaten harms nobody; a key in the wrong place is one although something beats it, for it was
-// meant to do something.
+// An error says where the mistake is written, unless it is on the server itself. A mistake that
+// another layer beats harms nobody. A key in the wrong place is always a mistake, because somebody
+// meant it to do something.
 func TestParseLayersErrors(t *testing.T) {
 	for _, r := range []struct {
 		name   string
@@ -81,9 +81,9 @@ func TestParseLayersErrors(t *testing.T) {
 	}
 }
 
-// A setting may be written on a server, on its namespace and in the configuration, but paused is
-// none for all servers, and group and after are about single ones. In another place each is an
-// error that says where to write it.
+// A setting may be written on a server, on its namespace and in the configuration. Paused is no
+// setting for all servers, and group and after are about one. In a wrong place each is an error
+// that says where to write it.
 func TestPlaces(t *testing.T) {
 	elsewhere := map[string][]Source{"paused": {FromConfig}, "group": {FromConfig, FromNamespace}, "after": {FromConfig, FromNamespace}}
 	for _, row := range Table {
@@ -100,8 +100,8 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// The digest is another exactly when something else counts: a changed, a new or a removed setting,
-// in any place; not the order of the places nor what something else beats.
+// The digest changes exactly when a setting that counts is changed, added or removed, in any place.
+// The order of the places, and a setting that another one beats, do not change it.
 func TestDigest(t *testing.T) {
 	values := map[string][]string{"idle-after": {"1h", "60m", "never"}, "paused": {"true", "false"}, "wake-replicas": {"1", "2"}}
 	someLayer := func(t *rapid.T, source Source) Layer {

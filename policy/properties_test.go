@@ -13,14 +13,14 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// wouldSleep reports whether a decision is to sleep, now or after it was told, by silence or by a
+// wouldSleep reports whether a decision is to sleep, now or after a notice, by silence or by a
 // schedule.
 func wouldSleep(d Decision) bool {
 	return d.Reason == Idle || d.Reason == SleepAt
 }
 
-// Whatever the facts: a server is put to sleep only when nobody and nothing wants it, without a
-// doubt and without a reason to wait.
+// Whatever the facts, a server sleeps only when nobody wants it, without a doubt and without a
+// reason to wait.
 func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld.Draw(t, "world")
@@ -34,7 +34,7 @@ func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 		if (d.Reason == SleepAt) != scheduled {
 			t.Errorf("sleeps because %s, its sleep-at was due at %v", d.Reason, due)
 		}
-		silence := func(since time.Time) bool { return !scheduled && w.heard(since) < f.Settings.IdleAfter }
+		silence := func(since time.Time) bool { return !scheduled && w.complete(since) < f.Settings.IdleAfter }
 		for doubt, holds := range map[string]bool{
 			"asleep":       f.Replicas == 0,
 			"unreadable":   f.Bad != nil || f.Group.Bad != "",
@@ -52,7 +52,7 @@ func TestSleepsOnlyWithoutDoubt(t *testing.T) {
 			"min-awake":    noon.Sub(f.AwakeSince) < rules.MinAwake,
 			"grouped":      f.Group.Wanted != "" || len(f.Group.Before) > 0,
 			"in dry-run":   f.Settings.DryRun && d.Action != WouldSleep,
-			"not told":     d.Action == Sleep && f.Settings.SleepNotice > 0 && (noon.Sub(f.Noticed) < f.Settings.SleepNotice || !f.Noticed.After(f.IdleSince())),
+			"no notice":    d.Action == Sleep && f.Settings.SleepNotice > 0 && (noon.Sub(f.Noticed) < f.Settings.SleepNotice || !f.Noticed.After(f.IdleSince())),
 			"pinged":       silence(f.Use.Last.Time),
 			"just leased":  silence(f.Use.LeaseUntil),
 			"just woken":   silence(f.AwakeSince),
@@ -79,8 +79,8 @@ func inside(windows Windows, now time.Time) bool {
 	return false
 }
 
-// Whatever the facts: a server is put to sleep by a hold exactly while that is in force, and nobody
-// else keeps it awake.
+// Whatever the facts, a hold puts a server to sleep exactly while it is in force and nothing before
+// it keeps the server awake.
 func TestHeldAsleepOnlyByALiveHold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someWorld.Draw(t, "world").at(noon)
@@ -103,8 +103,8 @@ func TestHeldAsleepOnlyByALiveHold(t *testing.T) {
 	})
 }
 
-// Whatever the facts: a server is woken only when its zero is ours, not ordered, and somebody or a
-// window wants it; and then it is.
+// Whatever the facts, a server wakes exactly when its zero is ours, was not ordered, and somebody
+// or a window wants it.
 func TestWakesOnlyOnDemand(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someWorld.Draw(t, "world").at(noon)
@@ -121,8 +121,8 @@ func TestWakesOnlyOnDemand(t *testing.T) {
 	})
 }
 
-// Until Next nothing changes unless something happens, and a decision without Next lasts. To decide
-// is to change nothing.
+// Until Next nothing changes unless something happens, and a decision without Next lasts. Decide
+// changes no facts.
 func TestNext(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := someWorld.Draw(t, "world")
@@ -146,7 +146,7 @@ func TestNext(t *testing.T) {
 	})
 }
 
-// Left alone, a server comes to rest: following Next from instant to instant ends, and soon, unless
+// Left alone, a server comes to rest: following Next from instant to instant ends soon, unless
 // schedules make it go on.
 func TestFollowingNextEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -198,8 +198,8 @@ func TestSleepsIsWhenItIsDue(t *testing.T) {
 	})
 }
 
-// Somebody who follows the decisions as the daemon does tells each sleep as long before as was
-// asked for, and sleeps only then.
+// A daemon that follows the decisions publishes each sleep as long before as sleep-notice says, and
+// sleeps only then.
 func TestEachSleepIsTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, now := someWorld.Draw(t, "world"), noon
@@ -210,7 +210,7 @@ func TestEachSleepIsTold(t *testing.T) {
 			switch {
 			case d.Action == Sleep && d.Reason != HeldAsleep:
 				if early := now.Sub(w.facts.Noticed); early < notice || early > notice+NoticeLasts {
-					t.Errorf("sleeps %s after it was told, want %s", early, notice)
+					t.Errorf("sleeps %s after its notice, want %s", early, notice)
 				}
 				return
 			case d.Action == Notify:
@@ -224,8 +224,7 @@ func TestEachSleepIsTold(t *testing.T) {
 	})
 }
 
-// Whatever is decided, there is a sentence that says why, and a few words for lists, of which none
-// is broken.
+// Every decision has a sentence that says why, and a few words for lists. None is broken.
 func TestExplainsEverything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someWorld.Draw(t, "world").at(noon)

@@ -183,7 +183,7 @@ func TestParseBadValues(t *testing.T) {
 	}
 }
 
-// All errors are told at once, in order of key but the time zone first, in which others are read;
+// All errors are returned at once, in order of key but the time zone first, in which others are read;
 // and what can be read is read.
 func TestParseJoinsErrors(t *testing.T) {
 	got, _, err := Parse(onServer("paused", "maybe", "idle-after", "soon", "max-replicas", "3", "zzz", "1", "wake-replicas", "0", "time-zone", "Rome", "keep-warm", "0 9 * * * for 9h"))

@@ -16,7 +16,7 @@ import (
 type world struct {
 	tracker *activity.Tracker
 	facts   Facts    // but for what the tracker knows
-	deaf    [][2]int // the seconds before noon, from and to, in which the log could not be heard
+	gaps    [][2]int // the seconds before noon, from and to, in which the log was not complete
 }
 
 var server = activity.ID{Namespace: "team-a", Name: "search"}
@@ -31,19 +31,19 @@ func (w world) at(now time.Time) *Facts {
 	return &f
 }
 
-// heard is how long the log could be heard between an instant and noon, second by second.
-func (w world) heard(since time.Time) time.Duration {
-	heard := time.Duration(0)
+// complete is how long the log was complete between an instant and noon, second by second.
+func (w world) complete(since time.Time) time.Duration {
+	complete := time.Duration(0)
 	for s := int(min(noon.Sub(since), 24*time.Hour) / time.Second); s > 0; s-- {
 		missed := false
-		for _, d := range w.deaf {
+		for _, d := range w.gaps {
 			missed = missed || d[0] >= s && s > d[1]
 		}
 		if !missed {
-			heard += time.Second
+			complete += time.Second
 		}
 	}
-	return heard
+	return complete
 }
 
 // someWorld draws a server whose times lie around its idle-after, so that each rule holds now and
@@ -59,17 +59,17 @@ var someWorld = rapid.Custom(func(t *rapid.T) world {
 
 	w := world{tracker: activity.NewTracker(2 * time.Minute)}
 	log := activity.Log{CompleteSince: ago("born").Add(-time.Hour), Empty: sometimes("empty")}
-	s := 7200 - rapid.IntRange(0, 7200).Draw(t, "heard")
+	s := 7200 - rapid.IntRange(0, 7200).Draw(t, "complete")
 	if !sometimes("never read") {
 		w.tracker.CaughtUp(log, noon.Add(-time.Duration(s)*time.Second))
-		for range rapid.IntRange(0, 3).Draw(t, "times deaf") {
-			from := s - rapid.IntRange(0, s).Draw(t, "heard")
+		for range rapid.IntRange(0, 3).Draw(t, "times gaps") {
+			from := s - rapid.IntRange(0, s).Draw(t, "complete")
 			s = from - rapid.IntRange(0, from).Draw(t, "missed")
 			w.tracker.Lost("NATS is away", noon.Add(-time.Duration(from)*time.Second))
 			w.tracker.CaughtUp(log, noon.Add(-time.Duration(s)*time.Second))
-			w.deaf = append(w.deaf, [2]int{from, s})
+			w.gaps = append(w.gaps, [2]int{from, s})
 		}
-		if sometimes("deaf now") {
+		if sometimes("gaps now") {
 			w.tracker.Lost("NATS is away", noon.Add(-time.Duration(s)*time.Second))
 		}
 	}

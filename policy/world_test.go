@@ -82,7 +82,7 @@ func paused(f *Facts)     { f.Settings.Paused = true }
 func never(f *Facts)      { f.Settings.IdleAfter = Never }
 func dryRun(f *Facts)     { f.Settings.DryRun = true }
 func autoscaled(f *Facts) { f.Rival = KEDA }
-func deaf(f *Facts)       { f.Coverage.Blind, f.Coverage.Until = "NATS is away", time.Time{} }
+func lost(f *Facts)       { f.Coverage.Blind, f.Coverage.Until = "NATS is away", time.Time{} }
 func settling(f *Facts)   { f.Coverage.Blind, f.Coverage.Until = "NATS is back", at("12:01:30") }
 func youngLog(f *Facts)   { f.Coverage.CompleteSince = at("11:45:00") }
 func unready(f *Facts)    { f.Ready, f.ReadySince = 0, time.Time{} }
@@ -124,11 +124,11 @@ func sleepAt(text string) fact {
 func idleAfter(d time.Duration) fact { return func(f *Facts) { f.Settings.IdleAfter = d } }
 
 // notice is a sleep-notice of 30s that was given at an instant, or not yet.
-func notice(told string) fact {
+func notice(published string) fact {
 	return func(f *Facts) {
 		f.Settings.SleepNotice, f.Noticed = 30*time.Second, time.Time{}
-		if told != "" {
-			f.Noticed = at(told)
+		if published != "" {
+			f.Noticed = at(published)
 		}
 	}
 }
