@@ -73,12 +73,10 @@ func TestACommandStreamThatIsMadeAgain(t *testing.T) {
 				if err := js.DeleteStream(t.Context(), commandStream); err != nil {
 					t.Fatal(err)
 				}
-				if c.byDaemon && c.running {
-					eventually(t, "the daemon makes the stream again", func() error { return b.holds(commandStream, 0) })
-					return
-				}
 				if c.byDaemon {
-					b.run(flags...)
+					if !c.running {
+						b.run(flags...)
+					}
 					return
 				}
 				_, err := js.CreateStream(t.Context(), old.CachedInfo().Config)
@@ -90,7 +88,9 @@ func TestACommandStreamThatIsMadeAgain(t *testing.T) {
 				underway := newMoment()
 				r.act(once(`order-6"`, underway.hold), nil)
 				send(1)
-				underway.then(t, func() { again(); send(2) })
+				underway.then(t, again) // a write that is held up for long fails
+				eventually(t, "there is a stream again", func() error { return b.holds(commandStream, 0) })
+				send(2)
 			} else {
 				b.kill()
 				again()
