@@ -13,18 +13,18 @@ import (
 
 // asleepRules are the rules for a server at zero replicas, in their order.
 var asleepRules = []row{
-	{"a command has started it, and those that it comes `after` were not ready", started, Wake, Started, ""},
+	{"a command has started it, and it had to wait for those that it comes `after`", started, Wake, Started, ""},
 	{"somebody else made it zero", notOurs, Keep, NotOurs, ""},
 	{"its settings can't be read", unreadable, Keep, Unreadable, ""},
 	{"somebody holds it asleep", held(true, "14:00:00"), Keep, HeldAsleep, "14:00:00"},
 	{"somebody holds it awake", held(false, "18:00:00"), Wake, Held, "18:00:00"},
 	{"a command stopped it", stopped, Keep, Stopped, ""},
 	{"a lease on it is live", leased("11:50:00", "12:05:00"), Wake, Leased, "12:05:00"},
-	{"it was used since what the decision to sleep knew", pinged("11:50:00"), Wake, Activity, ""},
+	{"it has a use that the decision to sleep did not know", pinged("11:50:00"), Wake, Activity, ""},
 	{"a `keep-warm` window is open", keepWarm("0 9 * * * for 9h"), Wake, KeepWarm, "18:00:00"},
 	{"another of its `group` is awake, or wakes", grouped, Wake, Grouped, ""},
-	{"the activity log can't be read, or never held a ping", lost, Keep, Blind, ""},
-	{"the activity log is complete again only since a moment ago", settling, Keep, Blind, "12:01:30"},
+	{"the daemon can't read the activity log, or the log never held a ping", lost, Keep, Blind, ""},
+	{"the daemon can read the activity log again, for less than `--settle`", settling, Keep, Blind, "12:01:30"},
 	{"none of these", nothing, Keep, Asleep, ""},
 }
 
@@ -51,9 +51,9 @@ var asleepEdges = []row{
 	{"paused: still woken", together(paused, pausedBy("all servers"), pinged("11:50:00")), Wake, Activity, ""},
 	{"`idle-after` is `never`: still woken", together(never, pinged("11:50:00")), Wake, Activity, ""},
 	{"`dry-run`: still woken", together(dryRun, pinged("11:50:00")), Wake, Activity, ""},
-	{"woken by others twice: still woken", together(reverted(2, "kubectl"), pinged("11:50:00")), Wake, Activity, ""},
+	{"somebody else has woken it twice: still woken", together(reverted(2, "kubectl"), pinged("11:50:00")), Wake, Activity, ""},
 	{"the order of its group can't be kept: still woken", together(disordered, pinged("11:50:00")), Wake, Activity, ""},
-	{"held awake, though somebody else made it zero, and waiting for others before: started", together(started, notOurs, held(false, "18:00:00")), Wake, Started, ""},
+	{"started by a command, held awake, and somebody else made it zero", together(started, notOurs, held(false, "18:00:00")), Wake, Started, ""},
 	{"used while it was held asleep, and the hold ends now", together(held(true, "12:00:00"), pinged("11:50:00"), func(f *Facts) { f.Because = BecauseHold }), Wake, Activity, ""},
 	{"not used, and the hold asleep ends now", together(held(true, "12:00:00"), func(f *Facts) { f.Because = BecauseHold }), Keep, Asleep, ""},
 	{"a hold awake ends now", held(false, "12:00:00"), Keep, Asleep, ""},
@@ -66,11 +66,11 @@ var asleepEdges = []row{
 	{"a window opens later, another of its group is awake", together(keepWarm("0 14 * * * for 1h"), grouped), Wake, Grouped, "14:00:00"},
 	{"the ping that the sleep knew", func(f *Facts) { f.Seen = f.Use.Last }, Keep, Asleep, ""},
 	{"a ping before the sleep that it did not know", pinged("11:29:00"), Wake, Activity, ""},
-	{"a ping of that number in a stream made again", func(f *Facts) { f.Use.Last.Time = at("11:50:00") }, Wake, Activity, ""},
+	{"a ping of the same number, in a stream that was made again", func(f *Facts) { f.Use.Last.Time = at("11:50:00") }, Wake, Activity, ""},
 	{"the log was purged", func(f *Facts) { f.Use = activity.Use{} }, Keep, Asleep, ""},
 	{"a lease ends now", leased("11:50:00", "12:00:00"), Keep, Asleep, ""},
-	{"our mark got lost, and it was used before", markLost, Wake, Activity, ""},
-	{"our mark got lost, and it was never used", together(markLost, func(f *Facts) { f.Use = activity.Use{} }), Keep, Asleep, ""},
+	{"its mark is lost, and it was used before", markLost, Wake, Activity, ""},
+	{"its mark is lost, and it was never used", together(markLost, func(f *Facts) { f.Use = activity.Use{} }), Keep, Asleep, ""},
 
 	{"`wake-on-activity` is `false`: pinged", together(byCommand, pinged("11:50:00")), Keep, Asleep, ""},
 	{"`wake-on-activity` is `false`: leased", together(byCommand, leased("11:50:00", "13:00:00")), Keep, Asleep, ""},
@@ -79,7 +79,7 @@ var asleepEdges = []row{
 	{"`wake-on-activity` is `false`: a ping that crossed the sleep", together(byCommand, pinged("11:30:00")), Wake, Activity, ""},
 	{"`wake-on-activity` is `false`: a ping one second after the sleep", together(byCommand, pinged("11:30:01")), Keep, Asleep, ""},
 	{"`wake-on-activity` is `false`: a lease that crossed the sleep", together(byCommand, leased("11:30:00", "13:00:00")), Wake, Leased, "13:00:00"},
-	{"`wake-on-activity` is `false`: our mark got lost", together(byCommand, markLost), Keep, Asleep, ""},
+	{"`wake-on-activity` is `false`: its mark is lost", together(byCommand, markLost), Keep, Asleep, ""},
 }
 
 // A server at zero wakes at the first instant at which a reason holds, and not at the last.

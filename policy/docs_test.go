@@ -1,38 +1,30 @@
 package policy_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	. "idle-scaler/policy"
-)
 
-var updateDocs = flag.Bool("update-docs", false, "write the tables of the documentation again from the cases of the tests, and from the settings")
+	"idle-scaler/test/docstest"
+)
 
 // defaults are the settings of a server of which nothing is written.
 var defaults = Defaults(30 * time.Minute)
 
 const docs = "../docs/policy.md"
 
-// generated matches what stands between the marks of a generated part.
-var generated = regexp.MustCompile(`(?s)<!-- ([a-z ]+) -->\n(.*?)<!-- end -->`)
-
-// The documentation says what the tests say: each table of docs/policy.md is made from their cases.
-// Those of the settings, wherever they are, are made from the settings.
+// The documentation says what the tests say: each table of docs/policy.md is made from their cases. The tables of the
+// settings are made from policy.Table.
 func TestDocs(t *testing.T) {
-	makeDocs(t, docs, map[string]string{
+	docstest.Check(t, docs, map[string]string{
 		"awake":        rulesTable(awakeRules),
 		"before":       rulesTable(sleepRules),
 		"asleep":       rulesTable(asleepRules),
 		"sentences":    sentencesTable(),
-		"settings":     settingsTable("| key | default | meaning | for example |", keyCell, defaultCell, meaningCell, examplesCell),
-		"errors":       errorsTable(t),
 		"windows":      windowsTable(t, windowCases),
 		"clocks":       windowsTable(t, clockChangeCases),
 		"holds":        holdsTable(t),
@@ -40,47 +32,14 @@ func TestDocs(t *testing.T) {
 		"before edges": edgesTable(sleepEdges),
 		"asleep edges": edgesTable(asleepEdges),
 	})
-	makeDocs(t, "../README.md", map[string]string{
+	docstest.Check(t, "../docs/settings.md", map[string]string{
 		"settings": settingsTable("| annotation | default | also on | meaning | for example |",
-			annotationCell, defaultCell, placesCell, meaningCell, exampleCell),
+			annotationCell, defaultCell, placesCell, meaningCell, examplesCell),
+		"errors": errorsTable(t),
 	})
-	makeDocs(t, "../docs/wire.md", map[string]string{
+	docstest.Check(t, "../docs/wire.md", map[string]string{
 		"settings": settingsTable("| field | unit | meaning |", fieldCell, unitCell, meaningCell),
 	})
-}
-
-// makeDocs compares the generated parts of a file with what they should be, by name, or writes them
-// again.
-func makeDocs(t *testing.T, file string, parts map[string]string) {
-	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := make(map[string]bool)
-	text := generated.ReplaceAllStringFunc(string(data), func(old string) string {
-		name := generated.FindStringSubmatch(old)[1]
-		part, ok := parts[name]
-		if !ok || seen[name] {
-			t.Errorf("%s has a part %q that no test makes, or twice", file, name)
-		}
-		seen[name] = true
-		return fmt.Sprintf("<!-- %s -->\n%s<!-- end -->", name, part)
-	})
-	for name := range parts {
-		if !seen[name] {
-			t.Errorf("%s has no part %q", file, name)
-		}
-	}
-	if text == string(data) {
-		return
-	}
-	if !*updateDocs {
-		t.Fatalf("%s is not what the tests and the settings say: go test ./policy -update-docs", file)
-	}
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // The prose names rules of the first table by their numbers.
@@ -94,20 +53,8 @@ func TestDocsNumbers(t *testing.T) {
 
 // what says what an action is to somebody who watches the server.
 var what = map[Action]string{
-	Keep: "stays", Sleep: "**sleeps**", Wake: "**wakes**", Notify: "stays; an event says that it sleeps soon", WouldSleep: "stays; an event says that it would sleep",
-}
-
-// table writes rows of cells under a head; a | in a cell would end it.
-func table(head string, rows ...[]string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s|\n", head, strings.Repeat("|---", strings.Count(head, "|")-1))
-	for _, cells := range rows {
-		for i := range cells {
-			cells[i] = strings.ReplaceAll(cells[i], "|", "\\|")
-		}
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
-	}
-	return b.String()
+	Keep: "stays", Sleep: "**sleeps**", Wake: "**wakes**",
+	Notify: "stays; `sleeping-soon` is published", WouldSleep: "stays; `would-sleep` is published",
 }
 
 func rulesTable(rules []row) string {
@@ -115,7 +62,7 @@ func rulesTable(rules []row) string {
 	for i, r := range rules {
 		rows = append(rows, []string{fmt.Sprint(i + 1), r.name, what[r.action], code(string(r.reason))})
 	}
-	return table("| | if | it | reason |", rows...)
+	return docstest.Table("| | if | it | reason |", rows...)
 }
 
 func edgesTable(edges []row) string {
@@ -123,7 +70,7 @@ func edgesTable(edges []row) string {
 	for _, r := range edges {
 		rows = append(rows, []string{r.name, what[r.action], code(string(r.reason)), r.next})
 	}
-	return table("| | it | reason | until |", rows...)
+	return docstest.Table("| | it | reason | until |", rows...)
 }
 
 func sentencesTable() string {
@@ -131,8 +78,10 @@ func sentencesTable() string {
 	for _, c := range explainCases {
 		rows = append(rows, []string{code(string(rules.Decide(c.facts, noon).Reason)), c.sentence, c.short})
 	}
-	return table("| reason | explain | list |", rows...)
+	return docstest.Table("| reason | explain | list |", rows...)
 }
+
+var code = docstest.Code
 
 // settingsTable has a row for each setting, with these cells.
 func settingsTable(head string, cells ...func(*Setting) string) string {
@@ -144,14 +93,12 @@ func settingsTable(head string, cells ...func(*Setting) string) string {
 		}
 		rows = append(rows, row)
 	}
-	return table(head, rows...)
+	return docstest.Table(head, rows...)
 }
 
-func keyCell(row *Setting) string        { return code(row.Key) }
 func annotationCell(row *Setting) string { return code("idle-scaler/" + row.Key) }
 func fieldCell(row *Setting) string      { return code(strings.ReplaceAll(row.Key, "-", "_")) }
 func meaningCell(row *Setting) string    { return row.Meaning }
-func exampleCell(row *Setting) string    { return code(row.Examples[0]) }
 
 // defaultCell is the default, as code where it can be written.
 func defaultCell(row *Setting) string {
@@ -205,8 +152,6 @@ func unitCell(row *Setting) string {
 	return usual
 }
 
-func code(text string) string { return fmt.Sprintf("`%s`", text) }
-
 func errorsTable(t *testing.T) string {
 	var b strings.Builder
 	for _, l := range []Layer{
@@ -235,7 +180,7 @@ func windowsTable(t *testing.T, cases []windowCase) string {
 		}
 		rows = append(rows, []string{c.name, code(c.windows), c.zone, onDay(instant(t, c.after)), strings.Join(open, "<br>")})
 	}
-	return table("| | `keep-warm` | `time-zone` | asked at | open |", rows...)
+	return docstest.Table("| | `keep-warm` | `time-zone` | asked at | open |", rows...)
 }
 
 func holdsTable(t *testing.T) string {
@@ -243,7 +188,7 @@ func holdsTable(t *testing.T) string {
 	for _, c := range untilCases {
 		rows = append(rows, []string{c.name, code(c.text), c.zone, onDay(instant(t, c.from)), onDay(instant(t, c.until))})
 	}
-	return table("| | written | `time-zone` | at | until |", rows...)
+	return docstest.Table("| | written | `time-zone` | at | until |", rows...)
 }
 
 func onDay(at time.Time) string { return at.Format("Mon 2 Jan 2006 ") + clockAndOffset(at) }

@@ -41,7 +41,7 @@ var Table = []Setting{
 	{
 		Key: "idle-after", Where: anywhere, Default: "30m", Common: true, Examples: []string{"1h30m", "never"},
 		Usage:   `how long a server is unused before it sleeps, or "never"`,
-		Meaning: "how long it is unused before it sleeps, `1s` to `720h`; `never`: not by silence",
+		Meaning: "how long nobody uses it before it sleeps, `1s` to `720h`; `never`: silence never puts it to sleep",
 		Value: func(s *Settings) any {
 			if s.IdleAfter == Never {
 				return "never"
@@ -54,8 +54,8 @@ var Table = []Setting{
 		Key: "keep-warm", Where: anywhere, Default: "",
 		Usage: "when servers are kept awake: cron expressions, each with how long, " +
 			`like "0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h"`,
-		Meaning: "windows in which it is awake, and is woken for: cron expressions, each with a length; " +
-			"several with `;`, or `none`",
+		Meaning: "windows in which it is awake, and for which it wakes: cron expressions, each with a length; " +
+			"several are separated by `;`; or `none`",
 		Examples: []string{"0 9 * * MON-FRI for 9h", "0 9 * * MON-FRI for 9h; 0 10 * * SAT for 2h"},
 		Value:    func(s *Settings) any { return s.KeepWarm.String() },
 		parse: func(s *Settings, text string) (err error) {
@@ -66,15 +66,15 @@ var Table = []Setting{
 	{
 		Key: "sleep-at", Where: anywhere, Default: "", Examples: []string{"0 22 * * *", "0 22 * * *; 0 14 * * SAT"},
 		Usage: `when servers sleep that were not used since: cron expressions, like "0 22 * * *"`,
-		Meaning: "times at which it sleeps if it was not used since, although `idle-after` is not over: " +
-			"cron expressions; several with `;`, or `none`",
+		Meaning: "times at which it sleeps although `idle-after` is not over, unless it is used afterwards: " +
+			"cron expressions; several are separated by `;`; or `none`",
 		Value: func(s *Settings) any { return s.SleepAt.String() },
 		parse: func(s *Settings, text string) (err error) { s.SleepAt, err = ParseTimes(text, s.TimeZone); return err },
 	},
 	{
 		Key: zoneKey, Where: anywhere, Default: "", Examples: []string{"Europe/Rome", "UTC"},
 		Usage:   `the zone of keep-warm and sleep-at, and of holds, like "Europe/Rome"; default UTC`,
-		Meaning: "the zone of `keep-warm`, `sleep-at` and of holds, by its IANA name",
+		Meaning: "the zone of `keep-warm`, of `sleep-at` and of holds, by its IANA name",
 		Value:   func(s *Settings) any { return s.TimeZone.String() },
 		parse:   func(s *Settings, text string) (err error) { s.TimeZone, err = ParseTimeZone(text); return err },
 	},
@@ -82,14 +82,14 @@ var Table = []Setting{
 		Key: "sleep-notice", Where: anywhere, Default: time.Duration(0), Examples: []string{"30s", "1h"},
 		Usage: "how long before a server sleeps an event says so, so that a ping or a lease can prevent it; 0: no event",
 		Meaning: "how long before it sleeps a `sleeping-soon` event says so, at most `1h`; " +
-			"a ping or a lease until then keeps it awake; `0s`: no event",
+			"a ping or a lease in that time prevents the sleep; `0s`: no event",
 		Value: func(s *Settings) any { return s.SleepNotice },
 		parse: func(s *Settings, text string) (err error) { s.SleepNotice, err = parseNotice(text); return err },
 	},
 	{
 		Key: "wake-replicas", Where: anywhere, Default: 1, Common: true, Examples: []string{"3"},
 		Usage:   "replicas to wake with when none are remembered",
-		Meaning: "replicas to wake with when none are remembered",
+		Meaning: "replicas to wake with if none are remembered",
 		Value:   func(s *Settings) any { return s.WakeReplicas },
 		parse:   func(s *Settings, text string) (err error) { s.WakeReplicas, err = parseReplicas(text); return err },
 	},
@@ -103,32 +103,32 @@ var Table = []Setting{
 	{
 		Key: "wake-on-activity", Where: anywhere, Default: true, Common: true, Examples: []string{"false", "true"},
 		Usage:   "a ping or a lease wakes a server",
-		Meaning: "a ping or a lease wakes it; with `false` only commands, `keep-warm` and its group do",
+		Meaning: "a ping or a lease wakes it; `false`: only commands, `keep-warm` and its group do",
 		Value:   func(s *Settings) any { return s.WakeOnActivity },
 		parse:   func(s *Settings, text string) (err error) { s.WakeOnActivity, err = parseBool(text); return err },
 	},
 	{
 		Key: "paused", Where: inKube, Default: false, Common: true, Examples: []string{"true", "false"},
-		Meaning: "it is not put to sleep by itself; it is still woken",
+		Meaning: "no automatic sleep; it still wakes",
 		Value:   func(s *Settings) any { return s.Paused },
 		parse:   func(s *Settings, text string) (err error) { s.Paused, err = parseBool(text); return err },
 	},
 	{
 		Key: "dry-run", Where: anywhere, Default: false, Examples: []string{"true", "false"},
 		Usage:   "put nothing to sleep by itself, only publish what would sleep; commands and wakes go on",
-		Meaning: "it is not put to sleep by itself; an event says when it would be",
+		Meaning: "no automatic sleep; an event says when it would sleep",
 		Value:   func(s *Settings) any { return s.DryRun },
 		parse:   func(s *Settings, text string) (err error) { s.DryRun, err = parseBool(text); return err },
 	},
 	{
 		Key: "group", Where: onOneServer, Default: "", Examples: []string{"bots", "web-1"},
-		Meaning: "a name: the servers of one group in one namespace sleep when all are idle, and wake together",
+		Meaning: "a name: the servers of one group in a namespace sleep when all are idle, and wake together",
 		Value:   func(s *Settings) any { return s.Group },
 		parse:   func(s *Settings, text string) (err error) { s.Group, err = parseGroup(text); return err },
 	},
 	{
 		Key: "after", Where: onOneServer, Default: "", Examples: []string{"db", "db, cache"},
-		Meaning: "servers of its group that have to be ready before it wakes; they sleep after it",
+		Meaning: "servers of its group that must be ready before it wakes; they sleep after it",
 		Value:   func(s *Settings) any { return s.After },
 		parse:   func(s *Settings, text string) (err error) { s.After, err = parseAfter(text); return err },
 	},

@@ -15,8 +15,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"idle-scaler/internal/ops"
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
+	"idle-scaler/test/docstest"
 )
 
 // wireDocs is docs/wire.md, in parts by heading.
@@ -150,7 +156,7 @@ func TestWireFields(t *testing.T) {
 		column(parts["Questions"], 0), column(parts["PauseOrder"], 0)), payload)
 }
 
-// The table of codes is that of internal/bus/answer/code.go.
+// The table of codes in docs/wire.md is that of internal/bus/answer.
 func TestWireCodes(t *testing.T) {
 	_, parts := wireDocs(t)
 	texts := make(map[string]string) // by the name of the error
@@ -248,17 +254,228 @@ func TestWireExamples(t *testing.T) {
 	}
 }
 
-// The README has every command of the client, and every event. Its table of settings is made from them: see TestDocs of policy.
-func TestReadme(t *testing.T) {
-	_, parts := read(t, "../../README.md")
-	for _, cmd := range clientCommands() {
-		if !strings.Contains(parts["Run it"], "    idle-scaler "+cmd.Name()+" ") {
-			t.Errorf("the command %s is not in the README", cmd.Name())
+// The tables of flags and commands are made from the flags and commands.
+func TestReference(t *testing.T) {
+	var daemon Config
+	var flags pflag.FlagSet
+	flags.SortFlags = false
+	daemon.register(&flags)
+	settings := policy.Keys(policy.FromConfig)
+	isSetting := func(f *pflag.Flag) bool { return slices.Contains(settings, f.Name) }
+	isNATS := func(f *pflag.Flag) bool { return strings.HasPrefix(f.Name, "nats") || f.Name == "prefix" }
+	docstest.Check(t, "../../docs/flags.md", map[string]string{
+		"nats flags":     flagTable(&flags, isNATS),
+		"settings flags": flagTable(&flags, isSetting),
+		"daemon flags":   flagTable(&flags, func(f *pflag.Flag) bool { return !isNATS(f) && !isSetting(f) }),
+	})
+	var commands, own [][]string
+	rows := make(map[string]int) // of own, by what they say of a flag
+	for _, cmd := range slices.Concat([]*cobra.Command{daemonCommand(), configCommand()}, clientCommands()) {
+		commands = append(commands, []string{docstest.Code("idle-scaler " + cmd.Use), cmd.Short})
+		if cmd.Name() == "run" || cmd.Name() == "config" { // theirs are in docs/flags.md
+			continue
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if isNATS(f) {
+				return
+			}
+			cells := flagCells(f)
+			key := strings.Join(cells, "|")
+			at, known := rows[key]
+			if !known {
+				at = len(own)
+				rows[key] = at
+				own = append(own, append([]string{""}, cells...))
+			}
+			own[at][0] = strings.TrimPrefix(own[at][0]+", "+docstest.Code(cmd.Name()), ", ")
+		})
+	}
+	for _, row := range own { // the longest lists say the least
+		if n := strings.Count(row[0], ",") + 1; n >= len(clientCommands())-1 {
+			row[0] = "all"
+			if n < len(clientCommands()) {
+				row[0] = "all except `watch`"
+			}
 		}
 	}
-	for _, kind := range eventTypes(t) {
-		if !strings.Contains(parts["Subjects"], "`"+kind+"`") {
-			t.Errorf("the event %s is not in the README", kind)
+	name := func(row []string) string { return strings.TrimLeft(row[1], "`-") }
+	slices.SortStableFunc(own, func(a, b []string) int { return strings.Compare(name(a), name(b)) })
+	docstest.Check(t, "../../docs/commands.md", map[string]string{
+		"commands":      docstest.Table("| command | meaning |", commands...),
+		"command flags": docstest.Table("| of | flag | default | meaning |", own...),
+	})
+}
+
+// flagTable has the flags that are chosen, in the order of their registration.
+func flagTable(flags *pflag.FlagSet, chosen func(*pflag.Flag) bool) string {
+	var rows [][]string
+	flags.VisitAll(func(f *pflag.Flag) {
+		if chosen(f) {
+			rows = append(rows, flagCells(f))
+		}
+	})
+	return docstest.Table("| flag | default | meaning |", rows...)
+}
+
+// flagCells say what a flag is called, its default and its meaning. The defaults that name the user are not those of the
+// machine on which the test runs.
+func flagCells(f *pflag.Flag) []string {
+	value, meaning := pflag.UnquoteUsage(f)
+	name := "--" + f.Name
+	if f.Shorthand != "" {
+		name = "-" + f.Shorthand + ", " + name
+	}
+	standard := strings.Trim(f.DefValue, "[]")
+	switch {
+	case f.Name == "actor":
+		standard = "USER"
+	case f.Name == "holder":
+		standard = "USER@HOST"
+	case strings.HasSuffix(standard, "m0s"):
+		standard = strings.TrimSuffix(standard, "0s")
+	}
+	if standard != "" {
+		standard = docstest.Code(standard)
+	}
+	return []string{docstest.Code(strings.TrimSpace(name + " " + value)), standard, meaning}
+}
+
+// The exit codes of docs/commands.md are those of the program.
+func TestExitCodesOfTheDocs(t *testing.T) {
+	_, parts := read(t, "../../docs/commands.md")
+	var inCode []string
+	for _, code := range []int{0, exitFailed, exitUsage, exitNoAnswer} {
+		inCode = append(inCode, strconv.Itoa(code))
+	}
+	mustBeEqual(t, "exit codes", column(parts["Exit codes"], 0), inCode)
+}
+
+// docs/metrics.md has every metric with its labels. By convention a counter, and nothing else, ends in _total.
+func TestMetricsOfTheDocs(t *testing.T) {
+	_, parts := read(t, "../../docs/metrics.md")
+	var documented []string
+	for line := range strings.Lines(parts["Metrics"]) {
+		names := column(line, 0)
+		if len(names) == 0 {
+			continue
+		}
+		labels := column(line, 2)
+		slices.Sort(labels)
+		documented = append(documented, names[0]+" "+strings.Join(labels, ","))
+		kind := strings.TrimSpace(strings.Split(line, "|")[2])
+		if strings.HasSuffix(names[0], "_total") != (kind == "counter") {
+			t.Errorf("%s is documented as a %s", names[0], kind)
 		}
 	}
+	metrics := ops.NewMetrics("test")
+	observe(metrics, nil, nil, nil, nil) // which reads them at a scrape only
+	found := make(chan *prometheus.Desc)
+	go func() { metrics.Registry.Describe(found); close(found) }()
+	text := regexp.MustCompile(`fqName: "(idle_scaler_\w+)".* constLabels: {(.*)}, variableLabels: {(.*)}}`)
+	var inCode []string
+	for desc := range found {
+		match := text.FindStringSubmatch(desc.String())
+		if match == nil { // those of Go and of the process
+			continue
+		}
+		var labels []string
+		for label := range strings.SplitSeq(match[2]+","+match[3], ",") {
+			if label, _, _ = strings.Cut(label, "="); label != "" {
+				labels = append(labels, label)
+			}
+		}
+		slices.Sort(labels)
+		inCode = append(inCode, match[1]+" "+strings.Join(labels, ","))
+	}
+	mustBeEqual(t, "metrics", documented, inCode)
+}
+
+// docs/settings.md has every annotation that the daemon writes.
+func TestAnnotationsOfTheDaemon(t *testing.T) {
+	_, parts := read(t, "../../docs/settings.md")
+	values := make(map[string]string) // of constants, by name
+	var names []string
+	inspect(source(t, "../../internal/kube"), func(n ast.Node) {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return
+		}
+		for i, value := range v.Values {
+			values[v.Names[i].Name] = unquote(value)
+			if list, ok := value.(*ast.CompositeLit); ok && v.Names[i].Name == "markKeys" {
+				for _, e := range list.Elts {
+					names = append(names, e.(*ast.Ident).Name)
+				}
+			}
+		}
+	})
+	var inCode []string
+	for _, name := range names {
+		inCode = append(inCode, "idle-scaler/"+values[name])
+	}
+	if len(inCode) < 5 {
+		t.Fatalf("found only %q: does this test still know the code?", inCode)
+	}
+	mustBeEqual(t, "annotations of the daemon", column(parts["What the daemon writes"], 0), inCode)
+}
+
+// A line of code that calls idle-scaler is one that it takes, in every document.
+func TestCommandLinesOfTheDocs(t *testing.T) {
+	checked := 0
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/*/*.md", "../../deploy/*.md", "../../deploy/*/*.md"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, _ := read(t, file)
+			fenced := false
+			for line := range strings.Lines(text) {
+				if strings.HasPrefix(line, "```") {
+					fenced = !fenced
+				}
+				code := fenced || strings.HasPrefix(line, "    ")
+				line = strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(line), "$ "), "bin/")
+				if !code || !strings.HasPrefix(line, "idle-scaler ") {
+					continue
+				}
+				checked++
+				if err := takes(words(line)); err != nil {
+					t.Errorf("%s: %q: %v", file, line, err)
+				}
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("checked only %d lines", checked)
+	}
+}
+
+// words are those of a line for a shell, up to a comment or another command.
+func words(line string) (words []string) {
+	for i, part := range strings.Split(line, `"`) { // every other is in quotes
+		if i%2 == 1 {
+			words = append(words, part)
+			continue
+		}
+		for word := range strings.FieldsSeq(part) {
+			if strings.HasPrefix(word, "#") || word == "&&" || word == "|" || word == ">" {
+				return words
+			}
+			words = append(words, word)
+		}
+	}
+	return words
+}
+
+// takes returns what is wrong with the words of a call of idle-scaler.
+func takes(words []string) error {
+	cmd, args, err := rootCommand().Find(words[1:])
+	if err == nil {
+		err = cmd.ParseFlags(args)
+	}
+	if err == nil && cmd.Args != nil {
+		err = cmd.Args(cmd, cmd.Flags().Args())
+	}
+	return err
 }

@@ -140,8 +140,8 @@ func TestAutoscalerForReal(t *testing.T) {
 	}
 }
 
-// Argo CD as deploy/argocd.md sets it up applies the number that it finds. It owns the field then, too; the zero stays ours, and so does
-// the next number.
+// Argo CD as docs/how-to/argocd-helm.md sets it up applies the number that it finds. It owns the field
+// then, too; the zero stays ours, and so does the next number.
 func TestRespectedByArgoForReal(t *testing.T) {
 	w := newWorld(t)
 	w.deploy("web", 1, "web:1")

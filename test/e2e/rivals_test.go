@@ -383,8 +383,9 @@ func TestARolloutUndoEndsNoUse(t *testing.T) {
 	}
 }
 
-// Argo CD applies the whole Deployment, by server-side apply, without replicas as deploy/argocd.md says. The zero stays the daemon's and
-// so do its marks, and a ping wakes the server; also when it was first applied with replicas.
+// Argo CD applies the whole Deployment, by server-side apply, without replicas as docs/how-to/argocd-helm.md
+// says. The zero stays the daemon's and so do its marks, and a ping wakes the server; also when it was first
+// applied with replicas.
 func TestAnApplyWithoutReplicasStealsNothing(t *testing.T) {
 	for _, first := range []string{"", `"replicas":2,`} {
 		t.Run("first "+first, func(t *testing.T) {
