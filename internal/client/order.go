@@ -17,13 +17,13 @@ type command struct {
 	wire.Sender
 }
 
-func (c *Client) do(ctx context.Context, verb wire.Verb, id wire.ID, p command, wait time.Duration) (wire.Answer, error) {
-	return request[wire.Answer](ctx, c, string(verb), id, wire.CheckID, p, wait)
+func (c *Client) do(ctx context.Context, v wire.Verb, id wire.ID, p command, wait time.Duration) (wire.Answer, error) {
+	return request[wire.Answer](ctx, c, string(v), id, wire.CheckID, p, wait)
 }
 
 // Start starts a server with the replicas from before its sleep. It returns when the first replica
-// is ready; when that takes longer than wait, with code 504. With wait 0 it does not wait for a
-// replica. The order stays in force when Start returns an error of code 504, or when ctx ends.
+// is ready; when that takes longer than wait, with code 504. With wait 0 it returns when the start
+// is written. The order stays in force when Start returns an error of code 504, or when ctx ends.
 func (c *Client) Start(ctx context.Context, id wire.ID, wait time.Duration, by wire.Sender) (wire.Answer, error) {
 	return c.do(ctx, wire.VerbStart, id, command{Wait: wait.String(), Sender: by}, wait)
 }

@@ -43,8 +43,8 @@ func (c *Client) History(ctx context.Context, id wire.ID, since time.Duration, l
 	return request[wire.History](ctx, c, "history", id, wire.CheckID, asked, 0)
 }
 
-// Report returns how long the servers of a namespace (of all, if it is empty) slept in the time
-// over, until now, and what that freed. Zero is one day; events are kept for [wire.EventsKept].
+// Report returns how long the servers of a namespace (of all, if it is empty) slept over a time
+// until now, and what that freed. Zero is one day; events are kept for [wire.EventsKept].
 func (c *Client) Report(ctx context.Context, namespace string, over time.Duration) (all wire.Report, err error) {
 	scope, asked := wire.ID{Namespace: namespace}, wire.ReportRequest{Over: cmp.Or(over, 24*time.Hour).String()}
 	for {

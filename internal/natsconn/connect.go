@@ -91,11 +91,10 @@ func Connect(o Options, logger *slog.Logger) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(list, options...)
 	if err != nil {
-		servers := make([]string, len(urls))
-		for i, u := range urls {
-			servers[i] = u.Scheme + "://" + u.Host // not the user and password
+		for _, u := range urls {
+			u.User = nil // it may have a password
 		}
-		return nil, fmt.Errorf("connect to NATS at %s: %w", strings.Join(servers, ", "), err)
+		return nil, fmt.Errorf("connect to NATS at %v: %w", urls, err)
 	}
 	return nc, nil
 }
@@ -143,8 +142,8 @@ func Watch(ctx context.Context, nc *nats.Conn) error {
 	return fmt.Errorf("the connection %q to NATS was closed for good: %w", nc.Opts.Name, err)
 }
 
-// Close sends buffered messages, waits for the handlers of received ones, and closes the connection.
-// Unlike nats.Conn.Drain it returns when all of that is done, or when ctx is.
+// Close sends buffered messages, waits for the handlers of received ones, and closes the
+// connection. Unlike nats.Conn.Drain it returns when all of that is done, or when ctx is.
 func Close(ctx context.Context, nc *nats.Conn) error {
 	closed := nc.StatusChanged(nats.CLOSED)
 	defer nc.RemoveStatusListener(closed)

@@ -55,8 +55,8 @@ func TestConnectErrors(t *testing.T) {
 	}
 }
 
-// Watch reports a connection that is closed for good, and why. It does not report a lost connection,
-// which comes back, nor the end of ctx.
+// Watch reports a connection that is closed for good, and why. It does not report a lost
+// connection, which comes back, nor the end of ctx.
 func TestConnectionClosedForGood(t *testing.T) {
 	w := natstest.New(t)
 	nc := w.Connect()

@@ -23,23 +23,18 @@ func (d *Drops) note(sub *nats.Subscription) {
 		return
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.slow == nil {
 		d.slow = make(map[*nats.Subscription]int)
 	}
 	d.slow[sub] += 0
-	d.count() // now, because an ended subscription has no count
+	d.mu.Unlock()
+	d.Count() // now, because an ended subscription has no count
 }
 
 // Count returns how many messages were dropped so far.
 func (d *Drops) Count() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.count()
-	return d.total
-}
-
-func (d *Drops) count() {
 	for sub, counted := range d.slow {
 		n, err := sub.Dropped()
 		if err != nil { // it has ended, and drops no more
@@ -49,4 +44,5 @@ func (d *Drops) count() {
 		d.total += uint64(n - counted)
 		d.slow[sub] = n
 	}
+	return d.total
 }
