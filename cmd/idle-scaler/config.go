@@ -152,8 +152,8 @@ func (c *Config) register(flags *pflag.FlagSet) {
 		`when to look for idle servers: a cron expression, with seconds if it has six fields, "CRON_TZ=ZONE " before it`)
 	flags.DurationVar(&c.MinAwake, "min-awake", time.Minute, "keep a woken server awake at least this long")
 	flags.DurationVar(&c.Settle, "settle", 2*time.Minute, "put nothing to sleep for this long after NATS was away")
-	flags.DurationVar(&c.StartDeadline, "start-deadline", 10*time.Minute, "a server that is not ready by then has failed")
-	flags.DurationVar(&c.CommandMaxAge, "command-max-age", 10*time.Minute, "a command that waited longer has expired")
+	flags.DurationVar(&c.StartDeadline, "start-deadline", 10*time.Minute, "how long a server may take to get ready")
+	flags.DurationVar(&c.CommandMaxAge, "command-max-age", 10*time.Minute, "how long a command may wait for a daemon")
 	flags.DurationVar(&c.MaxWait, "max-wait", 5*time.Minute, "the longest wait that a start or scale request may ask for")
 
 	flags.BoolVar(&c.LeaderElect, "leader-elect", true, "elect a leader by a Lease; without it run only one replica")

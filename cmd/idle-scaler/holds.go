@@ -27,8 +27,8 @@ later stop, start, scale or release ends it. A server that is held awake wakes n
 server that is held asleep.`
 	cmd.Example = `  idle-scaler hold --awake-until 18:00 --reason "demo" team-a/github
   idle-scaler hold --asleep-until 2h team-a/github`
-	cmd.Flags().StringVar(&awake, "awake-until", "", "keep it awake until then, like 18:00 or 2h")
-	cmd.Flags().StringVar(&asleep, "asleep-until", "", "keep it asleep until then, like 18:00 or 2h")
+	cmd.Flags().StringVar(&awake, "awake-until", "", "keep them awake until then, like 18:00 or 2h")
+	cmd.Flags().StringVar(&asleep, "asleep-until", "", "keep them asleep until then, like 18:00 or 2h")
 	return cmd
 }
 

@@ -31,8 +31,8 @@ func leaseCommand() *cobra.Command {
 	})
 	cmd.Long = short + `.
 
-A lease belongs to a holder, like a gateway or a session. The last word of the holder counts: the same
-command renews the lease, or makes it shorter, and --end ends it. A server with a live lease does not
+A lease belongs to a holder, like a gateway or a session. The newest lease of a holder counts: the same
+command renews it, or makes it shorter, and --end ends it. A server with a live lease does not
 sleep. NATS keeps the lease, so this command needs no running daemon.`
 	cmd.Example = `  idle-scaler lease --ttl 1h team-a/browser
   idle-scaler lease --ttl 5m --holder gw-1 team-a/browser team-a/search

@@ -17,8 +17,7 @@ func pauseCommand() *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
 Sleeping servers still wake, and commands (stop, hold --asleep-until) still work. The pause of a
-namespace, or of all, also counts for servers that are created later. NATS keeps it: no restart ends
-it.`
+namespace, or of all, also counts for servers that are created later. NATS keeps it: no restart ends it.`
 	cmd.Example = `  idle-scaler pause --all --reason "incident 42"
   idle-scaler pause -n team-a
   idle-scaler pause team-a/github`

@@ -29,9 +29,9 @@ func reportCommand() *cobra.Command {
 	})
 	cmd.Long = short + `.
 
-Freed are the requests of the pods that did not run, in core hours and GiB hours. P50 and P95 are times
-from the decision to wake to the first ready replica. A mis-sleep is a sleep that demand followed within
-2 minutes. Figures in brackets would be true without dry-run.`
+CORE-HOURS and GIB-HOURS count the requests of the pods that did not run. P50 and P95 are times from the
+decision to wake to the first ready replica. A mis-sleep is a sleep that demand followed within 2 minutes.
+Figures in brackets would be true without dry-run.`
 	cmd.Example = `  idle-scaler report --over 7d
   idle-scaler report -n team-a -o json`
 	cmd.Flags().Var(&over, "over", "how far back, like 24h or 7d; events are kept for 7 days")
