@@ -20,20 +20,28 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// caller is what the client commands share: how to reach the daemon, and which servers are meant.
+// caller holds what the client commands share: how to reach the daemon, which servers are meant,
+// and who asks.
 type caller struct {
 	natsConfig
 	layers    *layers
 	namespace string
 	timeout   time.Duration
-	actor     string
-	id        string
-	reason    string
-	check     func(args []string) error // says what is wrong with what was written, before NATS is asked for
-	leading   int                       // how many arguments stand before the names
-	endless   bool                      // runs until it is ended: there is no answer to wait for
+	extra     time.Duration // how much longer than timeout and wait the answer may take
+	wait      time.Duration // --wait
+	kind      string        // -o
+	kinds     []string      // the values that -o may have, if the command has the flag
+	by        wire.Sender
+	endless   bool // the command runs until it is interrupted, and has no --timeout
+
+	// prepare checks the flags and arguments of one command, and sets what depends on them. It is
+	// called before the connection is opened.
+	prepare func(p *problems, args []string)
+
 	*client.Client
-	nc *nats.Conn
+	nc        *nats.Conn
+	out, errs io.Writer
+	terminal  bool // errs is one: a person watches
 }
 
 func clientCommands() []*cobra.Command {
@@ -44,9 +52,13 @@ func clientCommands() []*cobra.Command {
 	}
 }
 
-// command makes a client command. Run is called with a connection to NATS and the servers that are named, when nothing is wrong with what was
-// written.
-func (c *caller) command(use, short string, minArgs int, run func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error) *cobra.Command {
+// runFunc is the work of a client command: it has a connection, and the servers that were named.
+type runFunc func(ctx context.Context, ids []wire.ID) error
+
+// command returns a client command that takes at least minArgs arguments, of which the last are
+// names of servers; 0 takes none.
+func (c *caller) command(use, short string, minArgs int, run runFunc) *cobra.Command {
+	leading := max(minArgs-1, 0) // arguments before the names
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -56,81 +68,79 @@ func (c *caller) command(use, short string, minArgs int, run func(ctx context.Co
 			}
 			return nil
 		},
-		ValidArgsFunction: c.complete,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if minArgs == 0 || len(args) < leading {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return c.complete(cmd, args, typed)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p := c.load()
+			if c.prepare != nil {
+				c.prepare(&p, args)
+			}
+			ids := c.servers(&p, args[leading:])
+			if err := p.err(); err != nil {
+				return err
+			}
+			if err := c.open(); err != nil {
+				return err
+			}
+			defer c.nc.Close()
+			ctx := cmd.Context()
+			if !c.endless {
+				limited, cancel := context.WithTimeout(ctx, c.timeout+c.wait+c.extra)
+				defer cancel()
+				ctx = limited
+			}
+			c.out, c.errs = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			c.terminal = isTerminal(c.errs)
+			return withExitCode(run(ctx, ids))
+		},
 	}
 	flags := cmd.Flags()
 	c.register(flags)
 	flags.StringVarP(&c.namespace, "namespace", "n", "", "namespace of servers that are named without one")
 	if !c.endless {
-		flags.DurationVar(&c.timeout, "timeout", 5*time.Second, "how long to wait for an answer; a --wait comes on top")
+		flags.DurationVar(&c.timeout, "timeout", 5*time.Second, "how long to wait for an answer, in addition to --wait")
 	}
 	c.layers = newLayers(flags)
-	if minArgs == 0 {
-		cmd.ValidArgsFunction = cobra.NoFileCompletions
-	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := c.load(); err != nil {
-			return err
-		}
-		if c.check != nil {
-			if err := c.check(args); err != nil {
-				return err
-			}
-		}
-		ids, err := c.servers(args[c.leading:])
-		if err != nil {
-			return err
-		}
-		if err := c.open(); err != nil {
-			return err
-		}
-		defer c.nc.Close()
-		return answered(run(cmd.Context(), cmd, ids))
-	}
 	return cmd
 }
 
-// load fills the flags and validates them. All that is wrong is in the error.
-func (c *caller) load() error {
-	errs := append(c.layers.fill(os.LookupEnv), c.validate()...)
-	if c.NATS == inProcess {
-		errs = append(errs, errors.New(`nats: "embedded" is for the daemon: give the URL that it printed`))
-	}
-	if c.timeout <= 0 && !c.endless {
-		errs = append(errs, fmt.Errorf("timeout: %s is not above 0: write how long to wait, like 5s", c.timeout))
-	}
-	if len(errs) > 0 {
-		return coded{errors.Join(errs...), exitUsage}
-	}
-	return nil
+// load fills the flags that all commands share, and validates them.
+func (c *caller) load() problems {
+	p := append(c.layers.fill(os.LookupEnv), c.validate()...)
+	p.require(c.NATS != inProcess, `nats: "embedded" is for the daemon: give the URL that it printed`)
+	p.require(c.timeout > 0 || c.endless, "timeout: %s is not above 0: write how long to wait, like 5s", c.timeout)
+	p.require(c.wait >= 0, "--wait %s is negative: write how long to wait, like 60s", c.wait)
+	p.require(c.kinds == nil || slices.Contains(c.kinds, c.kind),
+		"output %q: write one of %s", c.kind, strings.Join(c.kinds, ", "))
+	return p
 }
 
-// widen makes a command one about all servers, unless -n was written with it: the namespace that the environment names is there for other
-// commands, and must not turn all into some.
-func (c *caller) widen() {
+// addSender adds the flags that say who asks, and why.
+func (c *caller) addSender(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.by.Actor, "actor", userName(), "who asks; events show it")
+	cmd.Flags().StringVar(&c.by.Reason, "reason", "", "why; events show it")
+	cmd.Flags().StringVar(&c.by.ID, "id", "", "a name for this command; events show it")
+}
+
+// addOutput adds the flag -o. The first kind is the default.
+func (c *caller) addOutput(cmd *cobra.Command, kinds ...string) {
+	c.kinds = kinds
+	cmd.Flags().StringVarP(&c.kind, "output", "o", kinds[0], "one of "+strings.Join(kinds, ", "))
+}
+
+// ignoreEnvironment takes only a namespace from the command line. The one of the environment is for
+// other commands, and must not make a command for all servers one for some.
+func (c *caller) ignoreEnvironment() {
 	if c.layers.source["namespace"] != "--namespace" {
 		c.namespace = ""
 	}
 }
 
-// notNegative checks a --wait.
-func notNegative(wait time.Duration) error {
-	if wait < 0 {
-		return usage("--wait %s is negative: write how long to wait, like 60s", wait)
-	}
-	return nil
-}
-
-// sender adds the flags that say who asks, and why.
-func (c *caller) sender(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.actor, "actor", whoami(), "who asks, as it is shown in events")
-	cmd.Flags().StringVar(&c.reason, "reason", "", "why, as it is shown in events")
-	cmd.Flags().StringVar(&c.id, "id", "", "a name for this command, as it is shown in events")
-}
-
-func (c *caller) by() wire.Sender { return wire.Sender{ID: c.id, Actor: c.actor, Reason: c.reason} }
-
-func whoami() string {
+func userName() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username
 	}
@@ -142,17 +152,13 @@ func (c *caller) open() error {
 	if err != nil {
 		return coded{err, exitNoAnswer}
 	}
-	subjects, err := wire.NewSubjects(c.Prefix)
-	if err != nil {
-		return err
-	}
 	c.nc = nc
-	c.Client, err = client.New(nc, subjects)
+	c.Client, err = client.New(nc, c.subjects)
 	return err
 }
 
-// answered gives an error its exit code: whether the daemon has refused, or did not answer.
-func answered(err error) error {
+// withExitCode tells an error without an answer from a refusal by the daemon.
+func withExitCode(err error) error {
 	for _, missing := range []error{client.ErrNoDaemon, client.ErrNoStream, client.ErrNoAnswer, client.ErrUnreachable} {
 		if errors.Is(err, missing) {
 			return coded{err, exitNoAnswer}
@@ -161,34 +167,32 @@ func answered(err error) error {
 	return err
 }
 
-// server reads NAME or NS/NAME.
+// server reads NAME or NAMESPACE/NAME.
 func (c *caller) server(text string) (wire.ID, error) {
 	namespace, name, ok := strings.Cut(text, "/")
 	if !ok {
 		namespace, name = c.namespace, text
 	}
 	if namespace == "" {
-		return wire.ID{}, usage("server %q: name its namespace too: NAMESPACE/%s, or -n NAMESPACE", text, text)
+		return wire.ID{}, fmt.Errorf("server %q: name its namespace too: NAMESPACE/%s, or -n NAMESPACE", text, text)
 	}
 	id := wire.ID{Namespace: namespace, Name: name}
-	if err := wire.CheckID(id); err != nil {
-		return id, coded{err, exitUsage}
-	}
-	return id, nil
+	return id, wire.CheckID(id)
 }
 
-func (c *caller) servers(args []string) ([]wire.ID, error) {
-	ids := make([]wire.ID, 0, len(args))
-	var errs []error
-	for _, arg := range args {
+func (c *caller) servers(p *problems, args []string) []wire.ID {
+	ids := make([]wire.ID, len(args))
+	for i, arg := range args {
 		id, err := c.server(arg)
-		ids, errs = append(ids, id), append(errs, err)
+		p.require(err == nil, "%w", err)
+		ids[i] = id
 	}
-	return ids, errors.Join(errs...)
+	return ids
 }
 
-// each does the same to several servers at once. The results come in the order of the servers; the errors are joined.
-func (c *caller) each(ctx context.Context, ids []wire.ID, do func(ctx context.Context, id wire.ID) (string, error), out io.Writer) error {
+// each calls do for several servers at once. It prints the texts in the order of the servers, and
+// joins the errors.
+func (c *caller) each(ctx context.Context, ids []wire.ID, do func(context.Context, wire.ID) (string, error)) error {
 	type result struct {
 		text string
 		err  error
@@ -203,17 +207,17 @@ func (c *caller) each(ctx context.Context, ids []wire.ID, do func(ctx context.Co
 	}
 	var errs []error
 	for i, id := range ids {
-		r := <-results[i]
-		if r.err != nil {
+		if r := <-results[i]; r.err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", id, r.err))
-		} else if r.text != "" {
-			fmt.Fprintln(out, r.text)
+		} else {
+			fmt.Fprintln(c.out, r.text)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// complete offers the names of the servers there are that are not on the command line yet. Without an answer it offers none.
+// complete returns the names of the servers that are not on the command line yet. Without an answer
+// it returns none.
 func (c *caller) complete(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
@@ -221,10 +225,7 @@ func (c *caller) complete(cmd *cobra.Command, args []string, typed string) ([]st
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer c.nc.Close()
-	servers, err := c.List(ctx, c.namespace, "")
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
+	servers, _ := c.List(ctx, c.namespace, "")
 	var names []string
 	for _, s := range servers {
 		name := s.Namespace + "/" + s.Name

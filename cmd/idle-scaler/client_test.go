@@ -19,19 +19,20 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// lands is how long after a pause a sleep still comes to be that was on its way.
+// lands is how long after a pause a write to Kubernetes that began before it puts servers to sleep.
 const lands = time.Second
 
-// fakeDaemon knows three servers, of which two sleep until they are woken, from soon after a pause on; and refuses what it is told of "broken".
+// fakeDaemon knows three servers. Two of them fall asleep soon after a pause, until they are woken.
+// It refuses all requests about a server "broken".
 type fakeDaemon struct {
 	mu     sync.Mutex
-	asked  []string  // subjects behind the prefix, and payloads
-	paused time.Time // when all were
+	asked  []string  // subjects without the prefix, and payloads
+	paused time.Time // since when all servers are paused
 	woken  bool
 }
 
-// answering runs a fakeDaemon.
-func answering(t *testing.T, url string) *fakeDaemon {
+// startFakeDaemon runs a fakeDaemon until the test ends.
+func startFakeDaemon(t *testing.T, url string) *fakeDaemon {
 	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -73,7 +74,8 @@ func (d *fakeDaemon) answer(m *nats.Msg) *nats.Msg {
 	case verb[0] == "status":
 		say(summary, verb[1], verb[2])
 	case verb[0] == "explain":
-		say(`{"server":`+summary+`,"decision":{"action":"keep","reason":"awake","text":"stays awake"},"text":"%[2]s stays awake\nbecause it is used\n"}`, verb[1], verb[2])
+		say(`{"server":`+summary+`,"decision":{"action":"keep","reason":"awake","text":"stays awake"},`+
+			`"text":"%[2]s stays awake\nbecause it is used\n"}`, verb[1], verb[2])
 	case verb[0] == "pause", verb[0] == "resume":
 		if d.paused = (time.Time{}); subject == "pause" {
 			d.paused = time.Now()
@@ -90,14 +92,15 @@ func (d *fakeDaemon) answer(m *nats.Msg) *nats.Msg {
 		say(`{"started":0,"left":["team-a/web: stopped by \"ann\""]}`)
 	default:
 		text := map[string]string{
-			"hold": `,"text":"held awake until 2026-01-02T17:00:00Z; this ends that \"bob\" held it asleep"`, "release": `,"text":"there was no hold"`,
+			"hold":    `,"text":"held awake until 2026-01-02T17:00:00Z; this ends that \"bob\" held it asleep"`,
+			"release": `,"text":"there was no hold"`,
 		}[verb[0]]
 		say(`{"server":`+summary+`,"event":{"type":"woken","from":0,"to":1%s}}`, verb[1], verb[2], text)
 	}
 	return answer
 }
 
-// orders are what it was asked for since the last time, but for lists.
+// orders returns the requests since the last call, without lists.
 func (d *fakeDaemon) orders() (orders []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,7 +113,7 @@ func (d *fakeDaemon) orders() (orders []string) {
 	return orders
 }
 
-// A server is NS/NAME, or NAME with -n; the namespace that is written with the name counts.
+// A server is NAMESPACE/NAME, or NAME with -n. A namespace before the name wins.
 func TestNames(t *testing.T) {
 	for _, test := range []struct {
 		namespace, text string
@@ -129,31 +132,35 @@ func TestNames(t *testing.T) {
 		{"team-a", "*", wire.ID{}, `name "*"`},
 	} {
 		id, err := (&caller{namespace: test.namespace}).server(test.text)
-		if test.wrong == "" && (err != nil || id != test.want) || test.wrong != "" && (err == nil || !strings.Contains(err.Error(), test.wrong)) {
+		switch {
+		case test.wrong == "" && (err != nil || id != test.want),
+			test.wrong != "" && (err == nil || !strings.Contains(err.Error(), test.wrong)):
 			t.Errorf("-n %q %q: got %v, %v", test.namespace, test.text, id, err)
 		}
 	}
 }
 
-// Several servers are asked at once and told in the order in which they were named; that one is refused changes nothing for the others.
+// Several servers are asked at once, and printed in the order of the command line. An error about
+// one of them changes nothing for the others.
 func TestSeveralServers(t *testing.T) {
 	url := startNATS(t)
-	answering(t, url)
+	startFakeDaemon(t, url)
 	code, out, errs := execute("start", "--nats", url, "-n", "team-a", "web", "broken", "files")
-	want := "team-a/web woken: 0 → 1 replicas, 1 ready\nteam-a/files woken: 0 → 1 replicas, 1 ready\n"
+	want := "team-a/web woken: 0 → 1 replica, 1 ready\nteam-a/files woken: 0 → 1 replica, 1 ready\n"
 	if code != exitFailed || out != want || !strings.Contains(errs, "team-a/broken: failed: ImagePullBackOff (code 503)") {
 		t.Errorf("ended with %d and said\n%s%s", code, out, errs)
 	}
 	code, out, errs = execute("status", "--nats", url, "-o", "yaml", "team-a/web", "team-b/web")
 	if code != 0 || strings.Count(out, "---\n") != 2 || strings.Count(out, "\nname: web\n") != 2 {
-		t.Errorf("the documents should be told apart: ended with %d and said\n%s%s", code, out, errs)
+		t.Errorf("want two documents: ended with %d and said\n%s%s", code, out, errs)
 	}
 }
 
-// The shell is offered the servers that fit, and nothing when nobody answers: no error, no file names.
+// The shell gets the names of the servers that fit. When nobody answers it gets none, no error, and
+// no names of files.
 func TestCompletion(t *testing.T) {
 	url := startNATS(t)
-	answering(t, url)
+	startFakeDaemon(t, url)
 	for _, test := range []struct {
 		name string
 		env  string // NATS_URL
@@ -190,7 +197,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// Every command of the client has an example in its help, which it takes as it stands there.
+// The help of every client command has an example, and the command accepts each example.
 func TestExamples(t *testing.T) {
 	for _, cmd := range clientCommands() {
 		if !strings.Contains(cmd.Example, "idle-scaler "+cmd.Name()) {
@@ -200,7 +207,7 @@ func TestExamples(t *testing.T) {
 			line, _, _ = strings.Cut(line, " && ")
 			line, _, _ = strings.Cut(strings.TrimSpace(line), " | ")
 			var words []string
-			for i, part := range strings.Split(line, `"`) { // every other is in quotes
+			for i, part := range strings.Split(line, `"`) { // every second part is in quotes
 				if i%2 == 1 {
 					words = append(words, part)
 				} else {
@@ -221,11 +228,13 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// Each order says to the daemon what it says to people, and who asks and why; and it says what came of it.
+// Each order is sent to the daemon with who asks and why, and prints what it did.
 func TestOrders(t *testing.T) {
 	url := startNATS(t)
-	d := answering(t, url)
+	d := startFakeDaemon(t, url)
 	by := `"actor":"ann","reason":"demo"}`
+	heldAwake := "team-a/web woken: 0 → 1 replica, 1 ready: held awake until 2026-01-02T17:00:00Z; " +
+		"this ends that \"bob\" held it asleep\n"
 	for _, test := range []struct {
 		args   []string
 		orders []string
@@ -234,24 +243,32 @@ func TestOrders(t *testing.T) {
 		{
 			[]string{"hold", "--awake-until", "18:00", "team-a/web"},
 			[]string{`hold.team-a.web {"awake_until":"18:00",` + by},
-			"team-a/web woken: 0 → 1 replicas, 1 ready: " + `held awake until 2026-01-02T17:00:00Z; this ends that "bob" held it asleep` + "\n",
+			heldAwake,
 		},
 		{
 			[]string{"hold", "--asleep-until", "2h", "-n", "team-a", "web"},
 			[]string{`hold.team-a.web {"asleep_until":"2h",` + by},
-			"team-a/web woken: 0 → 1 replicas, 1 ready: " + `held awake until 2026-01-02T17:00:00Z; this ends that "bob" held it asleep` + "\n",
+			heldAwake,
 		},
-		{[]string{"release", "team-a/web"}, []string{"release.team-a.web {" + by}, "team-a/web woken: 0 → 1 replicas, 1 ready: there was no hold\n"},
+		{
+			[]string{"release", "team-a/web"},
+			[]string{"release.team-a.web {" + by},
+			"team-a/web woken: 0 → 1 replica, 1 ready: there was no hold\n",
+		},
 		{[]string{"pause", "--all"}, []string{"pause {" + by}, "paused: all servers\n"},
 		{[]string{"pause", "-n", "team-a"}, []string{"pause.team-a {" + by}, "paused: all servers of team-a\n"},
-		{[]string{"pause", "-n", "tema-a"}, []string{"pause.tema-a {" + by}, "paused: all servers of tema-a, of which there are none now\n"},
+		{
+			[]string{"pause", "-n", "tema-a"},
+			[]string{"pause.tema-a {" + by},
+			"paused: all servers of tema-a, of which there are none now\n",
+		},
 		{[]string{"pause", "-n", "team-a", "web"}, []string{"pause.team-a.web {" + by}, "paused: team-a/web\n"},
 		{[]string{"resume", "team-a/web"}, []string{"resume.team-a.web {" + by}, "resumed: team-a/web\n"},
 		{[]string{"resume", "--all"}, []string{"resume {" + by}, "resumed: all servers\n"},
 		{
 			[]string{"wake", "--all", "-n", "team-a", "--wait", "10s"},
 			[]string{"wake.team-a {" + by},
-			"2 servers are started\n1 server is left at zero:\n  team-a/web: stopped by \"ann\"\n",
+			"started: 2 servers\nleft at zero: 1 server\n  team-a/web: stopped by \"ann\"\n",
 		},
 	} {
 		code, out, errs := execute(append(test.args, "--nats", url, "--actor", "ann", "--reason", "demo")...)
@@ -261,11 +278,12 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// The namespace of the environment is that of -n, for every command. All is all nonetheless: an emergency switch that a variable makes smaller, and
-// that ends well, is none. Only a -n that is written with it counts.
+// Every command takes -n from the environment. Only commands for all servers don't: a variable must
+// not make the emergency switch smaller, without an error. There only a -n on the command line
+// counts.
 func TestNamespaceOfTheEnvironment(t *testing.T) {
 	url := startNATS(t)
-	d := answering(t, url)
+	d := startFakeDaemon(t, url)
 	t.Setenv("IDLE_SCALER_NAMESPACE", "team-a")
 	by := `{"actor":"ann"}`
 	for _, test := range []struct {
@@ -280,48 +298,52 @@ func TestNamespaceOfTheEnvironment(t *testing.T) {
 		{[]string{"resume"}, 0, "resume.team-a " + by, "resumed: all servers of team-a\n"},
 		{[]string{"pause", "-n", "team-b"}, 0, "pause.team-b " + by, "paused: all servers of team-b\n"},
 		{[]string{"pause", "web"}, 0, "pause.team-a.web " + by, "paused: team-a/web\n"},
-		{[]string{"wake", "--all"}, 0, "wake " + by, "2 servers are started\n"},
-		{[]string{"wake", "--all", "-n", "team-b"}, 0, "wake.team-b " + by, "0 servers are started\n"},
+		{[]string{"wake", "--all"}, 0, "wake " + by, "started: 2 servers\n"},
+		{[]string{"wake", "--all", "-n", "team-b"}, 0, "wake.team-b " + by, "started: 0 servers\n"},
 		{[]string{"pause", "--all", "-n", "team-a"}, exitUsage, "", "--all is all servers: leave out the names and -n"},
 		{[]string{"pause", "--all", "web"}, exitUsage, "", "--all is all servers: leave out the names and -n"},
 		{[]string{"pause", "-n", ""}, exitUsage, "", "say which servers"},
 		{[]string{"disable", "-n", "team-a"}, exitUsage, "", "disable is about all servers"},
 	} {
 		code, out, errs := execute(append(test.args, "--nats", url, "--actor", "ann")...)
-		if got := strings.Join(d.orders(), ", "); code != test.code || got != test.want || !strings.Contains(out+errs, test.says) {
+		got := strings.Join(d.orders(), ", ")
+		if code != test.code || got != test.want || !strings.Contains(out+errs, test.says) {
 			t.Errorf("%q: ended with %d, ordered %q, and said\n%s%s", test.args, code, got, out, errs)
 		}
 	}
 }
 
-// Before idle-scaler is removed all is paused and woken, until nothing is left to wake, also what was on its way to sleep when the pause began; what
-// somebody has stopped is named.
+// "disable" pauses all servers and wakes those that sleep, until there are none: also a server that
+// falls asleep while the pause begins. It lists the servers that somebody stopped.
 func TestDisable(t *testing.T) {
-	t.Setenv("IDLE_SCALER_NAMESPACE", "team-a") // which is for the other commands
+	t.Setenv("IDLE_SCALER_NAMESPACE", "team-a") // it is for other commands
 	url := startNATS(t)
-	d := answering(t, url)
+	d := startFakeDaemon(t, url)
 	want := `paused: all servers
-2 servers are started
-0 servers are started
-1 server is left at zero:
+started: 2 servers
+started: 0 servers
+left at zero: 1 server
   team-a/web: stopped by "ann"
 `
 	code, out, errs := execute("disable", "--nats", url, "--actor", "ann")
-	if code != 0 || !strings.HasPrefix(out, want) || !strings.Contains(out, "kubectl -n NAMESPACE scale deployment NAME --replicas 1") || !strings.HasSuffix(out, "idle-scaler can be removed\n") {
+	if code != 0 || !strings.HasPrefix(out, want) ||
+		!strings.Contains(out, "kubectl -n NAMESPACE scale deployment NAME --replicas 1") ||
+		!strings.HasSuffix(out, "idle-scaler can be removed\n") {
 		t.Errorf("ended with %d and said\n%s%s", code, out, errs)
 	}
 	d.mu.Lock()
 	if slices.ContainsFunc(d.asked, func(one string) bool { return strings.HasPrefix(one, "list.") }) {
-		t.Errorf("it was waited for the servers of one namespace only: %q", d.asked)
+		t.Errorf("it waited for the servers of one namespace only: %q", d.asked)
 	}
 	d.mu.Unlock()
-	if orders, want := d.orders(), []string{`pause {"actor":"ann"}`, `wake {"actor":"ann"}`, `wake {"actor":"ann"}`}; !slices.Equal(orders, want) {
-		t.Errorf("ordered %q, want %q", orders, want)
+	ordered := []string{`pause {"actor":"ann"}`, `wake {"actor":"ann"}`, `wake {"actor":"ann"}`}
+	if orders := d.orders(); !slices.Equal(orders, ordered) {
+		t.Errorf("ordered %q, want %q", orders, ordered)
 	}
 }
 
-// A pause is answered when it is in force, which takes a while by itself: that comes on top of the time to answer, as a wait does. A resume has no
-// such excuse.
+// The answer to a pause comes when the pause is in force, so it gets more time than --timeout says.
+// The answer to a resume gets no more.
 func TestPauseTakesAWhile(t *testing.T) {
 	url := startNATS(t)
 	nc, err := nats.Connect(url)
@@ -343,7 +365,8 @@ func TestPauseTakesAWhile(t *testing.T) {
 	}
 }
 
-// A lease is stored with its holder and for how long, for each server; --end stores its end. Who does not say who holds it is found in its name.
+// The stream has a lease for each server, with its holder and its time; --end stores its end.
+// Without --holder the user on this machine is the holder.
 func TestLease(t *testing.T) {
 	url := startNATS(t)
 	makeStreams(t, url)
@@ -362,13 +385,21 @@ func TestLease(t *testing.T) {
 		stored []string
 		says   string
 	}{
-		{[]string{"--ttl", "1h", "--holder", "gw-1", "team-a/web"}, []string{`gw-1.team-a.web {"ttl":"1h0m0s"}`}, "team-a/web is leased to gw-1 for 1h\n"},
+		{
+			[]string{"--ttl", "1h", "--holder", "gw-1", "team-a/web"},
+			[]string{`gw-1.team-a.web {"ttl":"1h0m0s"}`},
+			"team-a/web is leased to gw-1 for 1h\n",
+		},
 		{
 			[]string{"-n", "team-a", "--end", "--holder", "gw-1", "web", "team-b/web"},
 			[]string{`gw-1.team-a.web {"ttl":"0s"}`, `gw-1.team-b.web {"ttl":"0s"}`},
 			"team-a/web is not leased to gw-1 any more\nteam-b/web is not leased to gw-1 any more\n",
 		},
-		{[]string{"team-a/web"}, []string{own + `.team-a.web {"ttl":"5m0s"}`}, "team-a/web is leased to " + own + " for 5m\n"},
+		{
+			[]string{"team-a/web"},
+			[]string{own + `.team-a.web {"ttl":"5m0s"}`},
+			"team-a/web is leased to " + own + " for 5m\n",
+		},
 	} {
 		code, out, errs := execute(append([]string{"lease", "--nats", url}, test.args...)...)
 		var stored []string
@@ -386,30 +417,42 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// What is not ready in time is named, with why; what is gone is waited for no longer. Who interrupts it is told so, and not that the time is up.
-func TestAwait(t *testing.T) {
-	url := startNATS(t)
-	answering(t, url)
-	c := caller{natsConfig: natsConfig{NATS: url, Prefix: "cortex.mcp"}}
-	if err := c.open(); err != nil {
+// newCaller returns a caller with a connection.
+func newCaller(t *testing.T, url string) *caller {
+	t.Helper()
+	c := &caller{natsConfig: natsConfig{NATS: url, Prefix: wire.DefaultPrefix}}
+	if err := errors.Join(c.validate().err(), c.open()); err != nil {
 		t.Fatal(err)
 	}
-	defer c.nc.Close()
+	t.Cleanup(c.nc.Close)
+	return c
+}
+
+// A wait for several servers names each that is not ready in time, and why. It forgets a server
+// that was deleted. An interruption is not the end of the time.
+func TestAwait(t *testing.T) {
+	url := startNATS(t)
+	startFakeDaemon(t, url)
+	c := newCaller(t, url)
 	all := []string{"team-a/web", "team-b/web", "team-a/gone"}
-	if err := c.await(t.Context(), all, time.Minute, "ready", func(wire.ServerSummary) bool { return true }); err != nil {
+	ready := func(wire.ServerSummary) bool { return true }
+	if err := c.await(t.Context(), all, time.Minute, "ready", ready); err != nil {
 		t.Error(err)
 	}
-	err := c.await(t.Context(), all, time.Millisecond, "ready", func(s wire.ServerSummary) bool { return s.Namespace == "team-a" })
+	ready = func(s wire.ServerSummary) bool { return s.Namespace == "team-a" }
+	err := c.await(t.Context(), all, time.Millisecond, "ready", ready)
 	if err == nil || err.Error() != "team-b/web: not ready after 0s" {
 		t.Errorf("got %v", err)
 	}
 	ctx, interrupt := context.WithCancel(t.Context())
-	if err := c.await(ctx, all, time.Minute, "ready", func(wire.ServerSummary) bool { interrupt(); return false }); !errors.Is(err, client.ErrInterrupted) {
+	ready = func(wire.ServerSummary) bool { interrupt(); return false }
+	if err := c.await(ctx, all, time.Minute, "ready", ready); !errors.Is(err, client.ErrInterrupted) {
 		t.Errorf("interrupted: %v", err)
 	}
 }
 
-// Who interrupts a command is told that it takes nothing back, and is sent neither to NATS nor to the daemon.
+// The error of an interrupted command says that the interruption takes nothing back. It blames
+// neither NATS nor the daemon.
 func TestInterrupted(t *testing.T) {
 	url := startNATS(t)
 	nc, err := nats.Connect(url)
@@ -425,27 +468,26 @@ func TestInterrupted(t *testing.T) {
 	root := rootCommand()
 	root.SetArgs([]string{"start", "--nats", url, "--wait", "1m", "team-a/web"})
 	err = root.ExecuteContext(ctx)
-	if c := (coded{}); err == nil || errors.As(err, &c) || !strings.Contains(err.Error(), "takes nothing back") {
+	if _, ok := errors.AsType[coded](err); ok || err == nil || !strings.Contains(err.Error(), "takes nothing back") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// A wait shows the progress of the servers that it is for: of no others in their namespaces, and nothing of other namespaces, which a tenant
-// may not hear of.
+// A wait shows the progress of its own servers: of no others in their namespaces, and nothing of
+// other namespaces, which a tenant may not watch. It shows nothing where no person watches.
 func TestProgress(t *testing.T) {
-	url := startNATS(t)
-	c := caller{natsConfig: natsConfig{NATS: url, Prefix: "cortex.mcp"}}
-	if err := c.open(); err != nil {
-		t.Fatal(err)
-	}
-	defer c.nc.Close()
+	c := newCaller(t, startNATS(t))
 	shown, out := io.Pipe()
 	defer shown.Close()
-	c.showProgress(t.Context(), out, []string{"team-a/web", "team-b/web", "team-a/files"})
-	wait.Until(t, "that two namespaces are watched", func() bool { return c.nc.NumSubscriptions() == 2 })
-	tell := func(subject, server string) {
+	c.wait, c.errs = time.Minute, out
+	c.showProgress(t.Context(), []string{"team-c/web"})
+	c.terminal = true
+	c.showProgress(t.Context(), []string{"team-a/web", "team-b/web", "team-a/files"})
+	wait.Until(t, "two watched namespaces", func() bool { return c.nc.NumSubscriptions() == 2 })
+	publish := func(subject, server string) {
 		t.Helper()
-		data := fmt.Appendf(nil, `{"specversion":"1.0","id":"1","type":"progress","subject":%q,"data":{"text":"no node"}}`, server)
+		data := fmt.Appendf(nil, `{"specversion":"1.0","id":"1","type":"progress","subject":%q,`+
+			`"data":{"text":"no node"}}`, server)
 		if err := c.nc.Publish("cortex.mcp.event."+subject, data); err != nil {
 			t.Fatal(err)
 		}
@@ -453,13 +495,13 @@ func TestProgress(t *testing.T) {
 	if err := c.nc.Publish("cortex.mcp.event.progress.team-c.web", []byte("not to be read")); err != nil {
 		t.Fatal(err)
 	}
-	tell("progress.team-a.other", "team-a/other")
-	tell("progress.team-a.web", "team-a/web")
+	publish("progress.team-a.other", "team-a/other")
+	publish("progress.team-a.web", "team-a/web")
 	lines := bufio.NewScanner(shown)
 	for _, want := range []string{"team-a/web waits: no node", "team-b/web waits: no node"} {
 		if !lines.Scan() || lines.Text() != want {
 			t.Errorf("shown is %q, want %q", lines.Text(), want)
 		}
-		tell("progress.team-b.web", "team-b/web")
+		publish("progress.team-b.web", "team-b/web")
 	}
 }

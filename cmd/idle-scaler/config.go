@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"idle-scaler/internal/kube"
+	"idle-scaler/internal/natsconn"
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
@@ -21,90 +22,88 @@ import (
 
 // natsConfig says how to reach NATS. The daemon and the client commands share it.
 type natsConfig struct {
-	NATS     string
-	Creds    string
-	NKey     string
-	User     string
-	Password string
-	Token    string
-	CA       string
-	Cert     string
-	Key      string
-	Inbox    string
-	Prefix   string
+	NATS   string // URLs, or inProcess
+	Prefix string
+	login  natsconn.Options
+
+	subjects wire.Subjects // of the prefix, once that is validated
 }
 
 // inProcess as the NATS URL asks for a server inside this process.
 const inProcess = "embedded"
 
 func (c *natsConfig) register(flags *pflag.FlagSet) {
-	flags.StringVar(&c.NATS, "nats", "", "NATS URLs, separated by commas; \"embedded\" runs a server inside the daemon, for one machine (also NATS_URL)")
-	flags.StringVar(&c.Creds, "nats-creds", "", "NATS credentials `file`")
-	flags.StringVar(&c.NKey, "nats-nkey", "", "NATS nkey seed `file`")
-	flags.StringVar(&c.User, "nats-user", "", "NATS user")
-	flags.StringVar(&c.Password, "nats-password", "", "NATS password; better set by IDLE_SCALER_NATS_PASSWORD, where other processes don't see it")
-	flags.StringVar(&c.Token, "nats-token", "", "NATS token; better set by IDLE_SCALER_NATS_TOKEN")
-	flags.StringVar(&c.CA, "nats-ca", "", "`file` with the certificates that sign the NATS server's")
-	flags.StringVar(&c.Cert, "nats-cert", "", "`file` with the client certificate for NATS")
-	flags.StringVar(&c.Key, "nats-key", "", "`file` with the key of the client certificate")
-	flags.StringVar(&c.Inbox, "nats-inbox-prefix", "", "prefix of the inbox for answers, for an account that has one of its own; begins with _INBOX")
+	to := &c.login
+	flags.StringVar(&c.NATS, "nats", "",
+		`NATS URLs, separated by commas; "embedded" runs a server inside the daemon, for one machine (also NATS_URL)`)
+	flags.StringVar(&to.CredsFile, "nats-creds", "", "NATS credentials `file`")
+	flags.StringVar(&to.NKeyFile, "nats-nkey", "", "NATS nkey seed `file`")
+	flags.StringVar(&to.User, "nats-user", "", "NATS user")
+	flags.StringVar(&to.Password, "nats-password", "", "NATS password; IDLE_SCALER_NATS_PASSWORD hides it from others")
+	flags.StringVar(&to.Token, "nats-token", "", "NATS token; IDLE_SCALER_NATS_TOKEN hides it from others")
+	flags.StringVar(&to.CAFile, "nats-ca", "", "`file` with the certificates that sign the one of the NATS server")
+	flags.StringVar(&to.CertFile, "nats-cert", "", "`file` with the client certificate for NATS")
+	flags.StringVar(&to.KeyFile, "nats-key", "", "`file` with the key of the client certificate")
+	flags.StringVar(&to.InboxPrefix, "nats-inbox-prefix", "", "prefix of the inboxes of this user; begins with _INBOX")
 	flags.StringVar(&c.Prefix, "prefix", wire.DefaultPrefix, "prefix of all NATS subjects")
 }
 
-func (c *natsConfig) validate() (errs []error) {
+// problems is all that is wrong with what somebody wrote.
+type problems []error
+
+// err returns all problems, with the exit code of a wrong usage.
+func (p problems) err() error {
+	if len(p) > 0 {
+		return coded{errors.Join(p...), exitUsage}
+	}
+	return nil
+}
+
+func (p *problems) require(ok bool, format string, args ...any) {
+	if !ok {
+		*p = append(*p, fmt.Errorf(format, args...))
+	}
+}
+
+func (p *problems) check(name string, err error) { p.require(err == nil, "%s: %w", name, err) }
+
+func (p *problems) checkRange(name string, value, least, most time.Duration) {
+	p.require(least <= value && value <= most, "%s: %s is not between %s and %s", name, value, least, most)
+}
+
+func (p *problems) checkName(name, value string, rule func(string) []string) {
+	for _, problem := range rule(value) {
+		p.require(false, "%s: %q: %s", name, value, problem)
+	}
+}
+
+func (c *natsConfig) validate() (p problems) {
 	switch c.NATS {
 	case "":
-		errs = append(errs, errors.New(`nats: not set: give --nats nats://HOST:4222, or set NATS_URL; "--nats embedded" with "run" needs no server`))
+		p.require(false, "nats: not set: give --nats nats://HOST:4222, or set NATS_URL; "+
+			`"--nats embedded" with "run" needs no server`)
 	case inProcess:
 	default:
-		if _, err := natsURLs(c.NATS); err != nil {
-			errs = append(errs, fmt.Errorf("nats: %w", err))
+		urls, err := natsconn.ParseURLs(c.NATS)
+		if slices.ContainsFunc(urls, func(u *url.URL) bool { return u.Hostname() == inProcess }) {
+			err = fmt.Errorf("%q is no server: give it alone, or leave it out", inProcess)
 		}
+		p.check("nats", err)
 	}
-	if _, err := wire.NewSubjects(c.Prefix); err != nil {
-		errs = append(errs, fmt.Errorf("prefix: %w", err))
-	}
-	if (c.User == "") != (c.Password == "") {
-		errs = append(errs, errors.New("nats-user, nats-password: set both or none"))
-	}
-	if (c.Cert == "") != (c.Key == "") {
-		errs = append(errs, errors.New("nats-cert, nats-key: set both or none"))
-	}
-	if err := wire.CheckInboxPrefix(c.Inbox); err != nil {
-		errs = append(errs, fmt.Errorf("nats-inbox-prefix %q: %w", c.Inbox, err))
-	}
-	given := 0
-	for _, s := range []string{c.Creds, c.NKey, c.User, c.Token} {
-		if s != "" {
-			given++
-		}
-	}
-	if given > 1 {
-		errs = append(errs, errors.New("nats-creds, nats-nkey, nats-user, nats-token: set one of them, not several"))
-	}
-	return errs
+	var err error
+	c.subjects, err = wire.NewSubjects(c.Prefix)
+	p.check("prefix", err)
+	o := c.login
+	p.require((o.User == "") == (o.Password == ""), "nats-user, nats-password: set both or none")
+	p.require((o.CertFile == "") == (o.KeyFile == ""), "nats-cert, nats-key: set both or none")
+	err = wire.CheckInboxPrefix(o.InboxPrefix)
+	p.require(err == nil, "nats-inbox-prefix %q: %w", o.InboxPrefix, err)
+	ways := slices.DeleteFunc([]string{o.CredsFile, o.NKeyFile, o.User, o.Token}, func(s string) bool { return s == "" })
+	p.require(len(ways) <= 1, "nats-creds, nats-nkey, nats-user, nats-token: set one of them, not several")
+	return p
 }
 
-// natsURLs reads a list of URLs. What nats.go takes for one without a scheme gets it. The errors don't show what may be a password.
-func natsURLs(text string) ([]string, error) {
-	urls := strings.Split(text, ",")
-	for i, one := range urls {
-		if one = strings.TrimSpace(one); !strings.Contains(one, "://") {
-			one = "nats://" + one
-		}
-		u, err := url.Parse(one)
-		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return nil, fmt.Errorf("URL number %d can't be read (it is not shown, as it may hold a password): write it like nats://HOST:4222", i+1)
-		}
-		if u.Hostname() == inProcess {
-			return nil, fmt.Errorf("%q is no server: give it alone, or leave it out", inProcess)
-		}
-		urls[i] = one
-	}
-	return urls, nil
-}
-
-// Config is all that the daemon can be told.
+// Config is the configuration of the daemon.
 type Config struct {
 	natsConfig
 
@@ -125,10 +124,8 @@ type Config struct {
 	CommandMaxAge time.Duration
 	MaxWait       time.Duration
 
-	LeaderElect    bool
-	LeaseName      string
-	LeaseNamespace string
-	LeaseDuration  time.Duration
+	LeaderElect bool
+	Election    kube.Election
 
 	Listen    string
 	Pprof     bool
@@ -138,28 +135,33 @@ type Config struct {
 
 func (c *Config) register(flags *pflag.FlagSet) {
 	c.natsConfig.register(flags)
-	flags.StringVar(&c.Cluster, "cluster", "default", "name of this cluster: the owner of the NATS streams, and the source of the events")
-	flags.IntVar(&c.StreamReplicas, "stream-replicas", 1, "replicas of each NATS stream; 3 survives the loss of a NATS server")
+	flags.StringVar(&c.Cluster, "cluster", "default", "name of this cluster, which owns the NATS streams; events name it")
+	flags.IntVar(&c.StreamReplicas, "stream-replicas", 1, "replicas of each NATS stream; 3 survive the loss of a server")
 	flags.StringVar(&c.EmbeddedDir, "embedded-dir", "idle-scaler-nats", "data `directory` of the embedded NATS server")
-	flags.IntVar(&c.EmbeddedPort, "embedded-port", 4222, "`port` of the embedded NATS server, on the loopback address; 0 takes a free one")
+	flags.IntVar(&c.EmbeddedPort, "embedded-port", 4222, "loopback `port` of the embedded NATS server; 0 takes a free one")
 
-	flags.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig `file`; without it KUBECONFIG, the pod's own account, or ~/.kube/config")
+	flags.StringVar(&c.Kubeconfig, "kubeconfig", "",
+		"kubeconfig `file`; default KUBECONFIG, else the account of the pod, else ~/.kube/config")
 	flags.StringVar(&c.KubeContext, "kube-context", "", "context of the kubeconfig, if not the current one")
 	flags.StringSliceVar(&c.Namespaces, "namespaces", nil, "namespaces to look after, separated by commas; none means all")
-	flags.StringVar(&c.Selector, "selector", "app.kubernetes.io/component=mcp-server", "label selector of the Deployments to look after")
+	flags.StringVar(&c.Selector, "selector", "app.kubernetes.io/component=mcp-server",
+		"label selector of the Deployments to look after")
 
 	registerServers(flags)
-	flags.StringVar(&c.Schedule, "schedule", "@every 30s", `when to look for idle servers: a cron expression, with seconds if it has six fields, "CRON_TZ=ZONE " before it`)
-	flags.DurationVar(&c.MinAwake, "min-awake", time.Minute, "a server that was woken stays awake at least this long")
-	flags.DurationVar(&c.Settle, "settle", 2*time.Minute, "after NATS was away, nothing sleeps for this long")
-	flags.DurationVar(&c.StartDeadline, "start-deadline", 10*time.Minute, "a server that is not ready after this long has failed")
-	flags.DurationVar(&c.CommandMaxAge, "command-max-age", 10*time.Minute, "a command that waited longer for a daemon is not applied any more")
+	flags.StringVar(&c.Schedule, "schedule", "@every 30s",
+		`when to look for idle servers: a cron expression, with seconds if it has six fields, "CRON_TZ=ZONE " before it`)
+	flags.DurationVar(&c.MinAwake, "min-awake", time.Minute, "keep a woken server awake at least this long")
+	flags.DurationVar(&c.Settle, "settle", 2*time.Minute, "put nothing to sleep for this long after NATS was away")
+	flags.DurationVar(&c.StartDeadline, "start-deadline", 10*time.Minute, "how long a server may take to get ready")
+	flags.DurationVar(&c.CommandMaxAge, "command-max-age", 10*time.Minute, "how long a command may wait for a daemon")
 	flags.DurationVar(&c.MaxWait, "max-wait", 5*time.Minute, "the longest wait that a start or scale request may ask for")
 
-	flags.BoolVar(&c.LeaderElect, "leader-elect", true, "let one of several replicas lead, by a Lease; without it there must be only one")
-	flags.StringVar(&c.LeaseName, "lease-name", "idle-scaler", "name of the Lease")
-	flags.StringVar(&c.LeaseNamespace, "lease-namespace", "", "namespace of the Lease; default the daemon's own, or \"default\" outside a cluster")
-	flags.DurationVar(&c.LeaseDuration, "lease-duration", 15*time.Second, "how long a leader that vanished keeps others from leading")
+	flags.BoolVar(&c.LeaderElect, "leader-elect", true, "elect a leader by a Lease; without it run only one replica")
+	flags.StringVar(&c.Election.Name, "lease-name", "idle-scaler", "name of the Lease")
+	flags.StringVar(&c.Election.Namespace, "lease-namespace", "",
+		`namespace of the Lease; default the daemon's own, or "default" outside a cluster`)
+	flags.DurationVar(&c.Election.LeaseDuration, "lease-duration", 15*time.Second,
+		"how long a leader that vanished keeps others from leading")
 
 	flags.StringVar(&c.Listen, "listen", ":8080", "address of /healthz, /readyz and /metrics; empty serves none")
 	flags.BoolVar(&c.Pprof, "pprof", false, "serve /debug/pprof/ there too")
@@ -172,84 +174,52 @@ var secrets = []string{"nats-password", "nats-token"}
 
 // settings are the parts of a valid configuration that are more than their text.
 type settings struct {
-	servers  policy.Layer // how servers are treated of which nothing else is written
+	servers  policy.Layer // the settings of servers for which nothing else is written
 	schedule policy.Schedule
 	level    slog.Level
 }
 
-// validate returns everything that is wrong, not the first only.
-func (c *Config) validate() (s settings, errs []error) {
-	errs = c.natsConfig.validate()
-	check := func(name string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-		}
-	}
+// validate returns everything that is wrong, not only the first problem.
+func (c *Config) validate() (s settings, p problems) {
+	p = c.natsConfig.validate()
 	var err error
 	s.schedule, err = policy.ParseSchedule(c.Schedule)
-	check("schedule", err)
-	if s.level.UnmarshalText([]byte(c.LogLevel)) != nil {
-		check("log-level", fmt.Errorf("%q is none of debug, info, warn, error", c.LogLevel))
-	}
+	p.check("schedule", err)
+	p.require(s.level.UnmarshalText([]byte(c.LogLevel)) == nil,
+		"log-level: %q is none of debug, info, warn, error", c.LogLevel)
 	_, err = kube.ParseSelector(c.Selector)
-	check("selector", err)
-	if strings.TrimSpace(c.Selector) == "" && len(c.Namespaces) == 0 {
-		check("selector", errors.New("empty, it takes every Deployment of the cluster, those of the system too: name a label, or name namespaces"))
+	p.check("selector", err)
+	p.require(strings.TrimSpace(c.Selector) != "" || len(c.Namespaces) > 0,
+		"selector: empty, it takes every Deployment of the cluster, also those of the system: "+
+			"name a label, or name namespaces")
+	_, _, err = net.SplitHostPort(c.Listen)
+	p.require(err == nil || c.Listen == "",
+		`listen: %q: write a port, with or without the host before it, like ":8080"; empty serves none`, c.Listen)
+	p.require(c.EmbeddedPort >= 0 && c.EmbeddedPort <= 65535, "embedded-port: %d is not a port", c.EmbeddedPort)
+	p.require(slices.Contains([]string{"auto", "text", "json"}, c.LogFormat),
+		"log-format: %q is none of auto, text, json", c.LogFormat)
+	p.require(c.StreamReplicas >= 1 && c.StreamReplicas <= 5,
+		"stream-replicas: %d is not between 1 and 5, which is what NATS allows", c.StreamReplicas)
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-" // they become part of a URI
+	p.require(c.Cluster != "" && strings.Trim(c.Cluster, letters) == "",
+		"cluster: %q: name the cluster by letters, digits, \".\", \"_\" and \"-\", like \"prod-eu\"", c.Cluster)
+	for _, namespace := range c.Namespaces {
+		p.checkName("namespaces", namespace, validation.IsDNS1123Label)
 	}
-	if c.Listen != "" {
-		if _, _, err = net.SplitHostPort(c.Listen); err != nil {
-			check("listen", fmt.Errorf("%q: write a port, with or without the host before it, like \":8080\"; empty serves none", c.Listen))
-		}
+	p.checkName("lease-name", c.Election.Name, validation.IsDNS1123Subdomain)
+	if c.Election.Namespace != "" {
+		p.checkName("lease-namespace", c.Election.Namespace, validation.IsDNS1123Label)
 	}
-	if c.EmbeddedPort < 0 || c.EmbeddedPort > 65535 {
-		check("embedded-port", fmt.Errorf("%d is not a port", c.EmbeddedPort))
-	}
-	if !slices.Contains([]string{"auto", "text", "json"}, c.LogFormat) {
-		check("log-format", fmt.Errorf("%q is none of auto, text, json", c.LogFormat))
-	}
-	if c.StreamReplicas < 1 || c.StreamReplicas > 5 {
-		check("stream-replicas", fmt.Errorf("%d is not between 1 and 5, which is what NATS allows", c.StreamReplicas))
-	}
-	for _, ns := range c.Namespaces {
-		if problems := validation.IsDNS1123Label(ns); len(problems) > 0 {
-			check("namespaces", fmt.Errorf("%q: %s", ns, problems[0]))
-		}
-	}
-	check("cluster", validName(c.Cluster))
-	if problems := validation.IsDNS1123Subdomain(c.LeaseName); len(problems) > 0 {
-		check("lease-name", fmt.Errorf("%q: %s", c.LeaseName, problems[0]))
-	}
-	if problems := validation.IsDNS1123Label(c.LeaseNamespace); c.LeaseNamespace != "" && len(problems) > 0 {
-		check("lease-namespace", fmt.Errorf("%q: %s", c.LeaseNamespace, problems[0]))
-	}
-	for _, d := range []struct {
-		name     string
-		value    time.Duration
-		min, max time.Duration
-	}{
-		{"min-awake", c.MinAwake, 0, 24 * time.Hour},
-		{"settle", c.Settle, 0, time.Hour},
-		{"start-deadline", c.StartDeadline, time.Second, 24 * time.Hour},
-		{"command-max-age", c.CommandMaxAge, time.Second, 24 * time.Hour},
-		{"max-wait", c.MaxWait, time.Second, time.Hour},
-		{"lease-duration", c.LeaseDuration, 3 * time.Second, 5 * time.Minute},
-	} {
-		if d.value < d.min || d.value > d.max {
-			check(d.name, fmt.Errorf("%s is not between %s and %s", d.value, d.min, d.max))
-		}
-	}
-	return s, errs
+	p.checkRange("min-awake", c.MinAwake, 0, 24*time.Hour)
+	p.checkRange("settle", c.Settle, 0, time.Hour)
+	p.checkRange("start-deadline", c.StartDeadline, time.Second, 24*time.Hour)
+	p.checkRange("command-max-age", c.CommandMaxAge, time.Second, 24*time.Hour)
+	p.checkRange("max-wait", c.MaxWait, time.Second, time.Hour)
+	p.checkRange("lease-duration", c.Election.LeaseDuration, 3*time.Second, 5*time.Minute)
+	return s, p
 }
 
-// validName checks the name of the cluster, which becomes a part of the source of every event: a URI.
-func validName(name string) error {
-	if name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
-		return fmt.Errorf("%q: name the cluster by letters, digits, \".\", \"_\" and \"-\", like \"prod-eu\"", name)
-	}
-	return nil
-}
-
-// scaler returns what the domain is told of all this.
+// scaler returns the configuration of the domain.
 func (c *Config) scaler() scaler.Config {
 	s := scaler.DefaultConfig()
 	s.Self.Name = c.Cluster

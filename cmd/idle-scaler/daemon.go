@@ -19,16 +19,16 @@ import (
 	"idle-scaler/internal/kube"
 	"idle-scaler/internal/natsconn"
 	"idle-scaler/internal/ops"
-	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
-// serve is the daemon: it makes the parts, wires them, and runs them until ctx is done or one of them fails.
+// serve is the daemon. It makes the parts, from the connections up to the requests, and runs them
+// until ctx is done or one of them fails.
 func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err error) {
 	metrics := ops.NewMetrics(version)
 	clock := new(activity.Clock)
 
-	// NATS: pings and commands have connections of their own, so that neither waits behind the other.
+	// NATS: pings and commands have a connection each, so that neither waits behind the other.
 	urls := c.NATS
 	if urls == inProcess {
 		server, err := embedded.Start(c.EmbeddedDir, c.EmbeddedPort, logger)
@@ -36,7 +36,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 			return err
 		}
 		defer server.Shutdown()
-		urls, c.LeaderElect = server.URL(), false // no other replica could reach it
+		urls, c.LeaderElect = server.URL(), false // no other replica can reach it
 		logger.Info("embedded NATS is ready", "url", urls)
 	}
 	drops := new(natsconn.Drops)
@@ -48,13 +48,15 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeAll(pings, commands)) }()
-	subjects, err := wire.NewSubjects(c.Prefix)
-	if err != nil {
-		return err
-	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+		defer cancel()
+		err = errors.Join(err, natsconn.Close(ctx, pings), natsconn.Close(ctx, commands))
+	}()
+	subjects := c.subjects
 	ensure := func(ctx context.Context) error {
-		return stream.Ensure(ctx, commands, stream.Options{Subjects: subjects, Owner: c.Cluster, Replicas: c.StreamReplicas}, logger)
+		options := stream.Options{Subjects: subjects, Owner: c.Cluster, Replicas: c.StreamReplicas}
+		return stream.Ensure(ctx, commands, options, logger)
 	}
 	events, err := event.NewPublisher(commands, subjects, c.Cluster, ensure)
 	if err != nil {
@@ -93,35 +95,37 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	log.OnActivity, cache.OnChange = core.Enqueue, core.Enqueue
 	sessions, err := command.New(commands, command.Config{
 		Subjects: subjects, Applier: core, Clock: clock, Leads: core.Leads, Ensure: ensure,
-		AckWait: 2 * (c.CommandMaxAge + 2*c.scaler().RetryFor), InFlight: scaler.MaxInHand, Heartbeat: 2 * time.Second, Logger: logger,
+		AckWait: 2 * (c.CommandMaxAge + 2*c.scaler().RetryFor), InFlight: scaler.MaxInHand,
+		Heartbeat: 2 * time.Second, Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
 	api, err := api.New(commands, api.Config{
-		Subjects: subjects, Servers: core, Selector: kube.ParseSelector, Cluster: c.Cluster, Version: serviceVersion(), AtOnce: 1024, Logger: logger,
+		Subjects: subjects, Servers: core, Selector: kube.ParseSelector,
+		Cluster: c.Cluster, Version: serviceVersion(), AtOnce: 1024, Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
 	observe(metrics, core, log, recorder, drops)
-
-	listener, err := listen(c.Listen, logger)
+	handler := ops.Handler(metrics, checks(cache, pings, commands, log, api), c.Pprof)
+	health, err := serving(c.Listen, handler, logger)
 	if err != nil {
 		return err
 	}
-	election := kube.Election{
-		Off: !c.LeaderElect, Namespace: c.LeaseNamespace, Name: c.LeaseName, LeaseDuration: c.LeaseDuration,
-		RenewDeadline: c.LeaseDuration * 2 / 3, RetryPeriod: min(c.LeaseDuration/8, time.Second), Logger: logger,
-	}
+
+	// The order in which they run: leading needs the caches, requests and commands need the
+	// streams.
+	election := c.Election
+	election.Off, election.Logger = !c.LeaderElect, logger
+	election.RenewDeadline = election.LeaseDuration * 2 / 3
+	election.RetryPeriod = min(election.LeaseDuration/8, time.Second)
 	lead := func(ctx context.Context, leads func() bool) {
 		metrics.Leads(true)
 		defer metrics.Leads(false)
 		logger.Info("leading")
 		core.Lead(ctx, s.schedule, leads)
-	}
-	health := func(ctx context.Context) error {
-		return serveHealth(ctx, listener, metrics, checks(cache, pings, commands, log, api), c.Pprof)
 	}
 	elect := func(ctx context.Context) error {
 		if !await(ctx, cache.Synced) {
@@ -138,24 +142,28 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		enough()
 		return api.Run(ctx)
 	}
-	open := func(nc *nats.Conn) part { return func(ctx context.Context) error { return natsconn.Watch(ctx, nc) } }
-	return operate(ctx, []part{health, cache.Run, services.Run, recorder.Run, open(pings), open(commands)}, []part{func(ctx context.Context) error {
-		if err := ensureOnce(ctx, commands, ensure, logger); err != nil { // until NATS is there, we are alive and not ready
+	closed := func(nc *nats.Conn) part { return func(ctx context.Context) error { return natsconn.Watch(ctx, nc) } }
+	work := func(ctx context.Context) error {
+		if err := ensureOnce(ctx, commands, ensure, logger); err != nil {
 			return err
 		}
 		return operate(ctx, []part{log.Run}, []part{answer, sessions.Run, elect})
-	}})
+	}
+	needed := []part{health, cache.Run, services.Run, recorder.Run, closed(pings), closed(commands)}
+	return operate(ctx, needed, []part{work})
 }
 
-// answerAfter is when a replica that has not read the Deployments yet begins to answer requests, which is to say so. Before that those
-// replicas that know more are asked, in a rolling update.
+// answerAfter is when a replica that has not read the Deployments yet begins to answer requests,
+// with an error that says so. Before that, in a rolling update, the other replicas answer.
 const answerAfter = 10 * time.Second
 
-// leadAfter is how long a replica that has read the Deployments waits for what is said about them elsewhere before it leads without: a normal
-// start decides nothing on half the settings, and without the right to read the other half servers are woken all the same.
+// leadAfter is how long a replica that has read the Deployments waits for the Namespaces and
+// autoscalers before it leads without them. So a normal start never decides on half of the
+// settings, and a daemon without the permission to read the other half still wakes servers.
 const leadAfter = 15 * time.Second
 
-// published publishes events on the bus, and leaves them on the Deployment once the bus has them.
+// published publishes an event. First the stream stores it, which Publish waits for; then it is
+// recorded as a Kubernetes Event too. So kubectl never shows an event that "history" does not have.
 type published struct {
 	*event.Publisher
 	recorder *kube.Recorder
@@ -169,7 +177,7 @@ func (p published) Publish(ctx context.Context, e scaler.Event) error {
 	return err
 }
 
-// await returns when something holds; it reports whether that came before the end of ctx.
+// await waits until something holds, and reports whether it does before ctx is done.
 func await(ctx context.Context, holds func() bool) bool {
 	for !holds() {
 		select {

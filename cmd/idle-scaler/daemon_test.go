@@ -17,15 +17,17 @@ import (
 	"idle-scaler/internal/natsconn"
 )
 
-// While NATS and Kubernetes are away the daemon is alive, says what it misses, and ends when it is told to: a liveness probe that fails
-// would have it restarted for nothing, later and later.
+// While NATS and Kubernetes are away the daemon is alive, reports what is missing, and ends on
+// request. A failing liveness probe would restart it for nothing, at longer and longer intervals.
 func TestAliveWithoutAnything(t *testing.T) {
-	kubeconfig := writeFile(t, `{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],
+	kubeconfig := writeFile(t, `{apiVersion: v1, kind: Config, current-context: c,
+contexts: [{name: c, context: {cluster: k, user: u}}],
 clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u, user: {}}]}`)
 	var c Config
 	var cmd cobra.Command
 	l := c.layers(&cmd)
-	if err := cmd.ParseFlags([]string{"--nats", nowhere, "--kubeconfig", kubeconfig, "--listen", "127.0.0.1:0"}); err != nil {
+	flags := []string{"--nats", nowhere, "--kubeconfig", kubeconfig, "--listen", "127.0.0.1:0"}
+	if err := cmd.ParseFlags(flags); err != nil {
 		t.Fatal(err)
 	}
 	s, err := c.load(l)
@@ -64,13 +66,20 @@ clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u
 			t.Errorf("/healthz: %d %s", code, body)
 		}
 		code, body := get(at + "/readyz")
-		for _, missing := range []string{"deployments: not read yet", "settings and autoscalers: the namespaces have not been read", "nats: not connected", "activity log: not replayed yet", "requests: not answered yet"} {
+		for _, missing := range []string{
+			"deployments: not read yet", "settings and autoscalers: the namespaces have not been read",
+			"nats: not connected", "activity log: not replayed yet", "requests: not answered yet",
+		} {
 			if code != http.StatusServiceUnavailable || !strings.Contains(body, missing) {
 				t.Errorf("/readyz: %d %s, want %q", code, body, missing)
 			}
 		}
 		code, body = get(at + "/metrics")
-		for _, line := range []string{`idle_scaler_drops_total{what="kubernetes-event"} 0`, `idle_scaler_drops_total{what="nats-message"} 0`, `idle_scaler_blind 1`} {
+		for _, line := range []string{
+			`idle_scaler_drops_total{what="kubernetes-event"} 0`,
+			`idle_scaler_drops_total{what="nats-message"} 0`,
+			`idle_scaler_blind 1`,
+		} {
 			if code != http.StatusOK || !strings.Contains(body, line+"\n") {
 				t.Errorf("/metrics: %d, no line %s", code, line)
 			}
@@ -92,7 +101,8 @@ clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u
 	_ = write.Close()
 }
 
-// A daemon that is asked to end while it looks at its streams ends well: an exit code of 1 looks as if something was wrong with them.
+// A daemon that is asked to end while it makes its streams ends without an error. Exit code 1 would
+// look like a problem with the streams.
 func TestEndWhileTheStreamsAreLookedAt(t *testing.T) {
 	nc, err := natsconn.Connect(natsconn.Options{URLs: []string{startNATS(t)}, Name: "test"}, quiet)
 	if err != nil {
@@ -109,7 +119,8 @@ func TestEndWhileTheStreamsAreLookedAt(t *testing.T) {
 	}
 }
 
-// A replica that has lost either of its connections is not ready: on the one it hears who is used, on the other what is ordered.
+// A replica without either of its connections is not ready: it needs one for pings and the other
+// for commands.
 func TestReadyOnBothConnections(t *testing.T) {
 	url := startNATS(t)
 	connect := func() *nats.Conn {

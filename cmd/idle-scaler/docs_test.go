@@ -25,13 +25,13 @@ import (
 	"idle-scaler/test/docstest"
 )
 
-// wireDocs is docs/wire.md, in parts by heading.
+// wireDocs returns docs/wire.md, in parts by heading.
 func wireDocs(t *testing.T) (text string, parts map[string]string) {
 	t.Helper()
 	return read(t, "../../docs/wire.md")
 }
 
-// read reads a document, in parts by heading.
+// read returns a document, in parts by heading.
 func read(t *testing.T, file string) (text string, parts map[string]string) {
 	t.Helper()
 	data, err := os.ReadFile(file)
@@ -48,7 +48,7 @@ func read(t *testing.T, file string) (text string, parts map[string]string) {
 
 var codeSpan = regexp.MustCompile("`([^`]+)`")
 
-// column returns what stands in code spans in one column of the tables of a part.
+// column returns the code spans in one column of the tables of a part.
 func column(part string, n int) (words []string) {
 	for line := range strings.Lines(part) {
 		if cells := strings.Split(line, "|"); strings.HasPrefix(line, "|") && len(cells) > n+1 {
@@ -105,7 +105,8 @@ func unquote(e ast.Expr) string {
 	return text
 }
 
-// Every field of every answer is in docs/wire.md under the name of its type, and no other is; the same goes for payloads.
+// docs/wire.md has every field of every answer, under the name of its type, and no other field. The
+// same holds for payloads.
 func TestWireFields(t *testing.T) {
 	_, parts := wireDocs(t)
 	structs := make(map[string][]string)
@@ -138,7 +139,7 @@ func TestWireFields(t *testing.T) {
 			}
 		}
 	})
-	maps.DeleteFunc(structs, func(name string, _ []string) bool { // what clients send: the payloads below
+	maps.DeleteFunc(structs, func(name string, _ []string) bool { // payloads, which are below
 		return name == "Sender" || strings.HasSuffix(name, "Request")
 	})
 	if len(structs) < 10 || len(payload) < 10 {
@@ -198,7 +199,7 @@ func TestWireCodes(t *testing.T) {
 	mustBeEqual(t, "codes", documented, inCode)
 }
 
-// eventTypes are those of the domain.
+// eventTypes returns the types of events of the domain.
 func eventTypes(t *testing.T) (types []string) {
 	t.Helper()
 	inspect(source(t, "../../scaler"), func(n ast.Node) {
@@ -211,7 +212,8 @@ func eventTypes(t *testing.T) (types []string) {
 	return types
 }
 
-// The events are those of the domain, and the examples are JSON with no field that is not explained.
+// docs/wire.md has all types of events. Its examples are JSON, and a table explains each of their
+// fields.
 func TestWireExamples(t *testing.T) {
 	text, parts := wireDocs(t)
 	_, table, _ := strings.Cut(parts["Events"], "| type |")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,40 +13,29 @@ import (
 
 func explainCommand() *cobra.Command {
 	var c caller
-	var kind string
-	cmd := c.command("explain NAME...", "Say why servers are treated as they are, what comes next, and where each setting comes from", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
-		return c.show(ctx, cmd, ids, kind, c.timeout, func(ctx context.Context, id wire.ID, out io.Writer) (any, error) {
+	cmd := c.show("explain NAME...", "Explain why servers are awake or asleep, what comes next, and each setting",
+		func(ctx context.Context, id wire.ID, text io.Writer) (any, error) {
 			e, err := c.Explain(ctx, id)
-			fmt.Fprintln(out, strings.TrimSuffix(e.Text, "\n"))
+			fmt.Fprint(text, e.Text)
 			return e, err
 		})
-	})
 	cmd.Example = `  idle-scaler explain team-a/github`
-	output(cmd, &kind, "text", "json", "yaml")
 	return cmd
 }
 
 func historyCommand() *cobra.Command {
-	var c caller
-	var kind string
+	c := caller{extra: manyTakes}
 	since, limit := span(7*day), 0
-	cmd := c.command("history NAME...", "Say what happened to servers, who wanted it, and why", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
-		return c.show(ctx, cmd, ids, kind, c.timeout+manyFor, func(ctx context.Context, id wire.ID, out io.Writer) (any, error) {
+	cmd := c.show("history NAME...", "Show what happened to servers, who asked for it, and why",
+		func(ctx context.Context, id wire.ID, text io.Writer) (any, error) {
 			h, err := c.History(ctx, id, time.Duration(since), limit)
-			printHistory(out, id, h, &since)
+			printHistory(text, id, h, &since)
 			return h, err
 		})
-	})
-	c.check = func([]string) error {
-		if limit < 1 {
-			return usage("--limit %d: ask for at least 1", limit)
-		}
-		return nil
-	}
+	c.prepare = func(p *problems, _ []string) { p.require(limit >= 1, "--limit %d: ask for at least 1", limit) }
 	cmd.Example = `  idle-scaler history --since 24h team-a/github`
 	cmd.Flags().Var(&since, "since", "how far back, like 24h or 7d; events are kept for 7 days")
-	cmd.Flags().IntVar(&limit, "limit", 100, "how many events, at most: the newest")
-	output(cmd, &kind, "text", "json", "yaml")
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most this many events, the newest")
 	return cmd
 }
 

@@ -8,7 +8,8 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// A history is the events of a server as "watch" tells them, with the day; that there was more, or nothing, is said.
+// A history prints the events of a server like "watch", with the date. It says when there were more
+// events, or none.
 func TestHistoryOutput(t *testing.T) {
 	id := wire.ID{Namespace: "team-a", Name: "web"}
 	week := span(7 * day)
@@ -19,12 +20,14 @@ func TestHistoryOutput(t *testing.T) {
 		{wire.History{}, "team-a/web: nothing happened in the last 7d\n"},
 		{wire.History{Truncated: true, Events: []wire.HistoryEntry{
 			{At: noon, Type: "slept", EventData: wire.EventData{From: 2, Cause: "idle", Text: "unused for 30m"}},
-			{At: noon.Add(time.Hour), Type: "woken", EventData: wire.EventData{To: 2, Cause: "command", Actor: "ann", Reason: "demo"}},
+			{At: noon.Add(time.Hour), Type: "woken", EventData: wire.EventData{
+				To: 2, Cause: "command", Actor: "ann", Reason: "demo",
+			}},
 			{At: noon.Add(time.Hour), Type: "ready", EventData: wire.EventData{From: 2, To: 2, Cause: "command", Took: "1.5s"}},
 		}}, `team-a/web: there were more before these: see --limit
-2026-11-22 12:00:00  slept     team-a/web  2 → 0  by idle: unused for 30m
-2026-11-22 13:00:00  woken     team-a/web  0 → 2  by command of ann, because demo
-2026-11-22 13:00:00  ready     team-a/web  by command, after 1.5s
+2026-11-22 12:00:00  slept     team-a/web  2 → 0 replicas: unused for 30m
+2026-11-22 13:00:00  woken     team-a/web  0 → 2 replicas, by a command of "ann" ("demo")
+2026-11-22 13:00:00  ready     team-a/web  2 replicas, by a command, after 1.5s
 `},
 	} {
 		var out strings.Builder
@@ -35,16 +38,17 @@ func TestHistoryOutput(t *testing.T) {
 	}
 }
 
-// Explanations of several servers follow each other.
+// "explain" prints several servers one after another.
 func TestExplain(t *testing.T) {
 	url := startNATS(t)
-	answering(t, url)
+	startFakeDaemon(t, url)
 	code, out, errs := execute("explain", "--nats", url, "-n", "team-a", "web", "files")
 	if want := "web stays awake\nbecause it is used\nfiles stays awake\nbecause it is used\n"; code != 0 || out != want {
 		t.Errorf("ended with %d and said\n%s%s", code, out, errs)
 	}
 	code, out, errs = execute("explain", "--nats", url, "-o", "json", "team-a/web", "team-a/broken")
-	if code != exitFailed || !strings.Contains(out, `"reason": "awake"`) || !strings.Contains(errs, "team-a/broken: failed") {
+	if code != exitFailed || !strings.Contains(out, `"reason": "awake"`) ||
+		!strings.Contains(errs, "team-a/broken: failed") {
 		t.Errorf("ended with %d and said\n%s%s", code, out, errs)
 	}
 }

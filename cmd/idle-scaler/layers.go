@@ -2,11 +2,9 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -17,19 +15,22 @@ import (
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 
+	"idle-scaler/internal/natsconn"
 	"idle-scaler/policy"
 )
 
-// layers fills flags from four places, the first that has a value wins: the command line, the environment, a YAML file whose keys are
-// the names of the flags, and the default. The flag "config" names the file. Flags that are registered later are about one call, like
-// --force, and come from the command line only.
+// layers fills flags from four places, of which the first with a value wins: the command line, the
+// environment, a YAML file whose keys are the names of the flags, and the defaults. The flag
+// "config" names the file. Flags that are registered after newLayers, like --force, are about one
+// call: they come only from the command line.
 type layers struct {
 	flags  *pflag.FlagSet
-	source map[string]string // where the value of a flag came from, by name
-	errs   []error
+	source map[string]string // where the value of a flag comes from, by name
+	errs   problems
 }
 
-// collecting keeps the error of a bad value instead of ending the parsing with it: all errors are told at once.
+// collecting keeps the error of a bad value instead of ending the parsing with it, so that the user
+// sees all errors at once.
 type collecting struct {
 	pflag.Value
 	name   string
@@ -50,9 +51,9 @@ func (c *collecting) Set(text string) error {
 	before := c.String()
 	if err := c.Value.Set(text); err != nil {
 		if _, list := c.Value.(pflag.SliceValue); !list {
-			_ = c.Value.Set(before) // it is 0 now, which would be a mistake more
+			_ = c.Value.Set(before) // it is 0 now, which would be one more error
 		}
-		c.layers.errs = append(c.layers.errs, fmt.Errorf("%s %q (from %s): write %s", c.name, text, c.from, kinds[c.Type()]))
+		c.layers.errs.require(false, "%s %q (from %s): write %s", c.name, text, c.from, kinds[c.Type()])
 	}
 	return nil
 }
@@ -69,16 +70,16 @@ func newLayers(flags *pflag.FlagSet) *layers {
 	return l
 }
 
-// aliases are names that others gave to what is a flag here. KUBECONFIG is none: it may name several files, of which some may be missing, and is
-// read by client-go, as kubectl reads it.
+// aliases are variables that other programs use for the value of a flag. KUBECONFIG is not one of
+// them: it may name several files, also missing ones, and client-go reads it as kubectl does.
 var aliases = map[string]string{"nats": "NATS_URL"}
 
 func envName(flag string) string {
 	return "IDLE_SCALER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// fill gives values to the flags that were not set on the command line. It returns everything that is wrong.
-func (l *layers) fill(lookup func(string) (string, bool)) []error {
+// fill sets the flags that are not on the command line. It returns everything that is wrong.
+func (l *layers) fill(lookup func(string) (string, bool)) problems {
 	l.flags.Visit(func(f *pflag.Flag) { l.source[f.Name] = "--" + f.Name })
 	l.flags.VisitAll(func(f *pflag.Flag) {
 		for _, name := range []string{envName(f.Name), aliases[f.Name]} {
@@ -95,22 +96,23 @@ func (l *layers) fill(lookup func(string) (string, bool)) []error {
 
 func (l *layers) fillFrom(file string) {
 	values, err := readFile(file)
-	if err != nil {
-		l.errs = append(l.errs, err)
-		return
-	}
+	l.errs.require(err == nil, "%w", err)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		f := l.flags.Lookup(name)
 		if f == nil || name == "config" || name == "help" {
-			l.errs = append(l.errs, fmt.Errorf("%s: unknown key %q: the keys are the names of the flags of \"idle-scaler run\"", file, name))
-			continue
+			l.errs.require(false, `%s: unknown key %q: the keys are the names of the flags of "idle-scaler run"`, file, name)
+		} else if text, ok := textFor(f, values[name]); ok {
+			l.set(f, text, file)
+		} else { // the error does not show the value: it may be a secret
+			l.errs.require(false, "%s: %s: write %s", file, name, kinds[f.Value.Type()])
 		}
-		text, ok := textFor(f, values[name])
-		if !ok { // the value is not shown: it may be a secret
-			l.errs = append(l.errs, fmt.Errorf("%s: %s: write %s", file, name, kinds[f.Value.Type()]))
-			continue
-		}
-		l.set(f, text, file)
+	}
+}
+
+func (l *layers) set(f *pflag.Flag, text, from string) {
+	if value, ok := f.Value.(*collecting); ok && l.source[f.Name] == "" {
+		l.source[f.Name], value.from = from, from
+		_ = value.Set(text) // it collects the error
 	}
 }
 
@@ -121,28 +123,15 @@ func (c *Config) layers(cmd *cobra.Command) *layers {
 	return newLayers(cmd.Flags())
 }
 
-// load fills the configuration and validates it. All that is wrong is in the error.
+// load fills the configuration and validates it. The error has everything that is wrong.
 func (c *Config) load(l *layers) (settings, error) {
-	errs := l.fill(os.LookupEnv)
+	p := l.fill(os.LookupEnv)
 	s, invalid := c.validate()
-	errs = append(errs, invalid...)
+	p = append(p, invalid...)
 	s.servers = l.servers()
-	if _, _, err := policy.Parse(s.servers); err != nil {
-		errs = append(errs, err)
-	}
-	if len(errs) > 0 {
-		return s, coded{errors.Join(errs...), exitUsage}
-	}
-	return s, nil
-}
-
-func (l *layers) set(f *pflag.Flag, text, from string) {
-	value, ok := f.Value.(*collecting)
-	if !ok || l.source[f.Name] != "" {
-		return
-	}
-	l.source[f.Name], value.from = from, from
-	_ = value.Set(text) // collected
+	_, _, err := policy.Parse(s.servers)
+	p.require(err == nil, "%w", err)
+	return s, p.err()
 }
 
 // readFile returns the values of a configuration file.
@@ -153,7 +142,7 @@ func readFile(file string) (map[string]any, error) {
 	}
 	var values map[string]any
 	switch err := yaml.UnmarshalStrict(data, &values); {
-	case err != nil && strings.Contains(err.Error(), "unknown anchor"): // what it says next may be a password
+	case err != nil && strings.Contains(err.Error(), "unknown anchor"): // the rest of it may be a password
 		return nil, fmt.Errorf("config %s: put a value that begins with * in quotes", file)
 	case err != nil:
 		return nil, fmt.Errorf("config %s: not a YAML map of flags to values: %w", file, err)
@@ -163,11 +152,12 @@ func readFile(file string) (map[string]any, error) {
 	return values, nil
 }
 
-// furtherDocument matches what begins a YAML document after something else than comments.
+// furtherDocument matches the begin of a YAML document after something else than comments.
 var furtherDocument = regexp.MustCompile(`(?m)^[^#\s-][^\n]*\n(?s:.*\n)?(---|\.\.\.)(\s|$)`)
 
-// textFor returns a value of the file as its flag takes it; ok is false when it is of another type. YAML has taken an unquoted 0123 or
-// yes for a number or a truth already: as text it would not be what was written.
+// textFor returns a value of the file as its flag takes it. It is not ok when its type is another:
+// YAML reads an unquoted 0123 as a number and yes as a truth value, and their text is not what was
+// written.
 func textFor(f *pflag.Flag, value any) (text string, ok bool) {
 	kind := f.Value.Type()
 	switch value := value.(type) {
@@ -189,7 +179,8 @@ func textFor(f *pflag.Flag, value any) (text string, ok bool) {
 	return "", false
 }
 
-// print writes all values and where they came from, as a file that can be read again: what holds a secret is masked, and a comment.
+// print writes all values and where they come from, as a file that "run" can read. A line with a
+// secret is a comment, in which the secret is masked.
 func (l *layers) print(out io.Writer) {
 	l.flags.VisitAll(func(f *pflag.Flag) {
 		value, ok := f.Value.(*collecting)
@@ -217,25 +208,24 @@ func (l *layers) print(out io.Writer) {
 
 const mask = "********"
 
-// redact masks the passwords and tokens in a list of URLs, and all of it when it can't be read.
-func redact(text string) string {
-	if !strings.Contains(text, "@") {
-		return text
+// redact masks the passwords and tokens in a list of URLs; all of it, if it can't be read.
+func redact(list string) string {
+	if !strings.Contains(list, "@") {
+		return list
 	}
-	urls, err := natsURLs(text)
+	urls, err := natsconn.ParseURLs(list)
 	if err != nil {
 		return mask
 	}
-	for i, text := range urls {
-		u, err := url.Parse(text)
-		if err != nil || u.User == nil {
-			continue
-		}
-		login := mask // a token
+	shown := make([]string, len(urls))
+	for i, u := range urls {
+		login := ""
 		if _, both := u.User.Password(); both {
-			login = u.User.Username() + ":" + mask
+			login = u.User.Username() + ":" + mask + "@"
+		} else if u.User != nil { // a token
+			login = mask + "@"
 		}
-		urls[i] = u.Scheme + "://" + login + "@" + u.Host
+		shown[i] = u.Scheme + "://" + login + u.Host
 	}
-	return strings.Join(urls, ",")
+	return strings.Join(shown, ",")
 }

@@ -24,43 +24,51 @@ func writeFile(t *testing.T, content string) string {
 	return file
 }
 
-// A flag beats the environment, which beats the file, which beats the default; and config says which it was.
+// A flag beats the environment, which beats the file, which beats the default. "config" says which
+// one it was.
 func TestPrecedence(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		file string
-		env  map[string]string
-		args []string
+		env  string // NAME=VALUE
+		args string
 		want string // a line of config; FILE stands for the file
 	}{
-		{"the default", ``, nil, nil, `idle-after: "30m" # default`},
-		{"the file", `idle-after: 1h`, nil, nil, `idle-after: "1h" # FILE`},
-		{"the environment", `idle-after: 1h`, map[string]string{"IDLE_SCALER_IDLE_AFTER": "2h"}, nil, `idle-after: "2h" # IDLE_SCALER_IDLE_AFTER`},
-		{"a flag", `idle-after: 1h`, map[string]string{"IDLE_SCALER_IDLE_AFTER": "2h"}, []string{"--idle-after", "3h"}, `idle-after: "3h" # --idle-after`},
-		{"a flag that says the default", `idle-after: 1h`, nil, []string{"--idle-after", "30m"}, `idle-after: "30m" # --idle-after`},
-		{"an empty variable is none", `idle-after: 1h`, map[string]string{"IDLE_SCALER_IDLE_AFTER": ""}, nil, `idle-after: "1h" # FILE`},
-		{"an empty value of the file is one", `listen: ""`, nil, nil, `listen: "" # FILE`},
-		{"a truth of the file", `leader-elect: false`, nil, nil, `leader-elect: "false" # FILE`},
-		{"a number of the file", `embedded-port: 14222`, nil, nil, `embedded-port: "14222" # FILE`},
-		{"a list of the file", `namespaces: [team-a, team-b]`, nil, nil, `namespaces: "team-a,team-b" # FILE`},
-		{"a list of the environment", ``, map[string]string{"IDLE_SCALER_NAMESPACES": "team-a,team-b"}, nil, `namespaces: "team-a,team-b" # IDLE_SCALER_NAMESPACES`},
-		{"an unquoted number of the file", `max-replicas: 20`, nil, nil, `max-replicas: "20" # FILE`},
-		{"an unquoted truth of the file", `dry-run: true`, nil, nil, `dry-run: "true" # FILE`},
-		{"a text with commas", `keep-warm: 0 9 * * MON,FRI for 9h`, nil, nil, `keep-warm: "0 9 * * MON,FRI for 9h" # FILE`},
-		{"a flag given twice", `namespaces: [other]`, nil, []string{"--namespaces", "team-a", "--namespaces", "team-b"}, `namespaces: "team-a,team-b" # --namespaces`},
-		{"servers as a list", `nats: [nats://a, nats://b]`, map[string]string{"NATS_URL": ""}, nil, `nats: "nats://a,nats://b" # FILE`},
-		{"NATS_URL beats the file", `nats: nats://file`, nil, nil, `nats: "nats://env" # NATS_URL`},
-		{"our own variable beats NATS_URL", ``, map[string]string{"IDLE_SCALER_NATS": "nats://ours"}, nil, `nats: "nats://ours" # IDLE_SCALER_NATS`},
-		{"a kubeconfig", ``, map[string]string{"IDLE_SCALER_KUBECONFIG": "/k", "KUBECONFIG": "/a:/b"}, nil, `kubeconfig: "/k" # IDLE_SCALER_KUBECONFIG`},
-		{"KUBECONFIG, which is no file", ``, map[string]string{"KUBECONFIG": "/a:/b"}, nil, `kubeconfig: "" # default`},
+		{"the default", ``, "", "", `idle-after: "30m" # default`},
+		{"the file", `idle-after: 1h`, "", "", `idle-after: "1h" # FILE`},
+		{"the environment", `idle-after: 1h`, "IDLE_SCALER_IDLE_AFTER=2h", "", `idle-after: "2h" # IDLE_SCALER_IDLE_AFTER`},
+		{"a flag", `idle-after: 1h`, "IDLE_SCALER_IDLE_AFTER=2h", "--idle-after 3h", `idle-after: "3h" # --idle-after`},
+		{"a flag that equals the default", `idle-after: 1h`, "", "--idle-after 30m", `idle-after: "30m" # --idle-after`},
+		{"an empty variable is none", `idle-after: 1h`, "IDLE_SCALER_IDLE_AFTER=", "", `idle-after: "1h" # FILE`},
+		{"an empty value of the file is one", `listen: ""`, "", "", `listen: "" # FILE`},
+		{"a truth of the file", `leader-elect: false`, "", "", `leader-elect: "false" # FILE`},
+		{"a number of the file", `embedded-port: 14222`, "", "", `embedded-port: "14222" # FILE`},
+		{"a list of the file", `namespaces: [team-a, team-b]`, "", "", `namespaces: "team-a,team-b" # FILE`},
+		{
+			"a list of the environment", ``, "IDLE_SCALER_NAMESPACES=team-a,team-b", "",
+			`namespaces: "team-a,team-b" # IDLE_SCALER_NAMESPACES`,
+		},
+		{"an unquoted number of the file", `max-replicas: 20`, "", "", `max-replicas: "20" # FILE`},
+		{"an unquoted truth of the file", `dry-run: true`, "", "", `dry-run: "true" # FILE`},
+		{"a text with commas", `keep-warm: 0 9 * * MON,FRI for 9h`, "", "", `keep-warm: "0 9 * * MON,FRI for 9h" # FILE`},
+		{
+			"a flag given twice", `namespaces: [other]`, "", "--namespaces team-a --namespaces team-b",
+			`namespaces: "team-a,team-b" # --namespaces`,
+		},
+		{"servers as a list", `nats: [nats://a, nats://b]`, "NATS_URL=", "", `nats: "nats://a,nats://b" # FILE`},
+		{"NATS_URL beats the file", `nats: nats://file`, "", "", `nats: "nats://env" # NATS_URL`},
+		{"our own variable beats NATS_URL", ``, "IDLE_SCALER_NATS=nats://ours", "", `nats: "nats://ours" # IDLE_SCALER_NATS`},
+		{"a kubeconfig", ``, "IDLE_SCALER_KUBECONFIG=/k KUBECONFIG=/a:/b", "", `kubeconfig: "/k" # IDLE_SCALER_KUBECONFIG`},
+		{"KUBECONFIG, which is no file", ``, "KUBECONFIG=/a:/b", "", `kubeconfig: "" # default`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv("NATS_URL", "nats://env")
-			for name, value := range test.env {
+			for variable := range strings.FieldsSeq(test.env) {
+				name, value, _ := strings.Cut(variable, "=")
 				t.Setenv(name, value)
 			}
 			file := writeFile(t, test.file)
-			code, out, errs := execute(append([]string{"config", "--config", file}, test.args...)...)
+			code, out, errs := execute(append([]string{"config", "--config", file}, strings.Fields(test.args)...)...)
 			if code != 0 {
 				t.Fatalf("ended with %d: %s", code, errs)
 			}
@@ -72,18 +80,28 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// What is said of servers is what is written somewhere, so that each setting can tell where it comes from; a default is not written.
-func TestServersOfNothingElse(t *testing.T) {
+// The configuration holds the settings that are written somewhere, and no defaults, so that
+// "explain" can say where each setting is written.
+func TestServerSettings(t *testing.T) {
 	for _, test := range []struct {
 		args []string
 		file string
 		want map[string]string
 	}{
 		{nil, "", map[string]string{}},
-		{[]string{"--idle-after", "30m", "--dry-run", "--wake-on-activity=false"}, "", map[string]string{"idle-after": "30m", "dry-run": "true", "wake-on-activity": "false"}},
-		{[]string{"--keep-warm", ""}, "sleep-at: 0 22 * * *\ntime-zone: Europe/Rome\nsleep-notice: 1m\nmax-replicas: 5\nwake-replicas: 2", map[string]string{
-			"sleep-at": "0 22 * * *", "time-zone": "Europe/Rome", "sleep-notice": "1m0s", "max-replicas": "5", "wake-replicas": "2",
-		}},
+		{
+			[]string{"--idle-after", "30m", "--dry-run", "--wake-on-activity=false"},
+			"",
+			map[string]string{"idle-after": "30m", "dry-run": "true", "wake-on-activity": "false"},
+		},
+		{
+			[]string{"--keep-warm", ""},
+			"sleep-at: 0 22 * * *\ntime-zone: Europe/Rome\nsleep-notice: 1m\nmax-replicas: 5\nwake-replicas: 2",
+			map[string]string{
+				"sleep-at": "0 22 * * *", "time-zone": "Europe/Rome", "sleep-notice": "1m0s",
+				"max-replicas": "5", "wake-replicas": "2",
+			},
+		},
 	} {
 		var c Config
 		var cmd cobra.Command
@@ -96,16 +114,19 @@ func TestServersOfNothingElse(t *testing.T) {
 			t.Errorf("%q: got %v, %v", test.args, s.servers, err)
 		}
 	}
-	if code, _, errs := execute("config", "--nats", nowhere, "--wake-replicas", "11"); code != exitUsage || !strings.Contains(errs, "above max-replicas 10: raise max-replicas") {
-		t.Errorf("a contradiction: ended with %d and said %s", code, errs)
-	}
-	if code, _, errs := execute("config", "--nats", nowhere, "--idle-after", ""); code != exitUsage || !strings.Contains(errs, `idle-after ""`) {
-		t.Errorf("an empty idle-after: ended with %d and said %s", code, errs)
+	for says, args := range map[string][]string{
+		"above max-replicas 10: raise max-replicas": {"--wake-replicas", "11"},
+		`idle-after ""`: {"--idle-after", ""},
+	} {
+		code, _, errs := execute(append([]string{"config", "--nats", nowhere}, args...)...)
+		if code != exitUsage || !strings.Contains(errs, says) {
+			t.Errorf("%q ended with %d and said %s", args, code, errs)
+		}
 	}
 }
 
-// Each setting that may be written in the configuration is a flag, and no other is. Its default, when it is written, is what holds
-// where nothing is written.
+// Each setting that may be written in the configuration is a flag, and no other setting is. The
+// default of the flag means the same as no flag.
 func TestFlagsOfSettings(t *testing.T) {
 	var flags pflag.FlagSet
 	registerServers(&flags)
@@ -118,7 +139,8 @@ func TestFlagsOfSettings(t *testing.T) {
 		if flag == nil || flag.DefValue == "" {
 			continue
 		}
-		written, _, err := policy.Parse(policy.Layer{Source: policy.FromConfig, Written: map[string]string{setting.Key: flag.DefValue}})
+		config := policy.Layer{Source: policy.FromConfig, Written: map[string]string{setting.Key: flag.DefValue}}
+		written, _, err := policy.Parse(config)
 		if got, want := setting.Text(&written), setting.Text(&defaults); err != nil || got != want {
 			t.Errorf("%s: the default of the flag is %s, %v; without it is %s", setting.Key, got, err, want)
 		}
@@ -135,7 +157,7 @@ func lineOf(out, name string) string {
 	return ""
 }
 
-// The file can be named by the environment, too.
+// The environment can name the file, too.
 func TestConfigFileFromEnvironment(t *testing.T) {
 	t.Setenv("IDLE_SCALER_CONFIG", writeFile(t, "nats: nats://a\ncluster: here"))
 	if code, out, errs := execute("config"); code != 0 || !strings.Contains(out, `cluster: "here"`) {
@@ -143,15 +165,17 @@ func TestConfigFileFromEnvironment(t *testing.T) {
 	}
 }
 
-// Whatever is wrong is told at once, wherever it came from, in words that say what to write.
+// All errors come at once, from all places, and say what to write instead.
 func TestAllErrorsAtOnce(t *testing.T) {
 	file := writeFile(t, "idle-afer: 1h\nsettle: 30\ncluster: 0123\nstream-replicas: {a: 1}\npprof: \"maybe\"\nlisten:\n")
 	t.Setenv("IDLE_SCALER_MIN_AWAKE", "soon")
 	t.Setenv("IDLE_SCALER_EMBEDDED_PORT", "many")
 	args := []string{
-		"--config", file, "--schedule", "every now", "--selector", "a==b==c", "--idle-after", "721h", "--max-wait", "2h", "--log-level", "loud",
-		"--keep-warm", "mornings", "--time-zone", "Rome", "--sleep-notice", "2h", "--max-replicas", "0", "--wake-replicas", "few", "--sleep-at", "@every 1h",
-		"--log-format", "xml", "--namespaces", "A", "--prefix", "a b", "--nats-user", "me", "--nats-key", "k", "--lease-name", "L_", "--nats-inbox-prefix", "mine", "--listen", "8080",
+		"--config", file, "--schedule", "every now", "--selector", "a==b==c", "--idle-after", "721h", "--max-wait", "2h",
+		"--log-level", "loud", "--keep-warm", "mornings", "--time-zone", "Rome", "--sleep-notice", "2h",
+		"--max-replicas", "0", "--wake-replicas", "few", "--sleep-at", "@every 1h", "--log-format", "xml",
+		"--namespaces", "A", "--prefix", "a b", "--nats-user", "me", "--nats-key", "k", "--lease-name", "L_",
+		"--nats-inbox-prefix", "mine", "--listen", "8080",
 	}
 	want := []string{
 		`nats: not set: give --nats`,
@@ -194,15 +218,16 @@ func TestAllErrorsAtOnce(t *testing.T) {
 			}
 		}
 		if strings.Contains(errs, `wake-replicas "0"`) || strings.Contains(errs, "min-awake: ") {
-			t.Errorf("%s tells a mistake twice:\n%s", command, errs)
+			t.Errorf("%s has an error twice:\n%s", command, errs)
 		}
 		if strings.Contains(errs, "strconv") || strings.Contains(errs, "time: ") {
-			t.Errorf("%s speaks Go:\n%s", command, errs)
+			t.Errorf("%s shows an error of Go:\n%s", command, errs)
 		}
 	}
 }
 
-// A file that is not one map of flags to values is refused, and so is a value that YAML has taken for something else than what is written.
+// A file must be one map of flags to values. A value that YAML reads as something else than its
+// text is an error.
 func TestFileIsStrict(t *testing.T) {
 	for _, test := range []struct{ name, file, says string }{
 		{"no map", "- a", "not a YAML map"},
@@ -227,25 +252,30 @@ func TestFileIsStrict(t *testing.T) {
 			}
 		})
 	}
-	if code, _, errs := execute("config", "--nats", nowhere, "--config", "/no/such/file"); code != exitUsage || !strings.Contains(errs, "/no/such/file") {
-		t.Errorf("a file that is not there: ended with %d and said %q", code, errs)
+	code, _, errs := execute("config", "--nats", nowhere, "--config", "/no/such/file")
+	if code != exitUsage || !strings.Contains(errs, "/no/such/file") {
+		t.Errorf("a missing file: ended with %d and said %q", code, errs)
 	}
-	if code, _, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, "---\n# one\n# ---\ncluster: a # ---\n")); code != 0 {
-		t.Errorf("one document with a marker before it: %s", errs)
-	}
-	if code, _, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, "selector: \"\"\nnamespaces: [team-a]")); code != 0 {
-		t.Errorf("every Deployment of one namespace: %s", errs)
+	for name, file := range map[string]string{
+		"one document with a marker before it": "---\n# one\n# ---\ncluster: a # ---\n",
+		"every Deployment of one namespace":    "selector: \"\"\nnamespaces: [team-a]",
+	} {
+		if code, _, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, file)); code != 0 {
+			t.Errorf("%s: %s", name, errs)
+		}
 	}
 }
 
-// What config prints is a file that gives the same configuration.
+// The output of "config" is a file that gives the same configuration.
 func TestConfigRoundTrip(t *testing.T) {
 	for _, args := range [][]string{
 		{"--nats", "nats://a:4222,b"},
 		{"--nats", "embedded", "--listen", "[::1]:8080", "--namespaces", "team-a,team-b"},
-		{"--nats", "tls://a", "--listen", "", "--selector", `env in (a, b),tier!=free`, "--schedule", "CRON_TZ=Europe/Rome 0 */5 * * * *"},
-		{"--nats", "a", "--keep-warm", "0 9 * * MON,FRI for 9h; 0 10 * * SAT for 2h", "--time-zone", "Europe/Rome", "--dry-run", "--max-replicas", "20", "--sleep-notice", "30s"},
-		{"--nats", "ws://a", "--idle-after", "never", "--leader-elect=false", "--kubeconfig", `/C "d" #\ü`, "--settle", "90s"},
+		{"--nats", "tls://a", "--listen", "", "--selector", `env in (a, b),tier!=free`},
+		{"--nats", "tls://a", "--schedule", "CRON_TZ=Europe/Rome 0 */5 * * * *"},
+		{"--nats", "a", "--keep-warm", "0 9 * * MON,FRI for 9h; 0 10 * * SAT for 2h", "--time-zone", "Europe/Rome"},
+		{"--nats", "a", "--dry-run", "--max-replicas", "20", "--sleep-notice", "30s", "--settle", "90s"},
+		{"--nats", "ws://a", "--idle-after", "never", "--leader-elect=false", "--kubeconfig", `/C "d" #\ü`},
 	} {
 		code, first, errs := execute(append([]string{"config"}, args...)...)
 		if code != 0 {
@@ -253,7 +283,7 @@ func TestConfigRoundTrip(t *testing.T) {
 		}
 		code, second, errs := execute("config", "--config", writeFile(t, first))
 		if code != 0 {
-			t.Fatalf("%q: what it printed is refused: %s", args, errs)
+			t.Fatalf("%q: the output is not a valid file: %s", args, errs)
 		}
 		if a, b := valuesIn(t, first), valuesIn(t, second); !maps.Equal(a, b) {
 			t.Errorf("%q: got %v, then %v", args, a, b)
@@ -270,7 +300,8 @@ func valuesIn(t *testing.T, out string) map[string]string {
 	return values
 }
 
-// A secret is shown nowhere: not by config, not in errors; and a masked value is no value when it is read again.
+// Neither "config" nor an error shows a secret. A masked value is a comment, so "run" does not read
+// it.
 func TestSecretsAreMasked(t *testing.T) {
 	const secret = "hunter2"
 	for _, test := range []struct {
@@ -278,12 +309,32 @@ func TestSecretsAreMasked(t *testing.T) {
 		args []string
 		want string // the line of config
 	}{
-		{"a password", []string{"--nats", nowhere, "--nats-user", "me", "--nats-password", secret}, `# nats-password: "********" # --nats-password`},
+		{
+			"a password",
+			[]string{"--nats", nowhere, "--nats-user", "me", "--nats-password", secret},
+			`# nats-password: "********" # --nats-password`,
+		},
 		{"a token", []string{"--nats", nowhere, "--nats-token", secret}, `# nats-token: "********" # --nats-token`},
-		{"a password in a URL", []string{"--nats", "nats://me:" + secret + "@127.0.0.1:1"}, `# nats: "nats://me:********@127.0.0.1:1" # --nats`},
-		{"a token in a URL", []string{"--nats", "nats://" + secret + "@127.0.0.1:1"}, `# nats: "nats://********@127.0.0.1:1" # --nats`},
-		{"no scheme", []string{"--nats", "me:" + secret + "@127.0.0.1:1"}, `# nats: "nats://me:********@127.0.0.1:1" # --nats`},
-		{"the second of two", []string{"--nats", nowhere + ",nats://me:" + secret + "@127.0.0.1:1"}, `# nats: "nats://127.0.0.1:1,nats://me:********@127.0.0.1:1" # --nats`},
+		{
+			"a password in a URL",
+			[]string{"--nats", "nats://me:" + secret + "@127.0.0.1:1"},
+			`# nats: "nats://me:********@127.0.0.1:1" # --nats`,
+		},
+		{
+			"a token in a URL",
+			[]string{"--nats", "nats://" + secret + "@127.0.0.1:1"},
+			`# nats: "nats://********@127.0.0.1:1" # --nats`,
+		},
+		{
+			"no scheme",
+			[]string{"--nats", "me:" + secret + "@127.0.0.1:1"},
+			`# nats: "nats://me:********@127.0.0.1:1" # --nats`,
+		},
+		{
+			"the second of two",
+			[]string{"--nats", nowhere + ",nats://me:" + secret + "@127.0.0.1:1"},
+			`# nats: "nats://127.0.0.1:1,nats://me:********@127.0.0.1:1" # --nats`,
+		},
 		{"no URL at all", []string{"--nats", "nats://me:" + secret + "%zz@127.0.0.1:1"}, `# nats: "********" # --nats`},
 		{"a space", []string{"--nats", "nats://me: " + secret + "@127.0.0.1:1"}, `# nats: "********" # --nats`},
 	} {
@@ -299,14 +350,18 @@ func TestSecretsAreMasked(t *testing.T) {
 			}
 		})
 	}
-	for _, line := range []string{"nats-password: *" + secret, "nats-password: {a: " + secret + "}", "nats-token: [" + secret + "]", "nats-token: &" + secret} {
-		if code, out, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, line)); code != exitUsage || strings.Contains(out+errs, secret) {
+	for _, line := range []string{
+		"nats-password: *" + secret, "nats-password: {a: " + secret + "}",
+		"nats-token: [" + secret + "]", "nats-token: &" + secret,
+	} {
+		code, out, errs := execute("config", "--nats", nowhere, "--config", writeFile(t, line))
+		if code != exitUsage || strings.Contains(out+errs, secret) {
 			t.Errorf("%s: ended with %d and said %s%s", line, code, out, errs)
 		}
 	}
 }
 
-// A variable that is named like a flag about one call only is not a flag.
+// A variable does not set a flag that is about one call.
 func TestEnvironmentIsNotAboutOneCall(t *testing.T) {
 	url := startNATS(t)
 	for _, name := range []string{"WAIT", "FORCE", "OUTPUT", "HELP", "ID"} {
@@ -319,13 +374,15 @@ func TestEnvironmentIsNotAboutOneCall(t *testing.T) {
 	}
 }
 
-// FuzzConfigFile: no file makes the program panic. One that is accepted has only keys that are flags, a valid configuration, and comes
-// out the same when it is printed and read again.
+// No file makes the program panic. An accepted file has only keys that are flags, is a valid
+// configuration, and stays the same when it is printed and read again.
 func FuzzConfigFile(f *testing.F) {
 	for _, seed := range []string{
-		"", "nats: nats://a", "nats: [nats://a, b]\ncluster: \"1\"", "idle-after: never\nschedule: '@hourly'", "namespaces: [a, b]\nselector: 'a in (b)'",
-		"pprof: yes", "stream-replicas: 3.0", "embedded-port: 1e3", "min-awake: 90s\n---\nmin-awake: 1s", "cluster: 0x1f", "a: &a b\nc: *a", "<<: {cluster: a}",
-		"listen: '[::1]:80'", "kubeconfig: \"\\u00fc\\x7f\\n\"", "nats-token: t", "cluster: !!str 1", "? a\n: b", "%YAML 1.1\n---\npprof: on", "\xff",
+		"", "nats: nats://a", "nats: [nats://a, b]\ncluster: \"1\"", "idle-after: never\nschedule: '@hourly'",
+		"namespaces: [a, b]\nselector: 'a in (b)'", "pprof: yes", "stream-replicas: 3.0", "embedded-port: 1e3",
+		"min-awake: 90s\n---\nmin-awake: 1s", "cluster: 0x1f", "a: &a b\nc: *a", "<<: {cluster: a}",
+		"listen: '[::1]:80'", "kubeconfig: \"\\u00fc\\x7f\\n\"", "nats-token: t", "cluster: !!str 1", "? a\n: b",
+		"%YAML 1.1\n---\npprof: on", "\xff",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -370,7 +427,7 @@ func FuzzConfigFile(f *testing.F) {
 	})
 }
 
-// shown are the values of all flags but those that are masked.
+// shown returns the values of all flags that are not masked.
 func shown(l *layers) map[string]string {
 	values := make(map[string]string)
 	l.flags.VisitAll(func(f *pflag.Flag) { values[f.Name] = f.Value.String() })

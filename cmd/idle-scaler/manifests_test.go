@@ -9,8 +9,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The daemon takes what deploy gives it, and every setting counts: an argument would beat it, so that none but those of the Lease is there, for
-// which the rights are. (What kubectl renders is looked at in test/cluster.)
+// The daemon accepts the settings of deploy, and each one counts. An argument beats a setting, so
+// the only arguments are those of the Lease, which the permissions name. (test/cluster tests what
+// kubectl renders.)
 func TestManifests(t *testing.T) {
 	var d appsv1.Deployment
 	readYAML(t, "base/deployment.yaml", &d)

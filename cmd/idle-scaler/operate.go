@@ -10,7 +10,8 @@ import (
 // part runs until its context is done, or fails.
 type part func(context.Context) error
 
-// operate runs all parts. When ctx is done, or one has failed, those that take orders end first, and then what they needed to finish.
+// operate runs all parts. When ctx is done, or a part fails, the parts that take orders end first,
+// and then those that they need to finish.
 func operate(ctx context.Context, needed, taking []part) error {
 	lower, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// diary notes in which order parts end.
+// diary keeps in which order parts end.
 type diary struct {
 	mu    sync.Mutex
 	ended []string
 }
 
-// part is one that, when it is told to end, takes a while to finish.
+// part returns a part that takes a while to finish after the end of its context.
 func (d *diary) part(name string, finish time.Duration) part {
 	return func(ctx context.Context) error {
 		<-ctx.Done()
@@ -32,7 +32,7 @@ func (d *diary) part(name string, finish time.Duration) part {
 	}
 }
 
-// failing is one that fails by itself.
+// failing returns a part that fails.
 func (d *diary) failing(name string, after time.Duration, err error) part {
 	return func(context.Context) error {
 		time.Sleep(after)
@@ -47,8 +47,8 @@ func (d *diary) note(name string) {
 	d.ended = append(d.ended, name)
 }
 
-// The first part to fail ends all, as the end of the context does; what takes orders has ended before what it needs is told to, so that
-// what was begun can be finished.
+// The end of the context, or the first part that fails, ends all parts. The parts that take orders
+// end before the parts that they need, so they can finish their work.
 func TestOperate(t *testing.T) {
 	broken := errors.New("broken")
 	for _, test := range []struct {
@@ -60,24 +60,24 @@ func TestOperate(t *testing.T) {
 		wantTook  time.Duration
 	}{
 		{
-			"told to end", time.Minute, nil,
+			"the context ends", time.Minute, nil,
 			[]string{"api", "sessions", "log", "cache"},
 			nil, time.Minute + 10*time.Second + 2*time.Second,
 		},
 		{
-			"what takes orders fails", time.Hour,
+			"a part that takes orders fails", time.Hour,
 			func(d *diary) (_, taking []part) { return nil, []part{d.failing("election", time.Second, broken)} },
 			[]string{"election", "api", "sessions", "log", "cache"},
 			broken, time.Second + 10*time.Second + 2*time.Second,
 		},
 		{
-			"what is needed fails", time.Hour,
+			"a needed part fails", time.Hour,
 			func(d *diary) (needed, _ []part) { return []part{d.failing("health", time.Second, broken)}, nil },
 			[]string{"health", "api", "sessions", "log", "cache"},
 			broken, time.Second + 10*time.Second + 2*time.Second,
 		},
 		{
-			"what is needed has nothing to do", time.Minute,
+			"a needed part has nothing to do", time.Minute,
 			func(d *diary) (needed, _ []part) { return []part{d.failing("no health", 0, nil)}, nil },
 			[]string{"no health", "api", "sessions", "log", "cache"},
 			nil, time.Minute + 10*time.Second + 2*time.Second,
@@ -86,7 +86,8 @@ func TestOperate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var d diary
-				needed, taking := []part{d.part("cache", 2*time.Second), d.part("log", time.Second)}, []part{d.part("api", time.Second), d.part("sessions", 10*time.Second)}
+				needed := []part{d.part("cache", 2*time.Second), d.part("log", time.Second)}
+				taking := []part{d.part("api", time.Second), d.part("sessions", 10*time.Second)}
 				if test.extra != nil {
 					n, f := test.extra(&d)
 					needed, taking = append(needed, n...), append(taking, f...)
@@ -109,7 +110,8 @@ func TestOperate(t *testing.T) {
 	}
 }
 
-// Logs are JSON wherever it is not a terminal that reads them, and hold no colours then; the level is respected.
+// Logs are JSON where no terminal shows them, and have no colours there. The level holds
+// everywhere.
 func TestLogger(t *testing.T) {
 	for _, test := range []struct {
 		format string
@@ -140,7 +142,7 @@ func TestLogger(t *testing.T) {
 
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Logf("there is no terminal to try: %v", err)
+		t.Logf("no terminal to test with: %v", err)
 		return
 	}
 	defer func() { _ = terminal.Close() }()

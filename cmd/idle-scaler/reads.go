@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,46 +14,53 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"idle-scaler/internal/wire"
+	"idle-scaler/policy"
 	"idle-scaler/policy/explain"
 )
 
-// output is the flag -o.
-func output(cmd *cobra.Command, to *string, kinds ...string) {
-	cmd.Flags().StringVarP(to, "output", "o", kinds[0], "one of "+strings.Join(kinds, ", "))
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if !slices.Contains(kinds, *to) {
-			return usage("output %q: write one of %s", *to, strings.Join(kinds, ", "))
-		}
-		return run(cmd, args)
-	}
+// askFunc asks about one server. It returns the answer, and writes it as text for people.
+type askFunc func(ctx context.Context, id wire.ID, text io.Writer) (any, error)
+
+// show returns a command that asks about each server, and prints the answers.
+func (c *caller) show(use, short string, ask askFunc) *cobra.Command {
+	cmd := c.command(use, short, 1, func(ctx context.Context, ids []wire.ID) error {
+		return c.each(ctx, ids, func(ctx context.Context, id wire.ID) (string, error) {
+			var text, data strings.Builder
+			answer, err := ask(ctx, id, &text)
+			if err != nil || c.kind == "text" {
+				return strings.TrimSuffix(text.String(), "\n"), err
+			}
+			if c.kind == "yaml" && len(ids) > 1 {
+				data.WriteString("---\n")
+			}
+			err = encode(&data, c.kind, answer)
+			return strings.TrimSuffix(data.String(), "\n"), err
+		})
+	})
+	c.addOutput(cmd, "text", "json", "yaml")
+	return cmd
 }
 
 func listCommand() *cobra.Command {
 	var c caller
-	var selector, kind string
-	cmd := c.command("list", "List the servers", 0, func(ctx context.Context, cmd *cobra.Command, _ []wire.ID) error {
-		ctx, cancel := context.WithTimeout(ctx, c.timeout)
-		defer cancel()
+	var selector string
+	cmd := c.command("list", "List the servers", 0, func(ctx context.Context, _ []wire.ID) error {
 		servers, err := c.List(ctx, c.namespace, selector)
 		if err != nil {
 			return err
 		}
-		return printServers(cmd.OutOrStdout(), kind, servers, time.Now())
+		return printServers(c.out, c.kind, servers, time.Now())
 	})
 	cmd.Example = `  idle-scaler list -n team-a -o json`
 	cmd.Flags().StringVarP(&selector, "selector", "l", "", "label selector")
-	output(cmd, &kind, "table", "json", "yaml", "name")
+	c.addOutput(cmd, "table", "json", "yaml", "name")
 	return cmd
 }
 
 func printServers(out io.Writer, kind string, servers []wire.ServerSummary, now time.Time) error {
 	switch kind {
 	case "json", "yaml":
-		if servers == nil {
-			servers = []wire.ServerSummary{}
-		}
-		return encode(out, kind, servers)
+		return encode(out, kind, append([]wire.ServerSummary{}, servers...)) // never null
 	case "name":
 		for _, s := range servers {
 			fmt.Fprintf(out, "%s/%s\n", s.Namespace, s.Name)
@@ -63,37 +70,33 @@ func printServers(out io.Writer, kind string, servers []wire.ServerSummary, now 
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "NAMESPACE\tNAME\tSTATUS\tREADY\tLAST USED\tNEXT")
 	for _, s := range servers {
-		used, next := "never seen", s.Next
+		used := "never seen"
 		if !s.LastActivity.IsZero() {
 			used = ago(s.LastActivity, now)
 		}
-		if s.Failure != "" {
-			next = s.Failure
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d/%d\t%s\t%s\n", s.Namespace, s.Name, s.Status, s.ReadyReplicas, s.Replicas, used, next)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d/%d\t%s\t%s\n",
+			s.Namespace, s.Name, s.Status, s.ReadyReplicas, s.Replicas, used, cmp.Or(s.Failure, s.Next))
 	}
 	return table.Flush()
 }
 
 func watchCommand() *cobra.Command {
 	c := caller{endless: true}
-	var kind string
-	cmd := c.command("watch", "Show events as they come", 0, func(ctx context.Context, cmd *cobra.Command, _ []wire.ID) error {
-		out := cmd.OutOrStdout()
+	cmd := c.command("watch", "Show events as they come", 0, func(ctx context.Context, _ []wire.ID) error {
 		return c.Watch(ctx, c.namespace, func(e wire.Event) error {
-			if kind == "json" {
-				return encodeLine(out, e)
+			if c.kind == "json" {
+				return encodeLine(c.out, e)
 			}
-			_, err := fmt.Fprintln(out, sentence(time.TimeOnly, e))
+			_, err := fmt.Fprintln(c.out, sentence(time.TimeOnly, e))
 			return err
 		})
 	})
 	cmd.Example = `  idle-scaler watch -n team-a`
-	output(cmd, &kind, "text", "json")
+	c.addOutput(cmd, "text", "json")
 	return cmd
 }
 
-// encodeLine writes an event as one line of JSON: its entry in a history, and its server.
+// encodeLine writes an event as one line of JSON: its server, and its entry in a history.
 func encodeLine(out io.Writer, e wire.Event) error {
 	return json.NewEncoder(out).Encode(struct {
 		Server string `json:"server"`
@@ -103,32 +106,27 @@ func encodeLine(out io.Writer, e wire.Event) error {
 
 // sentence says an event in one line.
 func sentence(layout string, e wire.Event) string {
-	var s strings.Builder
-	fmt.Fprintf(&s, "%s  %-9s %s", e.At.Local().Format(layout), e.Type, e.Server)
-	if e.From != e.To {
-		fmt.Fprintf(&s, "  %d → %d", e.From, e.To)
+	return fmt.Sprintf("%s  %-9s %s  %s", e.At.Local().Format(layout), e.Type, e.Server, change(e.HistoryEntry))
+}
+
+// change is an event for people.
+func change(e wire.HistoryEntry) explain.Change {
+	c := explain.Change{
+		From: e.From, To: e.To, Cause: policy.Cause(e.Cause),
+		Actor: e.Actor, Command: e.Command, Reason: e.Reason, Text: e.Text,
 	}
-	if e.Cause != "" {
-		fmt.Fprintf(&s, "  by %s", e.Cause)
+	if e.Type == wire.EventReady {
+		c.Took, _ = time.ParseDuration(e.Took)
 	}
-	for _, part := range []struct{ before, text string }{{" of ", e.Actor}, {", because ", e.Reason}, {": ", e.Text}} {
-		if part.text != "" {
-			s.WriteString(part.before + part.text)
-		}
-	}
-	if took, err := time.ParseDuration(e.Took); err == nil && e.Type == wire.EventReady {
-		fmt.Fprintf(&s, ", after %s", took.Round(time.Millisecond))
-	}
-	return s.String()
+	return c
 }
 
 func encode(out io.Writer, kind string, v any) error {
 	if kind == "yaml" {
 		data, err := yaml.Marshal(v)
-		if err != nil {
-			return err
+		if err == nil {
+			_, err = out.Write(data)
 		}
-		_, err = out.Write(data)
 		return err
 	}
 	e := json.NewEncoder(out)

@@ -15,29 +15,27 @@ import (
 )
 
 func reportCommand() *cobra.Command {
-	var c caller
-	var kind string
-	over := span(day)
-	cmd := c.command("report", "Say what sleep came to: hours asleep, what they freed, wakes, and sleeps that were mistakes", 0, func(ctx context.Context, cmd *cobra.Command, _ []wire.ID) error {
-		ctx, cancel := context.WithTimeout(ctx, c.timeout+manyFor)
-		defer cancel()
+	c, over := caller{extra: manyTakes}, span(day)
+	const short = "Report what sleep saved: hours asleep, what they freed, wakes, and sleeps that were mistakes"
+	cmd := c.command("report", short, 0, func(ctx context.Context, _ []wire.ID) error {
 		r, err := c.Report(ctx, c.namespace, time.Duration(over))
 		if err != nil {
 			return err
 		}
-		if kind != "table" {
-			return encode(cmd.OutOrStdout(), kind, r)
+		if c.kind != "table" {
+			return encode(c.out, c.kind, r)
 		}
-		return printReport(cmd.OutOrStdout(), r)
+		return printReport(c.out, r)
 	})
-	cmd.Long = `Say what sleep came to: hours asleep, what they freed, wakes, and sleeps that were mistakes.
+	cmd.Long = short + `.
 
-What is freed are the requests of the pods that did not run, in core hours and GiB hours. P50 and P95 are from the decision to wake to the first
-ready replica. A mis-sleep was followed by demand within 2 minutes. What is in brackets would have been, were it not for dry-run.`
+CORE-HOURS and GIB-HOURS count the requests of the pods that did not run. P50 and P95 are times from the
+decision to wake to the first ready replica. A mis-sleep is a sleep that demand followed within 2 minutes.
+Figures in brackets would be true without dry-run.`
 	cmd.Example = `  idle-scaler report --over 7d
   idle-scaler report -n team-a -o json`
 	cmd.Flags().Var(&over, "over", "how far back, like 24h or 7d; events are kept for 7 days")
-	output(cmd, &kind, "table", "json", "yaml")
+	c.addOutput(cmd, "table", "json", "yaml")
 	return cmd
 }
 
@@ -60,32 +58,28 @@ func printRow(table io.Writer, name string, row wire.ReportRow) {
 	if row.AutomaticSleeps > 0 {
 		misSleeps = fmt.Sprintf("%d of %d (%.0f%%)", row.MisSleeps, row.AutomaticSleeps, 100*row.MisSleepRate)
 	}
-	would := row.WouldBeAsleep
+	slept, would := row.Asleep, row.WouldBeAsleep
 	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", name,
-		lasting(row.Asleep.Seconds), lasting(would.Seconds), both(row.Sleeps, row.WouldSleeps, "%d"), row.Wakes,
-		seconds(row.WakeP50Seconds), seconds(row.WakeP95Seconds), misSleeps,
-		both(row.Asleep.CPUCoreHours, would.CPUCoreHours, "%.2f"), both(row.Asleep.MemoryGiBHours, would.MemoryGiBHours, "%.2f"))
+		lasting(float64(slept.Seconds)), lasting(float64(would.Seconds)), both(row.Sleeps, row.WouldSleeps, "%d"),
+		row.Wakes, lasting(row.WakeP50Seconds), lasting(row.WakeP95Seconds), misSleeps,
+		both(slept.CPUCoreHours, would.CPUCoreHours, "%.2f"), both(slept.MemoryGiBHours, would.MemoryGiBHours, "%.2f"))
 }
 
-func lasting(seconds int64) string {
-	if seconds == 0 {
+func lasting(seconds float64) string {
+	switch {
+	case seconds == 0:
 		return "-"
+	case seconds < 60:
+		return fmt.Sprintf("%.1fs", seconds)
 	}
-	return explain.Span(time.Duration(seconds) * time.Second)
-}
-
-func seconds(s float64) string {
-	if s == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.1fs", s)
+	return explain.Span(time.Duration(seconds * float64(time.Second)))
 }
 
 // both shows what was, and in brackets what would have been.
 func both[N cmp.Ordered](was, would N, format string) string {
 	text := fmt.Sprintf(format, was)
-	if would == *new(N) {
-		return text
+	if would != *new(N) {
+		text += " (" + fmt.Sprintf(format, would) + ")"
 	}
-	return text + " (" + fmt.Sprintf(format, would) + ")"
+	return text
 }

@@ -8,23 +8,28 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// A report has a line for each server and one for all; what only would have been is told apart from what was.
+// A report has a line for each server and one for all. Figures that would be true without dry-run
+// are in brackets.
 func TestReportOutput(t *testing.T) {
 	r := wire.Report{
 		Servers: []wire.ReportRow{
 			{
 				Namespace: "team-a", Name: "web", Asleep: wire.ReportedSleep{Seconds: 5400, CPUCoreHours: .75, MemoryGiBHours: 1.5},
-				Sleeps: 4, Wakes: 3, WakeP50Seconds: 1.25, WakeP95Seconds: 12, AutomaticSleeps: 3, MisSleeps: 1, MisSleepRate: 1. / 3,
+				Sleeps: 4, Wakes: 3, WakeP50Seconds: 1.25, WakeP95Seconds: 12,
+				AutomaticSleeps: 3, MisSleeps: 1, MisSleepRate: 1. / 3,
 			},
 			{
-				Namespace: "team-b", Name: "dry", WouldBeAsleep: wire.ReportedSleep{Seconds: 7200, CPUCoreHours: 2, MemoryGiBHours: 4},
-				WouldSleeps: 2, AutomaticSleeps: 2,
+				Namespace: "team-b", Name: "dry",
+				WouldBeAsleep: wire.ReportedSleep{Seconds: 7200, CPUCoreHours: 2, MemoryGiBHours: 4},
+				WouldSleeps:   2, AutomaticSleeps: 2,
 			},
 			{Namespace: "team-b", Name: "old", Gone: true},
 		},
 		Total: wire.ReportRow{
-			Asleep: wire.ReportedSleep{Seconds: 5400, CPUCoreHours: .75, MemoryGiBHours: 1.5}, WouldBeAsleep: wire.ReportedSleep{Seconds: 7200, CPUCoreHours: 2, MemoryGiBHours: 4},
-			Sleeps: 4, WouldSleeps: 2, Wakes: 3, WakeP50Seconds: 1.25, WakeP95Seconds: 12, AutomaticSleeps: 5, MisSleeps: 1, MisSleepRate: .2,
+			Asleep:        wire.ReportedSleep{Seconds: 5400, CPUCoreHours: .75, MemoryGiBHours: 1.5},
+			WouldBeAsleep: wire.ReportedSleep{Seconds: 7200, CPUCoreHours: 2, MemoryGiBHours: 4},
+			Sleeps:        4, WouldSleeps: 2, Wakes: 3, WakeP50Seconds: 1.25, WakeP95Seconds: 12,
+			AutomaticSleeps: 5, MisSleeps: 1, MisSleepRate: .2,
 		},
 	}
 	var out strings.Builder
@@ -44,7 +49,7 @@ total              1h30m    2h       4 (2)    3       1.2s   12.0s   1 of 5 (20%
 	}
 }
 
-// A span is written in days too.
+// A span may be written in days.
 func TestSpan(t *testing.T) {
 	for text, want := range map[string]time.Duration{"24h": day, "7d": 7 * day, "90m": 90 * time.Minute, "1d": day} {
 		var s span

@@ -16,13 +16,13 @@ import (
 	"idle-scaler/policy"
 )
 
-// version is set by the build, to what "git describe" says.
+// version is what "git describe" says. The build sets it.
 var version = "dev"
 
-// semantic matches what NATS micro takes for the version of a service.
+// semantic matches the versions of a service that NATS micro accepts.
 var semantic = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 
-// serviceVersion is the version as NATS micro wants it.
+// serviceVersion is the version in the form that NATS micro needs.
 func serviceVersion() string {
 	if v := strings.TrimPrefix(version, "v"); semantic.MatchString(v) {
 		return v
@@ -37,7 +37,7 @@ const (
 	exitNoAnswer = 3 // NATS or the daemon is missing
 )
 
-// coded is an error that ends the program with a code of its own.
+// coded is an error that ends the program with its own exit code.
 type coded struct {
 	error
 	code int
@@ -47,7 +47,7 @@ func (c coded) Unwrap() error { return c.error }
 
 func usage(format string, args ...any) error { return coded{fmt.Errorf(format, args...), exitUsage} }
 
-// run is main with everything it touches as an argument.
+// run is main, with everything that it touches as an argument.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -65,7 +65,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(errs, "idle-scaler: %s\n", strings.TrimRight(line, "\n"))
 	}
-	if c := (coded{}); errors.As(err, &c) {
+	if c, ok := errors.AsType[coded](err); ok {
 		return c.code
 	}
 	return exitFailed
@@ -87,7 +87,8 @@ func rootCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if bad := (*pflag.InvalidValueError)(nil); errors.As(err, &bad) && bad.GetFlag().Name == "wait" { // without a value it has swallowed the next word
+		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok && bad.GetFlag().Name == "wait" {
+			// Without a value --wait takes the next word, so the user sees an unexpected value.
 			return usage("--wait %s: write how long, like --wait 60s", bad.GetValue())
 		}
 		return usage("%w: see \"%s --help\"", err, cmd.CommandPath())
@@ -104,11 +105,12 @@ func daemonCommand() *cobra.Command {
 		Short: "Run the daemon",
 		Long: `Run the daemon.
 
-Every flag can also be set by the environment, as IDLE_SCALER_ and its name in capitals (IDLE_SCALER_IDLE_AFTER), or in the
-YAML file that --config names, under its own name. A flag beats the environment, which beats the file.
+You can also set each flag in the environment, as IDLE_SCALER_ and its name in capitals
+(IDLE_SCALER_IDLE_AFTER), or under its own name in the YAML file of --config. A flag beats the
+environment, which beats the file.
 
-How servers are treated (` + strings.Join(policy.Keys(policy.FromConfig), ", ") + `)
-is for those of which nothing else is written: the annotation idle-scaler/KEY of a server beats that of its namespace, which beats the flag.`,
+The settings of servers are defaults: ` + strings.Join(policy.Keys(policy.FromConfig), ", ") + `.
+The annotation idle-scaler/KEY of a server beats that of its namespace, which beats the flag.`,
 		Example: `  idle-scaler run --nats nats://nats:4222 --idle-after 1h
   idle-scaler run --nats embedded --dry-run
   idle-scaler run --nats nats://nats:4222 --keep-warm "0 9 * * MON-FRI for 9h" --time-zone Europe/Rome`,
@@ -122,7 +124,7 @@ is for those of which nothing else is written: the annotation idle-scaler/KEY of
 		}
 		logger := newLogger(cmd.ErrOrStderr(), c.LogFormat, s.level)
 		if s.servers.Written["dry-run"] == "true" {
-			logger.Warn("dry run: nothing is put to sleep by itself, unless an annotation says so")
+			logger.Warn("dry run: nothing is put to sleep automatically, unless an annotation says so")
 		}
 		if err := serve(cmd.Context(), &c, s, logger); err != nil {
 			return err
@@ -137,7 +139,7 @@ func configCommand() *cobra.Command {
 	var c Config
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Print the configuration that \"run\" would have, and where each value comes from",
+		Short: "Print the configuration of \"run\" with the same flags, and where each value comes from",
 		Example: `  idle-scaler config --nats nats://nats:4222 --idle-after 1h > idle-scaler.yaml
   idle-scaler run --config idle-scaler.yaml`,
 		Args: noArgs,

@@ -8,8 +8,9 @@ import (
 	"idle-scaler/policy"
 )
 
-// registerServers registers a flag for each setting that may be written in the configuration: it is for servers
-// of which nothing else is written. policy.Parse reads it, as it reads annotations.
+// registerServers registers a flag for each setting that may be written in the configuration. It
+// counts for servers for which nothing else is written. policy.Parse reads it, as it reads
+// annotations.
 func registerServers(flags *pflag.FlagSet) {
 	for _, setting := range policy.Table {
 		if !setting.In(policy.FromConfig) {
@@ -28,13 +29,13 @@ func registerServers(flags *pflag.FlagSet) {
 	}
 }
 
-// servers returns what is written about servers, wherever: not what is only the default of a flag.
+// servers returns the settings of servers that are written anywhere, without the defaults of flags.
 func (l *layers) servers() policy.Layer {
 	written := make(map[string]string)
 	for _, key := range policy.Keys(policy.FromConfig) {
 		f := l.flags.Lookup(key)
 		text := f.Value.String()
-		if l.source[key] != "" && (text != "" || f.DefValue != "") { // keep-warm "" is none, idle-after "" is a mistake
+		if l.source[key] != "" && (text != "" || f.DefValue != "") { // keep-warm "" is none, idle-after "" an error
 			written[key] = text
 		}
 	}

@@ -17,40 +17,14 @@ import (
 
 func statusCommand() *cobra.Command {
 	var c caller
-	var kind string
-	cmd := c.command("status NAME...", "Show all there is to say about servers, and why they are treated as they are", 1, func(ctx context.Context, cmd *cobra.Command, ids []wire.ID) error {
-		return c.show(ctx, cmd, ids, kind, c.timeout, func(ctx context.Context, id wire.ID, out io.Writer) (any, error) {
+	cmd := c.show("status NAME...", "Show all that is known about servers, and why they are awake or asleep",
+		func(ctx context.Context, id wire.ID, text io.Writer) (any, error) {
 			s, err := c.Status(ctx, id)
-			printStatus(out, s, time.Now())
+			printStatus(text, s, time.Now())
 			return s, err
 		})
-	})
 	cmd.Example = `  idle-scaler status team-a/github`
-	output(cmd, &kind, "text", "json", "yaml")
 	return cmd
-}
-
-// show prints what there is to say about several servers: as data, or as the text that ask writes.
-func (c *caller) show(ctx context.Context, cmd *cobra.Command, ids []wire.ID, kind string, timeout time.Duration,
-	ask func(ctx context.Context, id wire.ID, out io.Writer) (any, error),
-) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return c.each(ctx, ids, func(ctx context.Context, id wire.ID) (string, error) {
-		var text, data strings.Builder
-		answer, err := ask(ctx, id, &text)
-		if err != nil {
-			return "", err
-		}
-		if kind == "text" {
-			return strings.TrimSuffix(text.String(), "\n"), nil
-		}
-		if kind == "yaml" && len(ids) > 1 {
-			data.WriteString("---\n")
-		}
-		err = encode(&data, kind, answer)
-		return strings.TrimSuffix(data.String(), "\n"), err
-	}, cmd.OutOrStdout())
 }
 
 func printStatus(out io.Writer, s wire.ServerStatus, now time.Time) {
@@ -58,9 +32,12 @@ func printStatus(out io.Writer, s wire.ServerStatus, now time.Time) {
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(out, "  %-12s %s\n", label, fmt.Sprintf(format, args...))
 	}
-	if s.Failure != "" {
-		line("failure", "%s", s.Failure)
+	given := func(label, text string) {
+		if text != "" {
+			line(label, "%s", text)
+		}
 	}
+	given("failure", s.Failure)
 	if s.AvailableReplicas != s.ReadyReplicas || s.UpdatedReplicas != s.Replicas {
 		line("pods", "%d available, %d of the newest version", s.AvailableReplicas, s.UpdatedReplicas)
 	}
@@ -77,95 +54,81 @@ func printStatus(out io.Writer, s wire.ServerStatus, now time.Time) {
 		line("lease", "%s, for another %s", l.Holder, explain.Span(l.Until.Sub(now)))
 	}
 	if h := s.Hold; h != nil {
-		what := "awake"
+		state := "awake"
 		if h.Asleep {
-			what = "asleep"
+			state = "asleep"
 		}
-		line("hold", "%s for another %s%s", what, explain.Span(h.Until.Sub(now)), byWhom(h.Actor, h.Reason))
+		line("hold", "%s for another %s%s", state, explain.Span(h.Until.Sub(now)), explain.By(h.Actor, h.Reason))
 	}
 	if p := s.Paused; p != nil {
-		line("paused", "%s, %s%s", p.Scope, ago(p.Since, now), byWhom(p.Actor, p.Reason))
+		line("paused", "%s, %s%s", p.Scope, ago(p.Since, now), explain.By(p.Actor, p.Reason))
 	}
 	if g := s.Group; g != nil {
 		line("group", "%s", strings.TrimSuffix(g.Name+", with "+strings.Join(g.Mates, ", "), ", with "))
 	}
-	if s.Rival != "" {
-		line("rival", "%s", s.Rival)
-	}
+	given("rival", s.Rival)
 	if r := s.Reverts; r != nil {
 		so := ""
 		if r.Contended {
 			so = ", so it is not put to sleep any more"
 		}
-		line("reverts", "%s woke it again %s, first %s%s: %s", explain.Writer(r.Writer), count(r.Count, "time", "times"), ago(r.Since, now), so, r.Advice)
+		line("reverts", "%s woke it again %s, first %s%s: %s",
+			explain.Writer(r.Writer), explain.Count(r.Count, "time"), ago(r.Since, now), so, r.Advice)
 	}
 	if last := s.Marks.Last; last != nil {
-		line("last change", "%s %s by %s%s (%d → %d)", last.Type, ago(last.At, now), last.Cause, of(last.Actor), last.From, last.To)
+		c := explain.Change{
+			From: last.From, To: last.To, Cause: policy.Cause(last.Cause), Actor: last.Actor, Reason: last.Reason,
+		}
+		line("last change", "%s", explain.Joined(", ", last.Type+" "+ago(last.At, now), c.String()))
 	}
 	if s.Marks.Restore > 0 {
 		line("replicas", "%d when it wakes", s.Marks.Restore)
 	}
-	line("settings", "%s", strings.Join(settingsInWords(s.Settings, s.Sources), ", "))
-	if s.SettingsError != "" {
-		line("error", "%s", strings.ReplaceAll(s.SettingsError, "\n", "; "))
+	label := "settings"
+	for _, text := range settingsTexts(s.Settings, s.Sources) {
+		line(label, "%s", text)
+		label = ""
 	}
+	given("error", strings.ReplaceAll(s.SettingsError, "\n", "; "))
 	for _, e := range s.Endpoints {
 		line("endpoint", "%s (%s %s)", e.URL, e.Type, e.Service)
 	}
 }
 
-// settingsInWords says each setting that is written, and where, and those that are common.
-func settingsInWords(s wire.Settings, sources map[string]string) (words []string) {
-	defaults := policy.Defaults(policy.Never)
+// settingsTexts says each setting that is written, and where, and the common ones.
+func settingsTexts(s wire.Settings, sources map[string]string) (texts []string) {
 	for _, setting := range policy.Table {
 		field := wire.Field(setting.Key)
-		text := setting.Text(&defaults) // what is left out of the answer
-		if value, ok := s[field]; ok {
-			text = inWords(value)
-		}
-		source := sources[field]
-		switch {
+		text := setting.Key + " " + valueText(setting, s[field])
+		switch source := sources[field]; {
 		case source != "" && source != string(policy.FromDefault):
-			words = append(words, fmt.Sprintf("%s %s (%s)", setting.Key, text, source))
+			texts = append(texts, fmt.Sprintf("%s (%s)", text, source))
 		case setting.Common:
-			words = append(words, fmt.Sprintf("%s %s", setting.Key, text))
+			texts = append(texts, text)
 		}
 	}
-	return words
+	return texts
 }
 
-// inWords says a value as JSON decodes it. A text of several words is quoted.
-func inWords(value any) string {
+// valueText says the value of a setting, as JSON decodes it, in the words of policy. Nil is a value
+// that the answer leaves out. A text of several words is quoted.
+func valueText(setting policy.Setting, value any) string {
+	text := fmt.Sprint(value)
 	switch value := value.(type) {
-	case string:
-		if strings.Contains(value, " ") {
-			return strconv.Quote(value)
-		}
+	case nil:
+		none := policy.Defaults(policy.Never)
+		return setting.Text(&none)
 	case float64:
-		return strconv.FormatFloat(value, 'f', -1, 64)
-	case []any:
-		names := make([]string, len(value))
-		for i, name := range value {
-			names[i] = fmt.Sprint(name)
-		}
-		return strings.Join(names, " and ")
+		text = strconv.FormatFloat(value, 'f', -1, 64)
+	case []any: // names: "[db cache]"
+		text = strings.ReplaceAll(strings.Trim(text, "[]"), " ", ", ")
 	}
-	return fmt.Sprint(value)
-}
-
-func of(actor string) string {
-	if actor == "" {
-		return ""
+	written := map[string]string{setting.Key: text}
+	if parsed, _, err := policy.Parse(policy.Layer{Source: policy.FromServer, Written: written}); err == nil {
+		text = setting.Text(&parsed) // without the zeros of "30m0s"
 	}
-	return " of " + actor
-}
-
-func byWhom(actor, reason string) (text string) {
-	if actor != "" {
-		text = ", by " + actor
-	}
-	if reason != "" {
-		text += ", because " + reason
+	if strings.Contains(text, " ") {
+		return strconv.Quote(text)
 	}
 	return text
 }

@@ -8,9 +8,15 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// A status says all that decides about the server, and leaves out what is not there.
+// A status prints everything that decides about the server, and no line without content. In the
+// wanted texts DEFAULTS are the settings that every status has, and ⏎ continues a line.
 func TestStatusOutput(t *testing.T) {
-	settings := wire.Settings{"idle_after": "30m0s", "wake_replicas": 1.0, "max_replicas": 10.0, "wake_on_activity": true, "paused": false}
+	settings := wire.Settings{
+		"idle_after": "30m0s", "wake_replicas": 1.0, "max_replicas": 10.0, "wake_on_activity": true, "paused": false,
+	}
+	defaults := strings.Join([]string{
+		"idle-after 30m", "wake-replicas 1", "max-replicas 10", "wake-on-activity true", "paused false",
+	}, "\n               ")
 	for _, test := range []struct {
 		name   string
 		status wire.ServerStatus
@@ -29,7 +35,7 @@ team-a/web: running, 2 of 2 ready
   decision     stays awake: a lease on it is live
   last used    1m ago
   lease        gw-1, for another 5m
-  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  settings     DEFAULTS
   endpoint     http://web.team-a.svc:80 (ClusterIP web)
 `},
 		{"stopped by somebody", wire.ServerStatus{
@@ -42,12 +48,14 @@ team-a/web: running, 2 of 2 ready
 		}, `
 team-a/web: stopped, 0 of 0 ready
   decision     stays at zero: a command stopped it
-  last change  slept 1h ago by command of ann (2 → 0)
+  last change  slept 1h ago, 2 → 0 replicas, by a command of "ann"
   replicas     2 when it wakes
-  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  settings     DEFAULTS
 `},
 		{"failed and misconfigured", wire.ServerStatus{
-			ServerSummary: wire.ServerSummary{Namespace: "team-a", Name: "web", Status: "failed", Replicas: 1, Failure: "CrashLoopBackOff"}, UpdatedReplicas: 1,
+			ServerSummary: wire.ServerSummary{
+				Namespace: "team-a", Name: "web", Status: "failed", Replicas: 1, Failure: "CrashLoopBackOff",
+			}, UpdatedReplicas: 1,
 			Conditions: []wire.Condition{
 				{Type: "Available", Status: "False", Reason: "MinimumReplicasUnavailable", Message: "not enough"},
 				{Type: "Progressing", Status: "True", Reason: "ReplicaSetUpdated", Message: "progressing"},
@@ -61,7 +69,7 @@ team-a/web: failed, 0 of 1 ready
   condition    Available is False: MinimumReplicasUnavailable: not enough
   condition    ReplicaFailure is True: FailedCreate: exceeded quota
   decision     left as it is
-  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  settings     DEFAULTS
   error        idle-after "x"; paused "y"
 `},
 		{"held, paused, in a group, and fought over", wire.ServerStatus{
@@ -71,37 +79,60 @@ team-a/web: failed, 0 of 1 ready
 			Paused:   &wire.Pause{Scope: "all servers", Since: noon.Add(-time.Hour), Actor: "bob"},
 			Group:    &wire.Group{Name: "shop", Mates: []string{"cache", "db"}},
 			Rival:    "a ScaledObject of KEDA",
-			Reverts:  &wire.Reverts{Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Contended: true, Advice: "set ignoreDifferences"},
+			Reverts: &wire.Reverts{
+				Count: 2, Writer: "argocd-controller", Since: noon.Add(-time.Hour), Contended: true,
+				Advice: "set ignoreDifferences",
+			},
 			Settings: wire.Settings{
 				"idle_after": "1h0m0s", "keep_warm": "0 9 * * MON-FRI for 9h", "sleep_at": "0 22 * * *", "time_zone": "Europe/Rome",
 				"sleep_notice": "30s", "wake_replicas": 1.0, "max_replicas": 2147483647.0, "wake_on_activity": true,
 				"paused": false, "dry_run": true, "group": "shop", "after": []any{"db", "cache"},
 			},
 			Sources: map[string]string{
-				"idle_after": "namespace", "keep_warm": "annotation", "sleep_at": "configuration", "time_zone": "configuration", "sleep_notice": "annotation",
+				"idle_after": "namespace", "keep_warm": "annotation", "sleep_at": "configuration",
+				"time_zone": "configuration", "sleep_notice": "annotation",
 				"wake_replicas": "default", "dry_run": "configuration", "group": "annotation", "after": "annotation",
 			},
 		}, `
 team-a/web: running, 2 of 2 ready
   decision     stays awake: held
   last used    1m ago
-  hold         awake for another 2h, by ann, because demo
-  paused       all servers, 1h ago, by bob
+  hold         awake for another 2h by "ann" ("demo")
+  paused       all servers, 1h ago by "bob"
   group        shop, with cache, db
   rival        a ScaledObject of KEDA
-  reverts      Argo CD (field manager "argocd-controller") woke it again 2 times, first 1h ago, so it is not put to sleep any more: set ignoreDifferences
-  settings     idle-after 1h0m0s (namespace), keep-warm "0 9 * * MON-FRI for 9h" (annotation), sleep-at "0 22 * * *" (configuration), time-zone Europe/Rome (configuration), sleep-notice 30s (annotation), wake-replicas 1, max-replicas 2147483647, wake-on-activity true, paused false, dry-run true (configuration), group shop (annotation), after db and cache (annotation)
+  reverts      Argo CD (field manager "argocd-controller") woke it again 2 times, first 1h ago, ⏎
+so it is not put to sleep any more: set ignoreDifferences
+  settings     idle-after 1h (namespace)
+               keep-warm "0 9 * * MON-FRI for 9h" (annotation)
+               sleep-at "0 22 * * *" (configuration)
+               time-zone Europe/Rome (configuration)
+               sleep-notice 30s (annotation)
+               wake-replicas 1
+               max-replicas 2147483647
+               wake-on-activity true
+               paused false
+               dry-run true (configuration)
+               group shop (annotation)
+               after "db, cache" (annotation)
 `},
 		{"settings that take back what its namespace says", wire.ServerStatus{
 			ServerSummary: wire.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
 			Decision:      wire.Decision{Text: "stays at zero"},
-			Settings:      settings, Sources: map[string]string{"keep_warm": "annotation", "sleep_notice": "annotation", "later": "namespace"},
+			Settings:      settings,
+			Sources:       map[string]string{"keep_warm": "annotation", "sleep_notice": "annotation", "later": "namespace"},
 		}, `
 team-a/web: stopped, 0 of 0 ready
   decision     stays at zero
-  settings     idle-after 30m0s, keep-warm none (annotation), sleep-notice 0s (annotation), wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  settings     idle-after 30m
+               keep-warm none (annotation)
+               sleep-notice 0s (annotation)
+               wake-replicas 1
+               max-replicas 10
+               wake-on-activity true
+               paused false
 `},
-		{"alone in its group, held asleep, woken once by nobody knows whom", wire.ServerStatus{
+		{"alone in its group, held asleep, woken once by an unnamed writer", wire.ServerStatus{
 			ServerSummary: wire.ServerSummary{Namespace: "team-a", Name: "web", Status: "stopped"},
 			Decision:      wire.Decision{Text: "stays at zero: held asleep"},
 			Hold:          &wire.Hold{Asleep: true, Until: noon.Add(time.Minute)},
@@ -113,14 +144,16 @@ team-a/web: stopped, 0 of 0 ready
   decision     stays at zero: held asleep
   hold         asleep for another 1m
   group        shop
-  reverts      somebody whom Kubernetes does not name woke it again 1 time, first just now: make it leave spec.replicas alone
-  settings     idle-after 30m0s, wake-replicas 1, max-replicas 10, wake-on-activity true, paused false
+  reverts      somebody whom Kubernetes does not name woke it again 1 time, ⏎
+first just now: make it leave spec.replicas alone
+  settings     DEFAULTS
 `},
 	} {
 		var out strings.Builder
 		printStatus(&out, test.status, noon)
-		if got := "\n" + out.String(); got != test.want {
-			t.Errorf("%s: got%swant%s", test.name, got, test.want)
+		want := strings.NewReplacer("DEFAULTS", defaults, "⏎\n", "").Replace(test.want)
+		if got := "\n" + out.String(); got != want {
+			t.Errorf("%s: got%swant%s", test.name, got, want)
 		}
 	}
 }

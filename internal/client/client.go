@@ -1,11 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,68 +16,78 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// Why a Client has no answer. An answer that is an error is a *wire.Error.
+// The reasons why there is no answer. A refusal by the daemon is a *wire.Error instead.
 var (
-	ErrNoDaemon    = errors.New("nobody answers on this subject: is idle-scaler running with the same subject prefix, on the same NATS account?")
-	ErrNoAnswer    = errors.New("no answer in time: what was asked for may have been done or not, ask for the server's status")
-	ErrUnreachable = errors.New("NATS can't be reached")
-	ErrInterrupted = errors.New("interrupted before the answer: that takes nothing back, ask for the server's status")
-
-	ErrNoStream     = errors.New("no stream takes it: has idle-scaler ever run here, with the same subject prefix, on the same NATS account?")
+	ErrNoDaemon     = errors.New("nobody answers: is idle-scaler running with this subject prefix and NATS account?")
+	ErrNoStream     = errors.New("no stream takes it: has idle-scaler ever run here, with this prefix and NATS account?")
+	ErrUnreachable  = errors.New("NATS can't be reached")
 	ErrNotPermitted = errors.New("NATS does not permit this user")
+	ErrNoAnswer     = errors.New("no answer in time: the request may take effect or not, ask for the server's status")
+	ErrInterrupted  = errors.New("interrupted before the answer: that takes nothing back, ask for the server's status")
 )
 
-// Client speaks to the daemon over NATS.
+// Client speaks to the daemon. The zero value is not usable: see [New].
 type Client struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	subjects wire.Subjects
-	refused  *refusals
+	denials  *denials
 }
 
-// New returns a Client on a connection, which its caller closes. It listens to the errors of the
-// connection, besides the handler that is set already.
+// New returns a Client that uses a connection. The subjects are those of the daemon's prefix. New
+// wraps the error handler of the connection, so set your own before.
 func New(nc *nats.Conn, subjects wire.Subjects) (*Client, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	refused := &refusals{waiting: make(map[*waiting]bool)}
-	refused.of(nc)
-	return &Client{nc, js, subjects, refused}, nil
+	return &Client{nc, js, subjects, watchDenials(nc)}, nil
 }
 
-// request sends a request and reads its answer, also when that is an error which comes with one.
-func (c *Client) request(ctx context.Context, verb string, id wire.ID, payload, answer any) error {
+// answerMargin is how much longer a client waits than the daemon waits for its leader. The daemon
+// has to check and store a command before, and to say afterwards that no leader has answered.
+const answerMargin = 10 * time.Second
+
+// request asks the daemon, and returns the answer. Check says whether the request can be about id.
+// The answer takes no longer than wait, or than a command may take to be applied.
+func request[A any](
+	ctx context.Context, c *Client, verb string, id wire.ID, check func(wire.ID) error, payload any, wait time.Duration,
+) (answer A, err error) {
+	if err := check(id); err != nil {
+		return answer, err
+	}
 	var data []byte
 	if payload != nil {
-		var err error
-		if data, err = json.Marshal(payload); err != nil {
-			return err
-		}
+		data, _ = json.Marshal(payload) // all payloads are plain structs
 	}
 	if !c.nc.IsConnected() {
-		return ErrUnreachable
+		return answer, ErrUnreachable
 	}
+	ctx, cancel := context.WithTimeout(ctx, max(wait, wire.AppliedWithin)+answerMargin)
+	defer cancel()
 	subject := c.subjects.Request(verb, id)
-	ctx, done := c.refused.until(ctx, subject)
+	ctx, done := c.denials.expect(ctx, subject)
 	defer done()
 	m, err := c.nc.RequestWithContext(ctx, subject, data)
 	if err != nil {
-		return c.unanswered(ctx, err)
+		return answer, c.noAnswer(ctx, err)
 	}
-	failure := failureOf(m)
-	if err := json.Unmarshal(m.Data, answer); err != nil && failure == nil {
-		return fmt.Errorf("the answer can't be read, does something else answer on this subject? %w", err)
+	err = json.Unmarshal(m.Data, &answer)
+	if text := m.Header.Get(micro.ErrorCodeHeader); text != "" { // an error may come with an answer
+		code, _ := strconv.Atoi(text)
+		return answer, &wire.Error{Code: cmp.Or(code, 500), Text: m.Header.Get(micro.ErrorHeader)}
 	}
-	return failure
+	if err != nil {
+		err = fmt.Errorf("the answer can't be read, does something else answer on this subject? %w", err)
+	}
+	return answer, err
 }
 
-// unanswered says why there is no answer.
-func (c *Client) unanswered(ctx context.Context, err error) error {
-	switch why := context.Cause(ctx); {
-	case errors.Is(why, ErrNotPermitted):
-		return why
+// noAnswer returns the reason why there is no answer.
+func (c *Client) noAnswer(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, ErrNotPermitted):
+		return cause
 	case errors.Is(err, nats.ErrNoResponders):
 		return ErrNoDaemon
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
@@ -88,16 +100,4 @@ func (c *Client) unanswered(ctx context.Context, err error) error {
 		return ErrInterrupted
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
-}
-
-func failureOf(m *nats.Msg) error {
-	code := m.Header.Get(micro.ErrorCodeHeader)
-	if code == "" {
-		return nil
-	}
-	n, err := strconv.Atoi(code)
-	if err != nil {
-		n = 500
-	}
-	return &wire.Error{Code: n, Text: m.Header.Get(micro.ErrorHeader)}
 }

@@ -12,8 +12,8 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// fakeDaemon starts a NATS server with the daemon's streams, on which every start succeeds, until stop. An
-// example has no test to report to, so every failure is a panic.
+// fakeDaemon starts a NATS server with the daemon's streams, on which every start of team-a/github
+// succeeds. An example has no test to report a failure to, so it panics.
 func fakeDaemon() (url string, stop func()) {
 	must := func(err error) {
 		if err != nil {

@@ -13,10 +13,13 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// A gateway that got a call for a sleeping server starts it, and forwards the call when it is ready.
+// A gateway gets a call for the server "github" of the namespace "team-a", which may be asleep. It
+// wakes the server, forwards the call, and reports the use.
 func Example() {
-	url, stop := fakeDaemon()
+	url, stop := fakeDaemon() // in production: the URL of your NATS
 	defer stop()
+
+	// A Client needs a connection, and the prefix that the daemon runs with.
 	nc, err := nats.Connect(url)
 	if err != nil {
 		log.Fatal(err)
@@ -26,29 +29,32 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	daemon, err := client.New(nc, subjects)
+	scaler, err := client.New(nc, subjects)
 	if err != nil {
 		log.Fatal(err)
 	}
 
+	// Start returns when the server is ready, here after a minute at most. If it is ready already,
+	// that is at once.
 	ctx := context.Background()
 	github := wire.ID{Namespace: "team-a", Name: "github"}
-	answer, err := daemon.Start(ctx, github, time.Minute, wire.Sender{Actor: "gateway-1"})
-	var refused *wire.Error
-	switch {
-	case errors.As(err, &refused):
-		fmt.Println("refused:", refused.Code, refused.Text) // the caller gets 503 with this text
+	answer, err := scaler.Start(ctx, github, time.Minute, wire.Sender{Actor: "gateway-1"})
+	if refused, ok := errors.AsType[*wire.Error](err); ok {
+		fmt.Println("the server does not start:", refused.Text) // tell the caller; 504: still starting, try later
 		return
-	case err != nil:
-		log.Fatal(err) // NATS or the daemon is away: see the errors of package client
+	}
+	if err != nil {
+		log.Fatal(err) // NATS or the daemon is away: see the errors of this package
 	}
 	fmt.Printf("%s is %s at %s\n", github, answer.Server.Status, answer.Server.Endpoints[0].URL)
 
-	// As long as calls come in, each of them is a ping; a long stream holds a lease instead.
-	if err := daemon.Ping(ctx, github); err != nil {
+	// Report each call by a ping, so that the server stays awake. Nobody has to wait for that.
+	if err := scaler.Ping(ctx, github); err != nil {
 		log.Print(err)
 	}
-	if err := daemon.Lease(ctx, "gateway-1", github, 5*time.Minute); err != nil {
+
+	// A session without regular calls holds a lease instead: renew it in time, and end it with 0.
+	if err := scaler.Lease(ctx, "gateway-1", github, 5*time.Minute); err != nil {
 		log.Print(err)
 	}
 	// Output: team-a/github is running at http://github.team-a.svc:8080

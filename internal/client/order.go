@@ -7,99 +7,73 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// Start starts a server, and returns at its first ready replica, or after wait with code 504. With
-// wait 0 it returns as soon as that is written.
+// command is the payload of every command. An empty field is not sent.
+type command struct {
+	Wait        string `json:"wait,omitempty"`
+	Replicas    *int   `json:"replicas,omitempty"`
+	Force       bool   `json:"force,omitempty"`
+	AwakeUntil  string `json:"awake_until,omitempty"`
+	AsleepUntil string `json:"asleep_until,omitempty"`
+	wire.Sender
+}
+
+func (c *Client) do(ctx context.Context, v wire.Verb, id wire.ID, p command, wait time.Duration) (wire.Answer, error) {
+	return request[wire.Answer](ctx, c, string(v), id, wire.CheckID, p, wait)
+}
+
+// Start starts a server with the replicas from before its sleep. It returns when the first replica
+// is ready; when that takes longer than wait, with code 504. With wait 0 it returns when the start
+// is written. The order stays in force when Start returns an error of code 504, or when ctx ends.
 func (c *Client) Start(ctx context.Context, id wire.ID, wait time.Duration, by wire.Sender) (wire.Answer, error) {
-	return c.command(ctx, wire.VerbStart, id, wait, struct {
-		Wait string `json:"wait"`
-		wire.Sender
-	}{wait.String(), by})
+	return c.do(ctx, wire.VerbStart, id, command{Wait: wait.String(), Sender: by}, wait)
 }
 
-// Stop stops a server until it is started or scaled; force ends its pods at once.
+// Stop stops a server until it is started or scaled. Force ends its pods without their grace
+// period.
 func (c *Client) Stop(ctx context.Context, id wire.ID, force bool, by wire.Sender) (wire.Answer, error) {
-	return c.command(ctx, wire.VerbStop, id, 0, struct {
-		Force bool `json:"force"`
-		wire.Sender
-	}{force, by})
+	return c.do(ctx, wire.VerbStop, id, command{Force: force, Sender: by}, 0)
 }
 
-// Scale gives a server replicas, and returns when all are ready, or after wait with code 504. With
-// wait 0 it returns as soon as that is written.
-func (c *Client) Scale(ctx context.Context, id wire.ID, replicas int, wait time.Duration, by wire.Sender) (wire.Answer, error) {
-	return c.command(ctx, wire.VerbScale, id, wait, struct {
-		Replicas int    `json:"replicas"`
-		Wait     string `json:"wait"`
-		wire.Sender
-	}{replicas, wait.String(), by})
+// Scale gives a server a number of replicas; 0 stops it. It waits like [Client.Start], but for all
+// replicas.
+func (c *Client) Scale(
+	ctx context.Context, id wire.ID, replicas int, wait time.Duration, by wire.Sender,
+) (wire.Answer, error) {
+	return c.do(ctx, wire.VerbScale, id, command{Replicas: &replicas, Wait: wait.String(), Sender: by}, wait)
 }
 
-// Hold keeps a server awake, or asleep, until a time that is written as policy.ParseUntil reads it.
+// Hold keeps a server awake, or asleep, until a time: a duration ("2h"), a time of day in the zone
+// of the server ("18:00"), or an instant ("2026-01-02T18:00:00Z").
 func (c *Client) Hold(ctx context.Context, id wire.ID, asleep bool, until string, by wire.Sender) (wire.Answer, error) {
-	payload := struct {
-		AwakeUntil  string `json:"awake_until,omitempty"`
-		AsleepUntil string `json:"asleep_until,omitempty"`
-		wire.Sender
-	}{Sender: by}
 	if asleep {
-		payload.AsleepUntil = until
-	} else {
-		payload.AwakeUntil = until
+		return c.do(ctx, wire.VerbHold, id, command{AsleepUntil: until, Sender: by}, 0)
 	}
-	return c.command(ctx, wire.VerbHold, id, 0, payload)
+	return c.do(ctx, wire.VerbHold, id, command{AwakeUntil: until, Sender: by}, 0)
 }
 
 // Release ends the hold of a server.
 func (c *Client) Release(ctx context.Context, id wire.ID, by wire.Sender) (wire.Answer, error) {
-	return c.command(ctx, wire.VerbRelease, id, 0, by)
+	return c.do(ctx, wire.VerbRelease, id, command{Sender: by}, 0)
 }
 
-// wakeTimeout is how long it may take to store the orders to start all servers: the daemon's 20 s,
-// and a margin.
-const wakeTimeout = 25 * time.Second
-
-// answerMargin is how much longer than the daemon waits for its leader a client waits for the daemon, which has
-// to check and store the command before, and says itself that no leader has answered.
-const answerMargin = 10 * time.Second
-
-func (c *Client) command(ctx context.Context, verb wire.Verb, id wire.ID, wait time.Duration, payload any) (a wire.Answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, max(wait, wire.AppliedWithin)+answerMargin)
-	defer cancel()
-	if err = wire.CheckID(id); err == nil {
-		err = c.request(ctx, string(verb), id, payload, &a)
-	}
-	return a, err
-}
-
-// Pause keeps the daemon from putting to sleep a server, those of a namespace (an ID without a
-// name), or any (the zero ID), until Resume is called for the same. It returns when no sleep is
-// decided any more that does not know of it. The ID of the sender is not sent.
+// Pause keeps a server, the servers of a namespace (an ID without a name), or all servers (the zero
+// ID) from being put to sleep, until [Client.Resume] is called with the same scope. It returns when
+// no decision without knowledge of the pause can put any of them to sleep. The ID of the sender is
+// not sent.
 func (c *Client) Pause(ctx context.Context, scope wire.ID, by wire.Sender) (wire.PauseAnswer, error) {
-	return c.setPause(ctx, "pause", scope, by)
+	by.ID = ""
+	return request[wire.PauseAnswer](ctx, c, "pause", scope, wire.CheckScope, by, 0)
 }
 
-// Resume ends a pause. One of more, or of fewer, servers stays. The ID of the sender is not sent.
+// Resume ends the pause of a scope. A pause of a wider or a narrower scope stays. The ID of the
+// sender is not sent.
 func (c *Client) Resume(ctx context.Context, scope wire.ID, by wire.Sender) (wire.PauseAnswer, error) {
-	return c.setPause(ctx, "resume", scope, by)
+	by.ID = ""
+	return request[wire.PauseAnswer](ctx, c, "resume", scope, wire.CheckScope, by, 0)
 }
 
-func (c *Client) setPause(ctx context.Context, verb string, scope wire.ID, by wire.Sender) (a wire.PauseAnswer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err = wire.CheckScope(scope); err == nil {
-		err = c.request(ctx, verb, scope, wire.Sender{Actor: by.Actor, Reason: by.Reason}, &a)
-	}
-	return a, err
-}
-
-// Wake starts every server of a namespace, or of all when it is empty, that the daemon has put to
-// sleep by itself. It returns when the orders to start them are stored.
-func (c *Client) Wake(ctx context.Context, namespace string, by wire.Sender) (a wire.WakeAnswer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, wakeTimeout)
-	defer cancel()
-	scope := wire.ID{Namespace: namespace}
-	if err = wire.CheckScope(scope); err == nil {
-		err = c.request(ctx, "wake", scope, by, &a)
-	}
-	return a, err
+// Wake starts every server of a namespace (of all, if it is empty) that the daemon itself put to
+// sleep. It returns when the orders to start them are stored, not when the servers are ready.
+func (c *Client) Wake(ctx context.Context, namespace string, by wire.Sender) (wire.WakeAnswer, error) {
+	return request[wire.WakeAnswer](ctx, c, "wake", wire.ID{Namespace: namespace}, wire.CheckScope, by, 0)
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,70 +10,45 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// patience is how long a client waits for the answer to a read.
-const patience = 30 * time.Second
-
-// Status returns all there is to say about a server.
-func (c *Client) Status(ctx context.Context, id wire.ID) (s wire.ServerStatus, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err = wire.CheckID(id); err == nil {
-		err = c.request(ctx, "status", id, nil, &s)
-	}
-	return s, err
+// Status returns everything that the daemon knows about a server.
+func (c *Client) Status(ctx context.Context, id wire.ID) (wire.ServerStatus, error) {
+	return request[wire.ServerStatus](ctx, c, "status", id, wire.CheckID, nil, 0)
 }
 
-// Explain says why a server is awake or asleep.
-func (c *Client) Explain(ctx context.Context, id wire.ID) (e wire.Explanation, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err = wire.CheckID(id); err == nil {
-		err = c.request(ctx, "explain", id, nil, &e)
-	}
-	return e, err
+// Explain returns why a server is awake or asleep, in words.
+func (c *Client) Explain(ctx context.Context, id wire.ID) (wire.Explanation, error) {
+	return request[wire.Explanation](ctx, c, "explain", id, wire.CheckID, nil, 0)
 }
 
-// List returns the servers of a namespace, or of all when it is empty, that match a label selector,
-// which may be empty.
-func (c *Client) List(ctx context.Context, namespace, selector string) ([]wire.ServerSummary, error) {
-	var servers []wire.ServerSummary
-	for after := ""; ; {
-		asked := wire.ListRequest{Selector: selector, After: after}
-		var page wire.Page
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		err := c.request(ctx, "list", wire.ID{Namespace: namespace}, asked, &page)
-		cancel()
+// List returns the servers of a namespace (of all, if it is empty) that match a label selector
+// (any, if it is empty).
+func (c *Client) List(ctx context.Context, namespace, selector string) (servers []wire.ServerSummary, err error) {
+	scope, asked := wire.ID{Namespace: namespace}, wire.ListRequest{Selector: selector}
+	for {
+		page, err := request[wire.Page](ctx, c, "list", scope, wire.CheckScope, asked, 0)
 		if err != nil {
 			return nil, err
 		}
 		servers = append(servers, page.Servers...)
-		if after = page.Next; after == "" {
+		if asked.After = page.Next; page.Next == "" {
 			return servers, nil
 		}
 	}
 }
 
-// History returns the newest limit events of a server in the time since; zero leaves both to the
-// daemon.
-func (c *Client) History(ctx context.Context, id wire.ID, since time.Duration, limit int) (h wire.History, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err = wire.CheckID(id); err == nil {
-		err = c.request(ctx, "history", id, wire.HistoryRequest{Since: span(since), Limit: limit}, &h)
-	}
-	return h, err
+// History returns the newest events of a server, at most limit, in order of time. Since says how
+// far back; zero is as far as events are kept. Limit zero leaves it to the daemon.
+func (c *Client) History(ctx context.Context, id wire.ID, since time.Duration, limit int) (wire.History, error) {
+	asked := wire.HistoryRequest{Since: cmp.Or(since, wire.EventsKept).String(), Limit: limit}
+	return request[wire.History](ctx, c, "history", id, wire.CheckID, asked, 0)
 }
 
-// Report returns what sleep came to for the servers of a namespace, or for all if it is empty, over
-// a time until now.
-func (c *Client) Report(ctx context.Context, namespace string, over time.Duration) (wire.Report, error) {
-	var all wire.Report
-	asked := wire.ReportRequest{Over: span(over)}
+// Report returns how long the servers of a namespace (of all, if it is empty) slept over a time
+// until now, and what that freed. Zero is one day; events are kept for [wire.EventsKept].
+func (c *Client) Report(ctx context.Context, namespace string, over time.Duration) (all wire.Report, err error) {
+	scope, asked := wire.ID{Namespace: namespace}, wire.ReportRequest{Over: cmp.Or(over, 24*time.Hour).String()}
 	for {
-		var page wire.Report
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		err := c.request(ctx, "report", wire.ID{Namespace: namespace}, asked, &page)
-		cancel()
+		page, err := request[wire.Report](ctx, c, "report", scope, wire.CheckScope, asked, 0)
 		if err != nil {
 			return wire.Report{}, err
 		}
@@ -84,19 +60,12 @@ func (c *Client) Report(ctx context.Context, namespace string, over time.Duratio
 	}
 }
 
-func span(d time.Duration) string {
-	if d == 0 {
-		return ""
-	}
-	return d.String()
-}
-
-// Watch hands on what happens from now on to the servers of a namespace, or of all when it is
-// empty, until ctx is done or handle returns an error. What somebody else has sent there, among it
-// acknowledgements of JetStream, is no event.
+// Watch calls handle for each event of a namespace (of all, if it is empty) from now on. It returns
+// nil when ctx is done, and the error of handle when there is one. It misses events while NATS is
+// away.
 func (c *Client) Watch(ctx context.Context, namespace string, handle func(wire.Event) error) error {
 	subject := c.subjects.Events(wire.ID{Namespace: namespace})
-	ctx, done := c.refused.until(ctx, subject)
+	ctx, done := c.denials.expect(ctx, subject)
 	defer done()
 	sub, err := c.nc.SubscribeSync(subject)
 	if err != nil {
@@ -105,18 +74,17 @@ func (c *Client) Watch(ctx context.Context, namespace string, handle func(wire.E
 	defer func() { _ = sub.Unsubscribe() }() // it fails only when the connection is closed
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
-		if why := context.Cause(ctx); errors.Is(why, ErrNotPermitted) {
-			return why
-		}
-		if ctx.Err() != nil {
+		switch cause := context.Cause(ctx); {
+		case errors.Is(cause, ErrNotPermitted):
+			return cause
+		case cause != nil:
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return fmt.Errorf("watch events: %w", err)
 		}
 		e, err := c.subjects.ReadEvent(m.Subject, m.Data)
 		if err != nil {
-			continue
+			continue // not an event, like an acknowledgement of JetStream that somebody sent here
 		}
 		if err := handle(e); err != nil {
 			return err

@@ -12,14 +12,14 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// storeTimeout is how long a stream may take to store a message.
-const storeTimeout = 5 * time.Second
+const (
+	storeTimeout = 5 * time.Second // how long a stream may take to store a message
+	pingsAtOnce  = 64              // how many pings may be under way at once
+)
 
-// pingsAtOnce is how many pings are on their way at once.
-const pingsAtOnce = 64
-
-// Ping says that servers are used now. It returns when that is stored: a ping that is not wakes
-// nobody. All are sent, whatever becomes of some.
+// Ping reports that servers are used now. It wakes a sleeping server without waiting for it, and
+// restarts the idle time of one that is awake. It returns when NATS has stored the pings: a lost
+// ping wakes nobody. An error about one server keeps no ping of the others from being sent.
 func (c *Client) Ping(ctx context.Context, ids ...wire.ID) error {
 	for _, id := range ids {
 		if err := wire.CheckID(id); err != nil {
@@ -27,22 +27,23 @@ func (c *Client) Ping(ctx context.Context, ids ...wire.ID) error {
 		}
 	}
 	errs := make([]error, len(ids))
-	var all errgroup.Group
-	all.SetLimit(pingsAtOnce)
+	var pings errgroup.Group
+	pings.SetLimit(pingsAtOnce)
 	for i, id := range ids {
-		all.Go(func() error {
+		pings.Go(func() error {
 			if err := c.store(ctx, c.subjects.Activity(id), nil); err != nil {
 				errs[i] = fmt.Errorf("%s: %w", id, err)
 			}
 			return nil
 		})
 	}
-	_ = all.Wait() // the errors are in errs, each
+	_ = pings.Wait() // errs has all errors, not only the first
 	return errors.Join(errs...)
 }
 
-// Lease says that a holder will use a server for ttl from now, however long it has said so before.
-// Zero ends the lease. It returns when the lease is stored.
+// Lease reports that holder uses a server for ttl from now. It replaces the former lease of the
+// same holder, so call it again to renew or to shorten the lease; 0 ends it. A sleeping server
+// wakes. Lease returns when NATS has stored it.
 func (c *Client) Lease(ctx context.Context, holder string, id wire.ID, ttl time.Duration) error {
 	if err := errors.Join(wire.CheckHolder(holder), wire.CheckID(id), wire.CheckTTL(ttl)); err != nil {
 		return err
@@ -57,17 +58,16 @@ func (c *Client) store(ctx context.Context, subject string, payload []byte) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	ctx, done := c.refused.until(ctx, subject)
+	ctx, done := c.denials.expect(ctx, subject)
 	defer done()
 	_, err := c.js.Publish(ctx, subject, payload)
-	var said *jetstream.APIError
-	switch {
+	switch refused, ok := errors.AsType[*jetstream.APIError](err); {
 	case err == nil:
 		return nil
-	case errors.As(err, &said):
-		return fmt.Errorf("the stream does not take it: %s", said.Description)
+	case ok:
+		return fmt.Errorf("the stream does not take it: %s", refused.Description)
 	case errors.Is(err, jetstream.ErrInvalidJSAck):
 		return errors.New("no stream, but something else answers on this subject")
 	}
-	return c.unanswered(ctx, err)
+	return c.noAnswer(ctx, err)
 }

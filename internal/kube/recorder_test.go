@@ -54,7 +54,7 @@ func TestRecorder(t *testing.T) {
 		found[e.Reason] = e
 	}
 	for reason, want := range map[string]struct{ kind, note string }{
-		"Slept":  {"Normal", "2 → 0 replicas, because it was unused: unused for 31m"},
+		"Slept":  {"Normal", "2 → 0 replicas: unused for 31m"},
 		"Failed": {"Warning", `1 replica, by a command of "bob" ("lunch"), command c1: no image`},
 	} {
 		e := found[reason]

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"time"
 
@@ -15,11 +14,11 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// ErrDisconnected is why something is not sent while NATS is away.
+// ErrDisconnected is the error of a send while NATS is away.
 var ErrDisconnected = errors.New("NATS is not connected")
 
-// Unsent returns why something could not be sent. While NATS is away nats.go speaks of a full
-// buffer, because Connect told it to have none.
+// Unsent translates the error of a send: while NATS is away nats.go reports a full buffer, because
+// Connect gives it none.
 func Unsent(err error) error {
 	if errors.Is(err, nats.ErrReconnectBufExceeded) {
 		return ErrDisconnected
@@ -27,7 +26,7 @@ func Unsent(err error) error {
 	return err
 }
 
-// Options say how to reach NATS and who we are. The zero value of a field leaves it out.
+// Options say how to reach NATS, and as whom. A zero field is left out.
 type Options struct {
 	URLs        []string
 	CredsFile   string // a JWT and its seed, as nsc writes them
@@ -36,30 +35,37 @@ type Options struct {
 	Password    string
 	Token       string
 	CAFile      string
-	CertFile    string // of the client, with KeyFile
+	CertFile    string // the certificate of the client, whose key is in KeyFile
 	KeyFile     string
-	Name        string // shown in the server's list of connections
-	InboxPrefix string // for accounts whose permissions tell inboxes apart; begins with _INBOX
-	Retry       bool   // return at once and connect as soon as NATS can be reached, instead of failing
-	Drops       *Drops // counts the messages that are dropped; nil when nobody asks
+	Name        string // in the server's list of connections
+	InboxPrefix string // for an account with its own inboxes; begins with _INBOX
+	Retry       bool   // return at once, and connect when NATS can be reached, instead of failing
+	Drops       *Drops // counts dropped messages; may be nil
 }
 
-// Connect opens a connection that reconnects for ever, also after its credentials were refused:
-// they may have been changed meanwhile. What happens to it is logged.
+// Connect opens a connection that reconnects for ever, also after the server refused its
+// credentials: somebody may correct them. It logs what happens to the connection.
 func Connect(o Options, logger *slog.Logger) (*nats.Conn, error) {
-	if err := o.validate(); err != nil {
-		return nil, err
+	list := strings.Join(o.URLs, ",")
+	urls, err := ParseURLs(list)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	if err := wire.CheckInboxPrefix(o.InboxPrefix); err != nil {
+		return nil, fmt.Errorf("connect to NATS: inbox prefix %q: %w", o.InboxPrefix, err)
 	}
 	logger = logger.With("connection", o.Name)
 	options := []nats.Option{
 		nats.Name(o.Name),
+		nats.UserInfo(o.User, o.Password),
+		nats.Token(o.Token),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(o.Retry),
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectBufSize(-1), // what can't be sent is an error: an order that was kept until NATS is back would win against newer ones
+		nats.ReconnectBufSize(-1), // a message sent after NATS is back would win against newer ones
 		nats.Timeout(5 * time.Second),
-		nats.PingInterval(10 * time.Second), // a connection that is black-holed is noticed within 30 seconds
+		nats.PingInterval(10 * time.Second), // a network that swallows packets is noticed within 30 seconds
 		nats.MaxPingsOutstanding(2),
 		nats.DrainTimeout(10 * time.Second),
 		nats.ConnectHandler(func(nc *nats.Conn) { logger.Info("connected to NATS", "url", nc.ConnectedUrlRedacted()) }),
@@ -70,24 +76,12 @@ func Connect(o Options, logger *slog.Logger) (*nats.Conn, error) {
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { logger.Debug("cannot connect to NATS yet", "err", err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			logAsync(logger, sub, err)
-			if errors.Is(err, nats.ErrSlowConsumer) {
-				o.Drops.note(sub)
-			}
-		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { o.logAsync(logger, sub, err) }),
+		optional(o.CredsFile, nats.UserCredentials(o.CredsFile)),
+		optional(o.CAFile, nats.RootCAs(o.CAFile)),
+		optional(o.CertFile, nats.ClientCert(o.CertFile, o.KeyFile)),
+		optional(o.InboxPrefix, nats.CustomInboxPrefix(o.InboxPrefix)),
 	}
-	with := func(set bool, option func() nats.Option) {
-		if set {
-			options = append(options, option())
-		}
-	}
-	with(o.CredsFile != "", func() nats.Option { return nats.UserCredentials(o.CredsFile) })
-	with(o.User != "", func() nats.Option { return nats.UserInfo(o.User, o.Password) })
-	with(o.Token != "", func() nats.Option { return nats.Token(o.Token) })
-	with(o.CAFile != "", func() nats.Option { return nats.RootCAs(o.CAFile) })
-	with(o.CertFile != "", func() nats.Option { return nats.ClientCert(o.CertFile, o.KeyFile) })
-	with(o.InboxPrefix != "", func() nats.Option { return nats.CustomInboxPrefix(o.InboxPrefix) })
 	if o.NKeyFile != "" {
 		nkey, err := nats.NkeyOptionFromSeed(o.NKeyFile)
 		if err != nil {
@@ -95,63 +89,45 @@ func Connect(o Options, logger *slog.Logger) (*nats.Conn, error) {
 		}
 		options = append(options, nkey)
 	}
-	nc, err := nats.Connect(strings.Join(o.URLs, ","), options...)
+	nc, err := nats.Connect(list, options...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", o.redacted(), err)
+		for _, u := range urls {
+			u.User = nil // it may have a password
+		}
+		return nil, fmt.Errorf("connect to NATS at %v: %w", urls, err)
 	}
 	return nc, nil
 }
 
-// validate checks what would go wrong without a word, or show a password. The rest is checked where
-// it is configured.
-func (o Options) validate() error {
-	if len(o.URLs) == 0 {
-		return errors.New("connect to NATS: no URL: write one like nats://localhost:4222")
+// optional returns an option if there is a value for it; nats.Connect skips nil.
+func optional(value string, option nats.Option) nats.Option {
+	if value == "" {
+		return nil
 	}
-	for i, text := range o.URLs {
-		if _, err := url.Parse(text); err != nil || strings.ContainsAny(text, ", ") {
-			return fmt.Errorf("connect to NATS: URL number %d can't be read (it is not shown, as it may hold a password)", i+1)
-		}
-	}
-	if err := wire.CheckInboxPrefix(o.InboxPrefix); err != nil {
-		return fmt.Errorf("connect to NATS: inbox prefix %q: %w", o.InboxPrefix, err)
-	}
-	return nil
+	return option
 }
 
-// redacted is the URLs without passwords.
-func (o Options) redacted() string {
-	shown := make([]string, len(o.URLs))
-	for i, text := range o.URLs {
-		if u, err := url.Parse(text); err == nil && u.Host != "" {
-			shown[i] = u.Scheme + "://" + u.Host
-		} else {
-			shown[i] = text[strings.LastIndexByte(text, '@')+1:]
-		}
-	}
-	return strings.Join(shown, ", ")
-}
-
-// logAsync logs what the server says without having been asked.
-func logAsync(logger *slog.Logger, sub *nats.Subscription, err error) {
+// logAsync logs an error that is not the result of a call, and counts drops.
+func (o Options) logAsync(logger *slog.Logger, sub *nats.Subscription, err error) {
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject
 	}
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
-		logger.Error("NATS does not permit what this connection needs: give its user the permissions of deploy/nats", "err", err)
+		logger.Error("NATS denied a permission: give the user of this connection those of deploy/nats", "err", err)
 	case errors.Is(err, nats.ErrSlowConsumer):
 		logger.Error("messages were dropped because they came faster than they were handled", "subject", subject, "err", err)
+		o.Drops.note(sub)
 	default:
 		logger.Warn("NATS reports an error", "subject", subject, "err", err)
 	}
 }
 
-// Watch returns why a connection was closed for good, as it is after an error that the library
-// takes for final, like a line that NATS finds too long. Nothing opens it again: what works on it
-// is dead, and looks alive. It returns nil when ctx is done, and has to be called only until Close
-// is.
+// Watch returns an error when a connection is closed for good, and nil when ctx is done. nats.go
+// closes a connection for good after an error that it takes for final, like a line that the server
+// finds too long. Nothing reconnects it, and the subscriptions on it stay silent. The caller ends
+// ctx before it calls Close.
 func Watch(ctx context.Context, nc *nats.Conn) error {
 	closed := nc.StatusChanged(nats.CLOSED)
 	defer nc.RemoveStatusListener(closed)
@@ -162,18 +138,19 @@ func Watch(ctx context.Context, nc *nats.Conn) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the connection %q to NATS was closed for good: %w", nc.Opts.Name, cmp.Or(nc.LastError(), nats.ErrConnectionClosed))
+	err := cmp.Or(nc.LastError(), nats.ErrConnectionClosed)
+	return fmt.Errorf("the connection %q to NATS was closed for good: %w", nc.Opts.Name, err)
 }
 
-// Close sends what is buffered, lets the handlers of what has arrived finish, and closes the
-// connection. It returns when that is done, which nats.Conn.Drain does not, or when ctx is.
+// Close sends buffered messages, waits for the handlers of received ones, and closes the
+// connection. Unlike nats.Conn.Drain it returns when all of that is done, or when ctx is.
 func Close(ctx context.Context, nc *nats.Conn) error {
 	closed := nc.StatusChanged(nats.CLOSED)
 	defer nc.RemoveStatusListener(closed)
 	if nc.IsClosed() {
 		return nil
 	}
-	if err := nc.Drain(); err != nil { // not connected at this moment: nothing can be sent
+	if err := nc.Drain(); err != nil { // not connected at the moment, so nothing can be sent
 		nc.Close()
 		return nil
 	}

@@ -12,8 +12,7 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// Close returns after everything is done: what was published has arrived, and handlers have
-// returned.
+// When Close returns, every published message is sent, and every handler has returned.
 func TestClose(t *testing.T) {
 	w := natstest.New(t)
 	listener := w.Connect()
@@ -37,7 +36,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// What can't be right is refused, and no password is shown.
+// Connect refuses options that can't work, and shows no password.
 func TestConnectErrors(t *testing.T) {
 	for name, o := range map[string]natsconn.Options{
 		"no url":       {},
@@ -45,6 +44,8 @@ func TestConnectErrors(t *testing.T) {
 		"nobody there": {URLs: []string{"nats://ann:secret@127.0.0.1:1"}},
 		"half a pair":  {URLs: []string{"nats://127.0.0.1:1"}, CertFile: "x"},
 		"no seed":      {URLs: []string{"nats://127.0.0.1:1"}, NKeyFile: "/nowhere"},
+		"no NATS":      {URLs: []string{"http://ann:secret@127.0.0.1:1"}},
+		"no host":      {URLs: []string{"nats://127.0.0.1:1,nats://ann:secret@"}},
 		"inbox":        {URLs: []string{"nats://127.0.0.1:1"}, InboxPrefix: "mine"},
 	} {
 		_, err := natsconn.Connect(o, natstest.Quiet)
@@ -54,8 +55,8 @@ func TestConnectErrors(t *testing.T) {
 	}
 }
 
-// A connection that is closed for good is noticed, with why; one that is lost comes back, and our
-// own end is none.
+// Watch reports a connection that is closed for good, and why. It does not report a lost
+// connection, which comes back, nor the end of ctx.
 func TestConnectionClosedForGood(t *testing.T) {
 	w := natstest.New(t)
 	nc := w.Connect()
@@ -69,8 +70,9 @@ func TestConnectionClosedForGood(t *testing.T) {
 		t.Fatalf("a lost connection is closed for good: %v", <-ended)
 	}
 	natstest.Check(t, nc.Publish(strings.Repeat("a", 5000), nil))
-	for range 2 { // also when it is asked later
-		if err := wait.For(t, "word of the end", ended); err == nil || !strings.Contains(strings.ToLower(err.Error()), "maximum control line exceeded") {
+	for range 2 { // also when Watch is called after the end
+		err := wait.For(t, "the end of the connection", ended)
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), "maximum control line exceeded") {
 			t.Errorf("got %v", err)
 		}
 		ended <- natsconn.Watch(context.Background(), nc)

@@ -1,4 +1,3 @@
-// Package natsconn opens and closes connections to NATS as this program needs them: they reconnect
-// for ever, keep nothing to send later, and say what is wrong in words that tell what to do. The
-// daemon and its clients use it.
+// Package natsconn opens and closes connections to NATS. They reconnect for ever, keep nothing to
+// send later, and log in words what went wrong and what to do. The daemon and its clients use it.
 package natsconn

@@ -6,40 +6,35 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Drops counts the messages that connections have dropped because they came faster than they were
+// Drops counts the messages that connections dropped because they came faster than they were
 // handled. All methods may be called concurrently.
 //
-// nats.go tells of the first of many only, but keeps the number of each subscription: so it is
-// remembered which subscriptions were too slow, and they are asked again each time. They are few.
+// nats.go reports only the first of many drops, but counts the drops of each subscription. So Drops
+// keeps the subscriptions that were too slow, which are few, and asks for their counts each time.
 type Drops struct {
 	mu    sync.Mutex
 	total uint64
-	slow  map[*nats.Subscription]int // how many of each are in the total
+	slow  map[*nats.Subscription]int // how many drops of each are in the total
 }
 
-// note remembers that a subscription was too slow.
+// note adds a subscription that was too slow.
 func (d *Drops) note(sub *nats.Subscription) {
 	if d == nil || sub == nil {
 		return
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.slow == nil {
 		d.slow = make(map[*nats.Subscription]int)
 	}
 	d.slow[sub] += 0
-	d.count()
+	d.mu.Unlock()
+	d.Count() // now, because an ended subscription has no count
 }
 
 // Count returns how many messages were dropped so far.
 func (d *Drops) Count() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.count()
-	return d.total
-}
-
-func (d *Drops) count() {
 	for sub, counted := range d.slow {
 		n, err := sub.Dropped()
 		if err != nil { // it has ended, and drops no more
@@ -49,4 +44,5 @@ func (d *Drops) count() {
 		d.total += uint64(n - counted)
 		d.slow[sub] = n
 	}
+	return d.total
 }

@@ -13,13 +13,14 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// Every message is counted that NATS has dropped because it was handled too slowly, also after its
-// subscription is gone; and the first is logged.
+// Drops counts every message that was dropped because its handler was too slow, also after the
+// subscription has ended. The first drop is logged.
 func TestDropsAreCounted(t *testing.T) {
 	w := natstest.New(t)
 	var log bytes.Buffer
 	drops := new(natsconn.Drops)
-	nc, err := natsconn.Connect(natsconn.Options{URLs: []string{w.URL()}, Drops: drops}, slog.New(slog.NewTextHandler(&log, nil)))
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	nc, err := natsconn.Connect(natsconn.Options{URLs: []string{w.URL()}, Drops: drops}, logger)
 	natstest.Check(t, err)
 	if n := drops.Count(); n != 0 {
 		t.Errorf("%d dropped before anything was sent", n)
@@ -38,7 +39,7 @@ func TestDropsAreCounted(t *testing.T) {
 	wait.For(t, "the message that is handled", begun)
 	send(5) // one waits
 	wait.Until(t, "four drops", func() bool { return drops.Count() == 4 })
-	send(3) // of these nats.go says nothing more
+	send(3) // nats.go reports none of these
 	wait.Until(t, "seven drops", func() bool { return drops.Count() == 7 })
 	natstest.Check(t, sub.Unsubscribe())
 	for range 2 {
@@ -49,6 +50,6 @@ func TestDropsAreCounted(t *testing.T) {
 	close(proceed)
 	nc.Close()
 	if n := strings.Count(log.String(), "messages were dropped"); n != 1 {
-		t.Errorf("told %d times:\n%s", n, &log)
+		t.Errorf("logged %d times:\n%s", n, &log)
 	}
 }

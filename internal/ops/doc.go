@@ -1,3 +1,3 @@
-// Package ops shows operators how the daemon is: [Metrics] counts for Prometheus, [Handler] answers /healthz, /readyz and
-// /metrics. It imports the domain, and neither NATS nor Kubernetes.
+// Package ops shows operators how the daemon does: [Metrics] collects figures for Prometheus, and
+// [Handler] serves /healthz, /readyz and /metrics. It knows neither NATS nor Kubernetes.
 package ops

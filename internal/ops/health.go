@@ -12,32 +12,31 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Check is one thing that must hold before this process can do its work. Missing returns what is missing, empty when it holds.
+// Check is something that this process needs to do its work.
 type Check struct {
 	Name    string
-	Missing func() string
+	Missing func() string // what is missing; empty when nothing is
 }
 
-// Handler answers /healthz (the process is alive), /readyz (all checks hold; 503 and what is missing otherwise) and /metrics.
-func Handler(m *Metrics, checks []Check, withPprof bool) http.Handler {
+// Handler serves /healthz (the process is alive), /readyz (code 503 while a check fails, and the
+// state of each) and /metrics, and with profiles also /debug/pprof/.
+func Handler(m *Metrics, checks []Check, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		lines, ready := "", true
+		lines, code := "", http.StatusOK
 		for _, c := range checks {
 			state := "ok"
 			if missing := c.Missing(); missing != "" {
-				state, ready = missing, false
+				state, code = missing, http.StatusServiceUnavailable
 			}
 			lines += fmt.Sprintf("%s: %s\n", c.Name, state)
 		}
-		if !ready {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
+		w.WriteHeader(code)
 		fmt.Fprint(w, lines)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}))
-	if withPprof {
+	if profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -46,11 +45,10 @@ func Handler(m *Metrics, checks []Check, withPprof bool) http.Handler {
 	return mux
 }
 
-// Serve answers on the listener until ctx is done.
+// Serve answers on a listener until ctx is done.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
-	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stopped()
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve http on %s: %w", listener.Addr(), err)
 	}

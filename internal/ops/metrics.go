@@ -6,15 +6,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
 )
 
-// Metrics counts what happens. It implements scaler.Meter. All methods may be called concurrently.
+// Metrics collects the figures of this process. It implements scaler.Meter. All methods may be
+// called concurrently.
 type Metrics struct {
-	Registry *prometheus.Registry
-
+	Registry    *prometheus.Registry
 	events      *prometheus.CounterVec
 	wakes       *prometheus.HistogramVec
 	sweeps      prometheus.Counter
@@ -28,50 +29,45 @@ type Metrics struct {
 
 // NewMetrics returns Metrics with everything at zero.
 func NewMetrics(version string) *Metrics {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	in := promauto.With(registry)
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return in.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
 	m := &Metrics{
-		Registry: prometheus.NewRegistry(),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "idle_scaler_events_total", Help: "Events told, by type and cause.",
-		}, []string{"type", "cause"}),
-		wakes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "idle_scaler_wake_seconds",
-			Help:    "Seconds of a wake by phase: queued (start command sent to begun), patch (request to the API server), ready (written to first ready replica).",
+		Registry: registry,
+		events:   counters("idle_scaler_events_total", "Published events, by type and cause.", "type", "cause"),
+		wakes: in.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "idle_scaler_wake_seconds",
+			Help: "Seconds of a wake by phase: queued (from the start command to the begin of its work), " +
+				"patch (the request to the API server), ready (from the write to the first ready replica).",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600},
 		}, []string{"phase"}),
-		sweeps: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "idle_scaler_sweeps_total", Help: "Sweeps that have ended.",
+		sweeps: in.NewCounter(prometheus.CounterOpts{Name: "idle_scaler_sweeps_total", Help: "Ended sweeps."}),
+		sweepTime: in.NewHistogram(prometheus.HistogramOpts{
+			Name: "idle_scaler_sweep_seconds", Help: "Seconds of a sweep.", Buckets: prometheus.ExponentialBuckets(.0001, 4, 10),
 		}),
-		sweepTime: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "idle_scaler_sweep_seconds", Help: "Seconds that a sweep took.", Buckets: prometheus.ExponentialBuckets(.0001, 4, 10),
-		}),
-		decisions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "idle_scaler_decisions", Help: "Servers by the reason of the decision about them, in the last sweep.",
+		decisions: in.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "idle_scaler_decisions", Help: "Servers by the reason of their decision in the last sweep.",
 		}, []string{"reason"}),
-		misSleeps: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "idle_scaler_mis_sleeps_total",
-			Help: "Servers that were wanted less than 2 minutes after they were put to sleep; or would have been, with dry_run.",
-		}, []string{"dry_run"}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "idle_scaler_panics_total", Help: "Panics caught while one server was handled. Each is a bug.",
+		misSleeps: counters("idle_scaler_mis_sleeps_total", "Servers that were wanted less than 2 minutes "+
+			"after they were put to sleep; with dry_run, after they would have been.", "dry_run"),
+		panics: in.NewCounter(prometheus.CounterOpts{
+			Name: "idle_scaler_panics_total", Help: "Panics caught in the work on one server. Each is a bug.",
 		}),
-		apiRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "idle_scaler_api_requests_total", Help: "Requests to the Kubernetes API server, by verb and HTTP status code.",
-		}, []string{"verb", "code"}),
-		leader: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "idle_scaler_leader", Help: "1 while this process leads.",
-		}),
+		apiRequests: counters("idle_scaler_api_requests_total",
+			"Requests to the Kubernetes API server, by verb and HTTP status code.", "verb", "code"),
+		leader: in.NewGauge(prometheus.GaugeOpts{Name: "idle_scaler_leader", Help: "1 while this process leads."}),
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "idle_scaler_build_info", Help: "Always 1; the version is in the label.", ConstLabels: prometheus.Labels{"version": version},
-	})
-	build.Set(1)
-	for _, dryRun := range []bool{false, true} { // a rate over a counter that is there from the begin misses no first one
-		m.misSleeps.WithLabelValues(strconv.FormatBool(dryRun))
+	in.NewGauge(prometheus.GaugeOpts{
+		Name: "idle_scaler_build_info", Help: "Always 1; the label has the version.",
+		ConstLabels: prometheus.Labels{"version": version},
+	}).Set(1)
+	for _, dryRun := range []string{"false", "true"} {
+		m.misSleeps.WithLabelValues(dryRun) // a rate does not see the first count of a new series
 	}
-	m.Registry.MustRegister(
-		m.events, m.wakes, m.sweeps, m.sweepTime, m.decisions, m.misSleeps, m.panics, m.apiRequests, m.leader, build,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
 	return m
 }
 
@@ -80,12 +76,12 @@ func (m *Metrics) Event(e scaler.Event) {
 	m.events.WithLabelValues(string(e.Type), string(e.Cause)).Inc()
 }
 
-// Wake notes how long a phase of a wake took.
+// Wake observes how long a phase of a wake took.
 func (m *Metrics) Wake(phase string, took time.Duration) {
 	m.wakes.WithLabelValues(phase).Observe(max(0, took).Seconds()) // the clock of NATS may be ahead
 }
 
-// Swept notes what a sweep came to.
+// Swept observes a sweep.
 func (m *Metrics) Swept(s scaler.Sweep) {
 	m.sweeps.Inc()
 	m.sweepTime.Observe(s.Took.Seconds())
@@ -95,7 +91,7 @@ func (m *Metrics) Swept(s scaler.Sweep) {
 	}
 }
 
-// MisSlept counts a sleep, or a would-be sleep of a dry run, that was a mistake: demand followed at once.
+// MisSlept counts a sleep that demand followed at once, or with dryRun one that would have been.
 func (m *Metrics) MisSlept(dryRun bool) {
 	m.misSleeps.WithLabelValues(strconv.FormatBool(dryRun)).Inc()
 }
@@ -106,37 +102,38 @@ func (m *Metrics) Panic() { m.panics.Inc() }
 // APIRequest counts a request to the API server.
 func (m *Metrics) APIRequest(verb, code string) { m.apiRequests.WithLabelValues(verb, code).Inc() }
 
-// Leads notes whether this process leads.
+// Leads says whether this process leads.
 func (m *Metrics) Leads(leads bool) {
 	if leads {
 		m.leader.Set(1)
-	} else {
-		m.leader.Set(0)
-		m.decisions.Reset()
+		return
 	}
+	m.leader.Set(0)
+	m.decisions.Reset() // only the leader decides
 }
 
-// Gauge registers a value that is read at each scrape.
+// Gauge adds a value that each scrape reads.
 func (m *Metrics) Gauge(name, help string, value func() float64) {
-	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	promauto.With(m.Registry).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 }
 
-// Counter registers a count, kept elsewhere, that is read at each scrape.
-func (m *Metrics) Counter(name, help string, value func() float64) {
-	m.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
+// Counter adds a count that each scrape reads. Labels tell it apart from others of the same name.
+func (m *Metrics) Counter(name, help string, labels map[string]string, count func() uint64) {
+	promauto.With(m.Registry).NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
+		func() float64 { return float64(count()) })
 }
 
-// Drops registers how much of something was dropped, kept elsewhere, that is read at each scrape. What names it: "nats-message".
+// Drops adds a count of drops that each scrape reads. What names the dropped things:
+// "nats-message".
 func (m *Metrics) Drops(what string, count func() uint64) {
-	m.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "idle_scaler_drops_total", Help: "What was dropped because it came faster than it could be handled. The log says more.",
-		ConstLabels: prometheus.Labels{"what": what},
-	}, func() float64 { return float64(count()) }))
+	const help = "Drops of what came faster than it could be handled. The log says more."
+	m.Counter("idle_scaler_drops_total", help, map[string]string{"what": what}, count)
 }
 
-// Servers registers the count of servers by status, which count yields at each scrape.
+// Servers adds the count of servers by status, which each scrape reads.
 func (m *Metrics) Servers(count func() map[policy.Status]int) {
-	m.Registry.MustRegister(&servers{count, prometheus.NewDesc("idle_scaler_servers", "Servers by status.", []string{"status"}, nil)})
+	desc := prometheus.NewDesc("idle_scaler_servers", "Servers by status.", []string{"status"}, nil)
+	m.Registry.MustRegister(servers{count, desc})
 }
 
 type servers struct {
@@ -144,9 +141,9 @@ type servers struct {
 	desc  *prometheus.Desc
 }
 
-func (s *servers) Describe(ch chan<- *prometheus.Desc) { ch <- s.desc }
+func (s servers) Describe(ch chan<- *prometheus.Desc) { ch <- s.desc }
 
-func (s *servers) Collect(ch chan<- prometheus.Metric) {
+func (s servers) Collect(ch chan<- prometheus.Metric) {
 	for status, n := range s.count() {
 		ch <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, float64(n), string(status))
 	}

@@ -23,7 +23,7 @@ func get(t *testing.T, handler http.Handler, path string) (int, string) {
 	return recorder.Code, string(body)
 }
 
-// Readiness says what is missing, and only what holds is ok.
+// /readyz says what is missing. It is ready when nothing is.
 func TestReadyz(t *testing.T) {
 	missing := "no connection"
 	checks := []Check{
@@ -31,11 +31,12 @@ func TestReadyz(t *testing.T) {
 		{"nats", func() string { return missing }},
 	}
 	handler := Handler(NewMetrics("v1"), checks, false)
-	if code, body := get(t, handler, "/readyz"); code != http.StatusServiceUnavailable || body != "deployments: ok\nnats: no connection\n" {
+	code, body := get(t, handler, "/readyz")
+	if code != http.StatusServiceUnavailable || body != "deployments: ok\nnats: no connection\n" {
 		t.Errorf("answered %d %q", code, body)
 	}
 	missing = ""
-	if code, body := get(t, handler, "/readyz"); code != http.StatusOK || body != "deployments: ok\nnats: ok\n" {
+	if code, body = get(t, handler, "/readyz"); code != http.StatusOK || body != "deployments: ok\nnats: ok\n" {
 		t.Errorf("answered %d %q", code, body)
 	}
 	if code, _ := get(t, handler, "/healthz"); code != http.StatusOK {
@@ -43,7 +44,7 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
-// Profiles are served only when that is asked for: they tell about memory.
+// Profiles are served only on request, because they show memory.
 func TestPprofIsOff(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		code, _ := get(t, Handler(NewMetrics("v1"), nil, on), "/debug/pprof/")
@@ -53,7 +54,7 @@ func TestPprofIsOff(t *testing.T) {
 	}
 }
 
-// The metrics carry the names that dashboards use, and the last sweep replaces the one before it.
+// The metrics have the names that dashboards use. The decisions are those of the last sweep.
 func TestMetrics(t *testing.T) {
 	m := NewMetrics("v1")
 	m.Event(scaler.Event{Type: scaler.Slept, Cause: policy.CauseIdle})
@@ -86,6 +87,6 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	if strings.Contains(body, `reason="idle"`) {
-		t.Error("the decisions of the sweep before are still there")
+		t.Error("the decisions of the previous sweep are still there")
 	}
 }

@@ -23,41 +23,41 @@ type Change struct {
 
 // String says what happened and why: `2 → 0 replicas, by a command of "ann" ("too loud")`.
 func (c Change) String() string {
-	text := Count(c.To, "replica")
-	if c.From != c.To {
-		text = fmt.Sprintf("%d → %s", c.From, text)
+	var replicas, command, took string
+	switch {
+	case c.From != c.To:
+		replicas = fmt.Sprintf("%d → %s", c.From, Count(c.To, "replica"))
+	case c.To > 0:
+		replicas = Count(c.To, "replica")
 	}
-	text += c.because()
 	if c.Command != "" {
-		text += ", command " + c.Command
+		command = "command " + c.Command
 	}
 	if c.Took > 0 {
-		text += ", after " + c.Took.Round(time.Millisecond).String()
+		took = "after " + c.Took.Round(time.Millisecond).String()
 	}
-	return Joined(": ", text, c.Text)
+	return Joined(": ", Joined(", ", replicas, c.because(), command, took), c.Text)
 }
 
 // because says what made it happen.
 func (c Change) because() string {
 	switch c.Cause {
-	case policy.CauseIdle:
-		return ", because it was unused"
-	case policy.CauseSchedule:
-		return ", by its sleep-at"
+	case policy.CauseIdle, policy.CauseSchedule: // the text says it, with the times
+		return ""
 	case policy.CauseActivity:
-		return ", by a ping"
+		return "by a ping"
 	case policy.CauseLease:
-		return ", by a lease"
+		return "by a lease"
 	case policy.CauseKeepWarm:
-		return ", to be kept warm"
+		return "to be kept warm"
 	case policy.CauseGroup:
-		return ", with its group"
+		return "with its group"
 	case policy.CauseHold:
-		return ", by a hold" + sender(" of ", c.Actor, c.Reason)
+		return "by a hold" + sender(" of ", c.Actor, c.Reason)
 	case policy.CauseCommand:
-		return ", " + Command(c.Actor, c.Reason)
+		return Command(c.Actor, c.Reason)
 	case policy.CauseExternal:
-		return ", by " + Writer(c.Actor)
+		return "by " + Writer(c.Actor)
 	}
 	return ""
 }

@@ -299,7 +299,7 @@ func (p page) lastChange() string {
 	if p.Last.Type == "" || p.sleepIsLast() {
 		return ""
 	}
-	return fmt.Sprintf("Its last change was at %s: %s, %s.", p.c.ago(p.Last.At), p.Last.Type, p.Last)
+	return fmt.Sprintf("Its last change was at %s: %s.", p.c.ago(p.Last.At), Joined(", ", p.Last.Type, p.Last.String()))
 }
 
 // settings names those that are written somewhere, and where.

@@ -251,7 +251,7 @@ It was last used at 11:40:00 UTC (20m ago).`},
 team-a/alpha is stopped since 10:59:59 UTC (1h ago), by a command.
 A start or scale command, or a hold awake, wakes it.
 It was last used at 11:40:00 UTC (20m ago).
-Its last change was at 11:00:00 UTC (1h ago): unchanged, 0 replicas, by a command of "ann".`},
+Its last change was at 11:00:00 UTC (1h ago): unchanged, by a command of "ann".`},
 		{"started, waiting", func(s *explain.Server) {
 			write(s, policy.FromServer, "group", "shop", "after", "db")
 			sleeping(s, policy.BecauseAfter, explain.Change{Type: "unchanged", Cause: policy.CauseCommand, Actor: "ann"})
@@ -262,7 +262,7 @@ team-a/alpha is at zero, and about to wake: a command has started it.
 It wakes as soon as db is ready.
 It was last used at 11:40:00 UTC (20m ago).
 It is in the group shop with db (awake), and wakes after db.
-Its last change was at 11:00:00 UTC (1h ago): unchanged, 0 replicas, by a command of "ann".
+Its last change was at 11:00:00 UTC (1h ago): unchanged, by a command of "ann".
 Settings: after: db (annotation), group: shop (annotation).`},
 		{"released", func(s *explain.Server) {
 			s.Facts.AwakeSince = today("11:00:00")
