@@ -69,9 +69,9 @@ func TestPublishedCommandsSayWhoAndWhy(t *testing.T) {
 			}
 		}
 		for _, want := range []string{
-			"Slept: 3 → 0 replicas by command; asked for by ann, command c-1, because too loud",
-			"Woken: 0 → 3 replicas by command",
-			`Scaled: 3 → 2 replicas by command; asked for by bob, command c-3, because über "quota"`,
+			`Slept: 3 → 0 replicas, by a command of "ann" ("too loud"), command c-1`,
+			"Woken: 0 → 3 replicas, by a command",
+			`Scaled: 3 → 2 replicas, by a command of "bob" ("über \"quota\""), command c-3`,
 		} {
 			if !slices.Contains(notes, want) {
 				return fmt.Errorf("no event %q among %q", want, notes)
