@@ -40,9 +40,6 @@ const (
 
 	// stale is how late a sleep has to be written after its decision to be counted as one of a leader that was held up.
 	stale = time.Second
-
-	// inexact is how wrong a daemon with a wrong clock may be about how wrong it is: it asks NATS for the time, and waits up to two seconds for the answer.
-	inexact = time.Second
 )
 
 // Violation is something that must not be.
@@ -113,9 +110,7 @@ func (c *checker) past(name string) *past {
 	}
 	for _, t := range c.Told {
 		if t.Server == name {
-			told := *t
-			told.At, _ = c.Real(t.At, t.Stored)
-			p.told = append(p.told, &told)
+			p.told = append(p.told, t)
 		}
 	}
 	for _, m := range c.Remakes {

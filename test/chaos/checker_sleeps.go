@@ -12,28 +12,26 @@ func (c *checker) sleeps(p *past) {
 			continue
 		}
 		c.Counts["automatic sleeps"]++
-		if t.ahead != 0 {
-			c.Counts["automatic sleeps by a wrong clock"]++
+		if t.At.After(t.version.Seen) {
+			c.fail("instant of a wrong clock", p.Name, t.version.Seen, "its last change says that it will be at %s", t.At.Format(clock))
 		}
-		early := func(since time.Time, others time.Duration) bool {
-			return t.At.Before(since.Add(p.IdleAfter - doubt(t.ahead) - doubt(others)))
-		}
-		if until, use := p.usedUntil(t.At.Add(-unheard), t.At); use != nil && early(until, 0) {
+		early := func(since time.Time) bool { return t.At.Before(since.Add(p.IdleAfter)) }
+		if until, use := p.usedUntil(t.At.Add(-unheard), t.At); use != nil && early(until) {
 			c.fail("early sleep", p.Name, t.At, "decided %s after its last use, acknowledged %s before; its idle-after is %s; written at %s at the latest",
 				t.At.Sub(until), t.At.Sub(use.Acked), p.IdleAfter, t.version.Seen.Format(clock))
 		}
 		for _, former := range slices.Backward(p.transitions[:i]) {
 			if former.version.UID == t.version.UID && former.To > 0 && isChange(former.Type) {
-				if early(former.At, former.ahead) {
+				if early(former.At) {
 					c.fail("early sleep", p.Name, t.At, "decided %s after it was woken or told to be awake; its idle-after is %s", t.At.Sub(former.At), p.IdleAfter)
 				}
 				break
 			}
 		}
-		if early(t.version.Made, 0) {
+		if early(t.version.Made) {
 			c.fail("early sleep", p.Name, t.At, "decided %s after the Deployment was made; its idle-after is %s", t.At.Sub(t.version.Made), p.IdleAfter)
 		}
-		if by := p.lastRival(t.version); by != nil && early(by.WriterAt, 0) {
+		if by := p.lastRival(t.version); by != nil && early(by.WriterAt) {
 			c.fail("early sleep", p.Name, t.At, "decided %s after somebody else woke it; its idle-after is %s", t.At.Sub(by.WriterAt), p.IdleAfter)
 		}
 		late := t.version.Seen.Sub(t.At)
@@ -43,14 +41,6 @@ func (c *checker) sleeps(p *past) {
 		c.longest("decision to sleep until seen", late)
 		c.wakes(p, t, p.transitions[i+1:])
 	}
-}
-
-// doubt is how wrong a daemon may be about the time whose clock is so much ahead.
-func doubt(ahead time.Duration) time.Duration {
-	if ahead == 0 {
-		return 0
-	}
-	return inexact
 }
 
 // remadeBetween reports whether the Deployment may have been deleted in between.

@@ -48,7 +48,7 @@ func (w *world) next(seen float64, change func(v *Version)) *Version {
 func (w *world) write(decided, seen float64, replicas int, cause string, o *Order) *Version {
 	b := w.last()
 	v := w.next(seen, func(v *Version) {
-		l := last{ID: fmt.Sprintf("%s-%d", b.UID, b.RV), Type: "unchanged", At: w.clock(decided), From: b.Replicas, To: replicas, Cause: cause}
+		l := last{ID: fmt.Sprintf("%s-%d", b.UID, b.RV), Type: "unchanged", At: at(decided), From: b.Replicas, To: replicas, Cause: cause}
 		switch {
 		case b.Replicas > 0 && replicas == 0:
 			l.Type = "slept"
@@ -85,20 +85,6 @@ func (w *world) write(decided, seen float64, replicas int, cause string, o *Orde
 	return v
 }
 
-// clock is what the clock of the daemon reads.
-func (w *world) clock(seconds float64) time.Time {
-	if len(w.Lives) == 0 {
-		return at(seconds)
-	}
-	l := w.Lives[len(w.Lives)-1]
-	return at(seconds).Add(l.Ahead).Truncate(time.Microsecond).Add(time.Duration(l.Name))
-}
-
-// live begins the life of a daemon with a wrong clock.
-func (w *world) live(ahead time.Duration) {
-	w.Lives = append(w.Lives, &Life{Daemon: "daemon-0", Name: 1 + len(w.Lives), Ahead: ahead, From: at(0)})
-}
-
 // remake replaces the Deployment by another one.
 func (w *world) remake(deleting, made float64) {
 	w.next(deleting+.1, func(v *Version) { v.Deleted = true })
@@ -119,7 +105,7 @@ func (w *world) rival(seconds float64, replicas int) {
 func (w *world) noted(seconds float64) {
 	b := w.last()
 	v := w.write(seconds, seconds, b.Replicas, "external", nil)
-	l := last{ID: fmt.Sprintf("%s-%d", b.UID, b.RV), Type: "woken", At: w.clock(seconds), To: b.Replicas, Cause: "external"}
+	l := last{ID: fmt.Sprintf("%s-%d", b.UID, b.RV), Type: "woken", At: at(seconds), To: b.Replicas, Cause: "external"}
 	text, _ := json.Marshal(l)
 	v.Marks["last"] = string(text)
 	told := w.Told[len(w.Told)-1]
@@ -226,17 +212,6 @@ func TestChecker(t *testing.T) {
 			w.lease(1, 60)
 			w.lease(3, 0)
 			w.write(9, 9, 0, "idle", nil)
-		}, nil},
-		{"a clock ahead", Ordered, func(w *world) {
-			w.live(5 * time.Minute)
-			w.apply(w.order(1, "start", 0))
-			w.live(0)
-			w.write(12, 12.1, 0, "idle", nil)
-		}, nil},
-		{"a clock behind", Ordered, func(w *world) {
-			w.live(-5 * time.Minute)
-			w.apply(w.order(1, "start", 0))
-			w.write(12, 12.1, 0, "idle", nil)
 		}, nil},
 		{"an order sent again", Ordered, func(w *world) {
 			o := w.order(1, "stop", 0)
@@ -379,21 +354,17 @@ func TestChecker(t *testing.T) {
 			w.apply(w.order(1, "start", 0))
 			w.write(5, 5, 0, "idle", nil)
 		}, []string{"early sleep"}},
-		{"early sleep by a clock ahead", Pinged, func(w *world) {
-			w.live(5 * time.Minute)
-			w.ping(4)
-			w.write(7, 7.1, 0, "idle", nil)
-		}, []string{"early sleep"}},
-		{"sleep just after a start by a clock behind", Ordered, func(w *world) {
-			w.live(-5 * time.Minute)
+		{"sleep by a clock ahead", Pinged, func(w *world) {
+			w.ping(1)
+			w.write(312, 12, 0, "idle", nil)
+		}, []string{"instant of a wrong clock"}},
+		{"sleep by a clock behind", Ordered, func(w *world) {
 			w.apply(w.order(1, "start", 0))
-			w.live(0)
-			w.write(4, 4, 0, "idle", nil)
+			w.write(-288, 12, 0, "idle", nil)
 		}, []string{"early sleep"}},
 		{"an order that was expired by a clock ahead", Ordered, func(w *world) {
-			w.live(5 * time.Minute)
 			o := w.order(1, "start", 0)
-			w.Told = append(w.Told, &Told{Server: "a", ID: "command-1", Type: "expired", Command: o.ID, At: w.clock(2), Stored: at(2)})
+			w.Told = append(w.Told, &Told{Server: "a", ID: "command-1", Type: "expired", Command: o.ID, At: at(2), Stored: at(2)})
 			w.write(12, 12, 0, "idle", nil)
 		}, []string{"lost command"}},
 		{"an order sent again and applied twice", Ordered, func(w *world) {

@@ -100,10 +100,8 @@ func (d *daemon) start() (*process, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lives++
-	clock := []string{
-		"CHAOS_CLOCK_AHEAD=" + strconv.Itoa(int(d.ahead/time.Second)),
-		"CHAOS_CLOCK_NAME=" + strconv.Itoa(d.record.live(d.name, d.ahead)),
-	}
+	d.record.live(d.name, d.ahead)
+	clock := []string{"CHAOS_CLOCK_AHEAD=" + strconv.Itoa(int(d.ahead/time.Second))}
 	p, _, err := startProcess(filepath.Join(d.dir, fmt.Sprintf("%s.%d.log", d.name, d.lives)), 0, clock, d.program, "run",
 		"--kubeconfig", d.kubeconfig(), "--nats", "nats://"+d.nats.Addr().String(),
 		"--namespaces", namespace, "--lease-namespace", namespace, "--lease-duration", leaseDuration.String(),

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Record is all that is known of a run. All times are of the harness's clock, which is that of NATS and of the API server: one machine. Only the
-// daemons may have a wrong one; what they have written down is translated by Real.
+// Record is all that is known of a run. All times are by the clock of the harness, which is that of NATS and of the API
+// server: one machine. Only the daemons may have a wrong one, and what they write down must be by that of NATS.
 type Record struct {
 	Seed    uint64
 	Servers map[string]*Server // by name
@@ -127,7 +127,6 @@ type Remake struct {
 // Life is one process of a daemon.
 type Life struct {
 	Daemon string
-	Name   int           // what its clock reads below a microsecond, in nanoseconds
 	Ahead  time.Duration // of its clock; negative when it is behind
 	From   time.Time
 }
@@ -177,24 +176,11 @@ func (r *recorder) remade(m *Remake) {
 	r.Remakes = append(r.Remakes, m)
 }
 
-// live records that a daemon is started with a clock that is so much ahead, and returns the name of that life.
-func (r *recorder) live(daemon string, ahead time.Duration) int {
+// live records that a daemon is started with a clock that is so much ahead.
+func (r *recorder) live(daemon string, ahead time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := &Life{Daemon: daemon, Name: 1 + len(r.Lives)%999, Ahead: ahead, From: time.Now()}
-	r.Lives = append(r.Lives, l)
-	return l.Name
-}
-
-// Real translates an instant that a daemon has written down to the right clock. It was seen at a time. It also returns by how much the daemon's
-// clock was ahead.
-func (r *Record) Real(at, seen time.Time) (time.Time, time.Duration) {
-	for _, l := range slices.Backward(r.Lives) {
-		if l.Name == at.Nanosecond()%1000 && l.From.Before(seen) {
-			return at.Add(-l.Ahead), l.Ahead
-		}
-	}
-	return at, 0
+	r.Lives = append(r.Lives, &Life{Daemon: daemon, Ahead: ahead, From: time.Now()})
 }
 
 func (r *recorder) faulted(f *Fault) {

@@ -11,8 +11,7 @@ import (
 // transition is one write of the daemon, as the Deployment's history has it.
 type transition struct {
 	version *Version
-	before  *Version      // the version just before; nil when that is not known
-	ahead   time.Duration // of the clock of who wrote it
+	before  *Version // the version just before; nil when that is not known
 	last
 }
 
@@ -20,7 +19,7 @@ type transition struct {
 type last struct {
 	ID      string    `json:"id"`
 	Type    string    `json:"type"`
-	At      time.Time `json:"at"` // of the decision; of a transition by the right clock
+	At      time.Time `json:"at"` // of the decision
 	From    int       `json:"from"`
 	To      int       `json:"to"`
 	Cause   string    `json:"cause"`
@@ -43,7 +42,6 @@ func (r *Record) transitions(versions []*Version) ([]transition, error) {
 		if err := json.Unmarshal([]byte(text), &t.last); err != nil {
 			return found, fmt.Errorf("annotation last %q: %w", text, err)
 		}
-		t.At, t.ahead = r.Real(t.At, v.Seen)
 		if same && !v.Gap {
 			t.before = versions[i-1]
 		}

@@ -2,9 +2,8 @@
 // the time, and production code should have no hook for it: so time.Now is changed, in a copy of the standard library's file that the
 // compiler gets instead of it (go build -overlay). All that is in the process sees the same clock: TLS, client-go, nats.go, the log.
 //
-// Of the built program two environment variables are read, once: CHAOS_CLOCK_AHEAD is how many seconds its clock is ahead, or behind when
-// negative; the monotonic reading stays right, as that of a machine with a wrong clock does. CHAOS_CLOCK_NAME, 1 to 999, replaces the
-// nanoseconds below a microsecond in what it reads, so that an instant that a process has written down says whose it is.
+// The built program reads one environment variable, once: CHAOS_CLOCK_AHEAD is how many seconds its clock is ahead, or
+// behind when negative. The monotonic reading stays right, as that of a machine with a wrong clock does.
 package main
 
 import (
@@ -21,22 +20,23 @@ import (
 // reading is the line of time.Now that is changed. Go 1.26 has it once; a version that has not needs a look at what became of it.
 const (
 	reading = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
-	shifted = reading + "\tsec += clockAhead\n\tif clockName > 0 {\n\t\tnsec = nsec/1000*1000 + int32(clockName)\n\t}\n"
+	shifted = reading + "\tsec += clockAhead\n"
 )
 
-// variables are read when the package is initialized: before anything else can ask for the time, and after package syscall.
-const variables = `
-var clockAhead, clockName = clockVariable("CHAOS_CLOCK_AHEAD"), clockVariable("CHAOS_CLOCK_NAME")
+// variable is read when the package is initialized: before anything else can ask for the time, and after package
+// syscall.
+const variable = `
+var clockAhead = readClockAhead()
 
-func clockVariable(name string) int64 {
-	text, _ := syscall.Getenv(name)
+func readClockAhead() int64 {
+	text, _ := syscall.Getenv("CHAOS_CLOCK_AHEAD")
 	digits, negative := text, false
 	if len(text) > 0 && text[0] == '-' {
 		digits, negative = text[1:], true
 	}
 	n, rest, err := leadingInt(digits)
 	if err != nil || len(rest) > 0 {
-		panic("time: " + name + " is not a whole number: " + text)
+		panic("time: CHAOS_CLOCK_AHEAD is not a whole number: " + text)
 	}
 	if negative {
 		return -int64(n)
@@ -93,5 +93,5 @@ func change(source string) (string, error) {
 		return "", errors.New("time.Now does not read the clock as that of Go 1.26 does: adapt test/chaos/clock to it")
 	}
 	source = strings.Replace(source, reading, shifted, 1)
-	return strings.Replace(source, "import (\n", "import (\n\t\"syscall\"\n", 1) + variables, nil
+	return strings.Replace(source, "import (\n", "import (\n\t\"syscall\"\n", 1) + variable, nil
 }

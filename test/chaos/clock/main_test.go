@@ -15,18 +15,9 @@ func TestClock(t *testing.T) {
 	if err := build(program, "./testdata/now"); err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range []struct {
-		ahead, name string
-		want        time.Duration
-		digits      int64 // 0: any
-	}{
-		{"", "", 0, 0},
-		{"0", "7", 0, 7},
-		{"300", "999", 5 * time.Minute, 999},
-		{"-300", "1", -5 * time.Minute, 1},
-	} {
+	for ahead, want := range map[string]time.Duration{"": 0, "0": 0, "300": 5 * time.Minute, "-300": -5 * time.Minute} {
 		command := exec.Command(program)
-		command.Env = append(os.Environ(), "CHAOS_CLOCK_AHEAD="+row.ahead, "CHAOS_CLOCK_NAME="+row.name)
+		command.Env = append(os.Environ(), "CHAOS_CLOCK_AHEAD="+ahead)
 		before := time.Now()
 		said, err := command.Output()
 		after := time.Now()
@@ -36,13 +27,10 @@ func TestClock(t *testing.T) {
 		var wall int64
 		var short, forward bool
 		if _, err := fmt.Sscan(string(said), &wall, &short, &forward); err != nil || !short || !forward {
-			t.Fatalf("ahead %q: it said %q: %v", row.ahead, said, err)
+			t.Fatalf("ahead %q: it said %q: %v", ahead, said, err)
 		}
-		if read := time.Unix(0, wall).Add(-row.want); read.Before(before.Add(-time.Millisecond)) || read.After(after) {
-			t.Errorf("ahead %q: it read %s between %s and %s", row.ahead, read, before, after)
-		}
-		if row.digits > 0 && wall%1000 != row.digits {
-			t.Errorf("name %q: it read %d", row.name, wall)
+		if read := time.Unix(0, wall).Add(-want); read.Before(before.Add(-time.Millisecond)) || read.After(after) {
+			t.Errorf("ahead %q: it read %s between %s and %s", ahead, read, before, after)
 		}
 	}
 	if said, err := exec.Command("sh", "-c", "CHAOS_CLOCK_AHEAD=5m "+program).CombinedOutput(); err == nil {
