@@ -102,7 +102,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 		return err
 	}
 	api, err := api.New(commands, api.Config{
-		Subjects: subjects, Servers: core, Selector: kube.ParseSelector,
+		Subjects: subjects, Servers: core, Orders: core, Selector: kube.ParseSelector,
 		Cluster: c.Cluster, Version: serviceVersion(), AtOnce: 1024, Logger: logger,
 	})
 	if err != nil {

@@ -15,8 +15,7 @@ const AppliedWithin = 30 * time.Second
 // defaultWait is how long a requested start waits if it does not say.
 const defaultWait = 60 * time.Second
 
-// The longest texts in bytes that a command may carry: they end up in annotations, which share 256
-// KiB.
+// The longest texts in bytes that a command may carry. They end up in annotations, which share 256 KiB.
 const (
 	maxCommandID = 128
 	maxActor     = 256
@@ -43,23 +42,28 @@ type Command struct {
 	Wait     time.Duration // of a start or scale: how long to wait for ready replicas; 0: not at all
 }
 
-// ReadCommand reads a command from its subject and payload. Requested says that somebody waits for
-// the answer. What only the state of the server or the configuration can tell is left to the
-// domain. On error the command holds what could be read, for the event that tells of it.
+func (s *Sender) fields() fields {
+	return fields{
+		"id": text{&s.ID, maxCommandID}, "actor": text{&s.Actor, maxActor}, "reason": text{&s.Reason, maxReason},
+	}
+}
+
+// ReadCommand reads a command from its subject and payload. Requested means that somebody waits for
+// the answer. The domain checks whatever depends on the server or the configuration. On error the
+// command holds as much as could be read, for the event that rejects it.
 func (s Subjects) ReadCommand(subject string, payload []byte, requested bool) (Command, error) {
 	verb, id, err := s.ParseCommand(subject)
 	c := Command{Verb: verb, Server: id}
-	if err != nil {
-		return c, err
+	if err == nil {
+		err = c.read(payload, requested)
 	}
-	err = c.read(payload, requested)
 	return c, err
 }
 
 // read reads the payload. Each verb has only the fields that mean something to it.
 func (c *Command) read(payload []byte, requested bool) error {
 	var awake, asleep string
-	to := fields{"id": &c.ID, "actor": &c.Actor, "reason": &c.Reason}
+	to := c.Sender.fields()
 	switch c.Verb {
 	case VerbStart:
 		to["wait"] = &c.Wait
@@ -68,26 +72,21 @@ func (c *Command) read(payload []byte, requested bool) error {
 	case VerbStop:
 		to["force"] = &c.Force
 	case VerbHold:
-		to["awake_until"], to["asleep_until"] = &awake, &asleep
+		to["awake_until"], to["asleep_until"] = text{&awake, maxUntil}, text{&asleep, maxUntil}
 	}
 	has, err := decode(payload, to)
-	if err != nil {
+	c.Asleep, c.Until = has["asleep_until"], awake+asleep
+	switch {
+	case err != nil:
 		return fmt.Errorf("%s: %w", c.Verb, err)
-	}
-	if c.Verb == VerbScale && !has["replicas"] {
+	case c.Verb == VerbScale && !has["replicas"]:
 		return invalid(`scale: no replicas: write how many, like {"replicas":3}`)
-	}
-	if c.Verb == VerbHold {
-		if has["awake_until"] == has["asleep_until"] {
-			return invalid(`hold: write either {"awake_until":"18:00"} or {"asleep_until":"2h"}`)
-		}
-		c.Asleep, c.Until = has["asleep_until"], awake+asleep
-	}
-	if c.Verb == VerbStart && requested && !has["wait"] {
+	case c.Verb == VerbHold && has["awake_until"] == has["asleep_until"]:
+		return invalid(`hold: write either {"awake_until":"18:00"} or {"asleep_until":"2h"}`)
+	case c.Verb == VerbStart && requested && !has["wait"]:
 		c.Wait = defaultWait
 	}
-	return checkTexts(string(c.Verb), freeText{"id", &c.ID, maxCommandID}, freeText{"actor", &c.Actor, maxActor},
-		freeText{"reason", &c.Reason, maxReason}, freeText{"until", &c.Until, maxUntil})
+	return nil
 }
 
 // ReadDeadline reads a DeadlineHeader, which may be empty: then the deadline is zero. Taken is when

@@ -23,14 +23,19 @@ func CheckEmpty(payload []byte) error {
 	return err
 }
 
-// fields are the names that an object may have, and the variable of each: *string, *bool, *int,
+// fields are the names that an object may have, and the variable of each: *string, text, *bool, *int,
 // *time.Duration, *time.Time.
 type fields map[string]any
 
+// text is a string that its sender chooses, of at most so many bytes.
+type text struct {
+	to   *string
+	most int
+}
+
 // decode reads a flat JSON object, and returns which fields it had. An empty payload is an object
 // without fields. It is stricter than encoding/json, which takes "REPLICAS" for "replicas", null
-// for anything and the last of two equal names: whatever could mean something else than what is
-// done is an error, and nothing is guessed.
+// for anything, and the last of two equal names. Here all of that is an error: nothing is guessed.
 func decode(payload []byte, to fields) (has map[string]bool, err error) {
 	has = make(map[string]bool)
 	switch {
@@ -50,24 +55,24 @@ func decode(payload []byte, to fields) (has map[string]bool, err error) {
 	}
 	for d.More() {
 		token, err := d.Token()
-		name, _ := token.(string)
 		if err != nil {
 			return has, notJSON()
 		}
+		name := token.(string)
 		target, known := to[name]
-		if !known {
+		switch {
+		case !known:
 			return has, invalid("unknown field %q: %s", Shorten(name), to.allowed())
-		}
-		if has[name] {
+		case has[name]:
 			return has, invalid("field %q is there twice: write it once", name)
 		}
 		has[name] = true
-		var raw json.RawMessage
-		if d.Decode(&raw) != nil {
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
 			return has, notJSON()
 		}
-		if err := store(target, string(raw)); err != nil {
-			return has, fmt.Errorf("%w: %s %s: %w", ErrInvalid, name, Shorten(string(raw)), err)
+		if err := store(target, value); err != nil {
+			return has, fmt.Errorf("%w: %s %s: %w", ErrInvalid, name, Shorten(string(value)), err)
 		}
 	}
 	if _, err := d.Token(); err != nil {
@@ -80,54 +85,53 @@ func decode(payload []byte, to fields) (has map[string]bool, err error) {
 }
 
 // store writes one value to its variable. The errors say what to write instead.
-func store(target any, raw string) error {
-	text, isText := "", raw[0] == '"'
-	if isText {
-		if err := json.Unmarshal([]byte(raw), &text); err != nil {
-			return err
+func store(to any, value json.RawMessage) (err error) {
+	switch to := to.(type) {
+	case text:
+		err := store(to.to, value)
+		if n := len(*to.to); err == nil && n > to.most {
+			*to.to = Shorten(*to.to) // it ends up in an event all the same
+			err = fmt.Errorf("it has %d bytes: write at most %d", n, to.most)
 		}
-	}
-	switch target := target.(type) {
-	case *string:
-		if !isText {
-			return errors.New("write text, in quotes")
-		}
-		*target = text
-	case *bool:
-		if raw != "true" && raw != "false" {
-			return errors.New("write true or false, without quotes")
-		}
-		*target = raw == "true"
+		return err
 	case *int:
-		n, err := strconv.ParseInt(raw, 10, 32)
-		if err != nil && !isWhole(raw) {
-			return errors.New("write a whole number, without quotes, like 3")
+		n, bad := strconv.ParseInt(string(value), 10, 32)
+		if *to = int(n); strings.Trim(string(value), "-0123456789") != "" {
+			err = bad // not for a number that is too large: it becomes the largest, which is out of every range
 		}
-		*target = int(n) // a number that is too large becomes the largest there is: out of every range
 	case *time.Duration:
-		if !isText {
-			return errors.New(`write a duration as text with its unit, like "60s"`)
+		var words string
+		if err = json.Unmarshal(value, &words); err == nil {
+			*to, err = time.ParseDuration(words)
 		}
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return errors.New(`not a duration: write it with its unit, like "60s" or "5m"`)
-		}
-		*target = d
 	case *time.Time:
-		t, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil {
-			return errors.New(`write an instant like "2026-01-02T15:04:05Z"`)
-		}
-		*target = t.UTC()
+		err = json.Unmarshal(value, to)
+		*to = to.UTC()
 	default:
-		panic(fmt.Sprintf("no JSON is read into a %T", target))
+		err = json.Unmarshal(value, to)
 	}
-	return nil
+	if err != nil || string(value) == "null" {
+		_, hint := shape(to)
+		err = errors.New("write " + hint)
+	}
+	return err
 }
 
-func isWhole(raw string) bool {
-	digits := strings.TrimPrefix(raw, "-")
-	return digits != "" && strings.Trim(digits, "0123456789") == ""
+// shape returns a value for a variable, and what to write.
+func shape(to any) (example, hint string) {
+	switch to.(type) {
+	case *string, text:
+		return `"..."`, "text, in quotes"
+	case *bool:
+		return "true", "true or false, without quotes"
+	case *int:
+		return "3", "a whole number, without quotes, like 3"
+	case *time.Duration:
+		return `"60s"`, `a duration as text with its unit, like "60s" or "5m"`
+	case *time.Time:
+		return `"2026-01-02T15:04:05Z"`, `an instant like "2026-01-02T15:04:05Z"`
+	}
+	panic(fmt.Sprintf("no JSON is read into a %T", to))
 }
 
 func (f fields) allowed() string {
@@ -139,34 +143,10 @@ func (f fields) allowed() string {
 
 func (f fields) example() string {
 	for _, name := range []string{"replicas", "ttl", "limit", "wait", "force", "reason"} {
-		switch f[name].(type) {
-		case *int:
-			return fmt.Sprintf(`an object like {%q:3}`, name)
-		case *time.Duration:
-			return fmt.Sprintf(`an object like {%q:"60s"}`, name)
-		case *bool:
-			return fmt.Sprintf(`an object like {%q:true}`, name)
-		case *string:
-			return fmt.Sprintf(`an object like {%q:"..."}`, name)
+		if to, known := f[name]; known {
+			value, _ := shape(to)
+			return fmt.Sprintf("an object like {%q:%s}", name, value)
 		}
 	}
 	return "an object, or nothing at all"
-}
-
-// freeText is text that its sender chooses, up to a length in bytes.
-type freeText struct {
-	field string
-	value *string
-	most  int
-}
-
-// checkTexts returns an error for a text that is too long, and shortens it: it ends up in an event.
-func checkTexts(verb string, texts ...freeText) (err error) {
-	for _, t := range texts {
-		if n := len(*t.value); n > t.most {
-			*t.value = Shorten(*t.value)
-			err = invalid("%s: %s has %d bytes: write at most %d", verb, t.field, n, t.most)
-		}
-	}
-	return err
 }

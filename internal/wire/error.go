@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// What can be wrong with a message, whatever the state of the servers. Each is wrapped with what to
-// write instead.
+// Why a message is refused, whatever the state of the servers. Each is wrapped with a text that says
+// what to write instead.
 var (
 	ErrInvalid    = errors.New("invalid")      // it makes no sense
 	ErrOutOfRange = errors.New("out of range") // a number or a duration that nobody may ask for
@@ -19,3 +19,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s (code %d)", e.Text, e.Code) }
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+func outOfRange(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrOutOfRange, fmt.Sprintf(format, args...))
+}

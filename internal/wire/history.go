@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // EventsKept is how long the stream keeps an event.
 const EventsKept = 7 * 24 * time.Hour
@@ -34,12 +37,7 @@ const (
 func ReadHistoryRequest(payload []byte) (since time.Duration, limit int, err error) {
 	since, limit = EventsKept, defaultEvents
 	has, err := decode(payload, fields{"since": &since, "limit": &limit})
-	if err == nil {
-		err = checkSpan("since", since)
-	}
-	if err == nil {
-		err = checkLimit(has["limit"], limit)
-	}
+	err = cmp.Or(err, checkSpan("since", since), checkLimit(has["limit"], limit))
 	return since, min(limit, maxEvents), err
 }
 

@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 const (
 	maxNamespace = 63  // a DNS label
@@ -24,13 +21,11 @@ func ParseID(text string) (ID, error) {
 
 // ParseScope reads what follows the verb of a request: nothing, NS or NS.NAME.
 func ParseScope(text string) (ID, error) {
-	if text == "" {
-		return ID{}, nil
+	if strings.Contains(text, ".") {
+		return ParseID(text)
 	}
-	if !strings.Contains(text, ".") {
-		return ID{Namespace: text}, checkNamespace(text)
-	}
-	return ParseID(text)
+	scope := ID{Namespace: text}
+	return scope, CheckScope(scope)
 }
 
 // CheckScope returns an error if a request can't be about it: about one server, those of a
@@ -50,7 +45,7 @@ func CheckID(id ID) error {
 	if err := checkNamespace(id.Namespace); err != nil {
 		return err
 	}
-	if !isSubdomain(id.Name) {
+	if len(id.Name) > maxName || !isSubdomain(id.Name) {
 		return invalid(`name %q: write that of a Deployment: lower case letters, digits, "-" and ".", at most %d`,
 			Shorten(id.Name), maxName)
 	}
@@ -67,12 +62,8 @@ func checkNamespace(namespace string) error {
 
 // CheckHolder returns an error if no lease can have this holder.
 func CheckHolder(holder string) error {
-	bad := holder == "" || len(holder) > maxHolder
-	for i := 0; i < len(holder) && !bad; i++ {
-		c := holder[i]
-		bad = c <= ' ' || c > '~' || c == '.' || c == '*' || c == '>'
-	}
-	if bad {
+	bad := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(".*>", r) }
+	if holder == "" || len(holder) > maxHolder || strings.ContainsFunc(holder, bad) {
 		return invalid(`lease holder %q: write visible ASCII without ".", "*" and ">", at most %d`,
 			Shorten(holder), maxHolder)
 	}
@@ -80,31 +71,18 @@ func CheckHolder(holder string) error {
 }
 
 func isSubdomain(text string) bool {
-	if len(text) > maxName {
-		return false
-	}
-	for {
-		label, rest, more := strings.Cut(text, ".")
+	for label := range strings.SplitSeq(text, ".") {
 		if !isLabel(label) {
 			return false
 		}
-		if !more {
-			return true
-		}
-		text = rest
 	}
+	return true
 }
 
 // isLabel reports whether text is a DNS label, of any length.
 func isLabel(text string) bool {
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		inside := i > 0 && i < len(text)-1
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' && inside) {
-			return false
-		}
-	}
-	return text != ""
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	return text != "" && strings.Trim(text, letters) == "" && strings.Trim(text, "-") == text
 }
 
 // Shorten makes foreign text fit to be quoted in an error, which may end up in an annotation, an
@@ -115,12 +93,4 @@ func Shorten(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:most], "") + "..."
-}
-
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
-}
-
-func outOfRange(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrOutOfRange, fmt.Sprintf(format, args...))
 }

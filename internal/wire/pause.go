@@ -34,10 +34,11 @@ type PauseOrder struct {
 
 // ReadPauseRequest reads the payload of a request to pause or to resume.
 func ReadPauseRequest(verb string, payload []byte) (by Sender, err error) {
-	if _, err := decode(payload, fields{"actor": &by.Actor, "reason": &by.Reason}); err != nil {
-		return by, fmt.Errorf("%s: %w", verb, err)
+	_, err = decode(payload, fields{"actor": text{&by.Actor, maxActor}, "reason": text{&by.Reason, maxReason}})
+	if err != nil {
+		err = fmt.Errorf("%s: %w", verb, err)
 	}
-	return by, checkTexts(verb, freeText{"actor", &by.Actor, maxActor}, freeText{"reason", &by.Reason, maxReason})
+	return by, err
 }
 
 // ReadPauseOrder reads a message of the stream of pauses.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"math/big"
 	"time"
 )
@@ -53,14 +54,6 @@ type ReportRequest struct {
 func ReadReportRequest(payload []byte) (over time.Duration, r ReportRequest, after ID, err error) {
 	over = 24 * time.Hour
 	has, err := decode(payload, fields{"over": &over, "to": &r.To, "limit": &r.Limit, "after": &r.After})
-	if err == nil {
-		err = checkSpan("over", over)
-	}
-	if err == nil {
-		err = checkLimit(has["limit"], r.Limit)
-	}
-	if err == nil {
-		after, err = readAfter(r.After)
-	}
-	return over, r, after, err
+	after, bad := readAfter(r.After)
+	return over, r, after, cmp.Or(err, checkSpan("over", over), checkLimit(has["limit"], r.Limit), bad)
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
@@ -21,13 +22,8 @@ type ListRequest struct {
 // ReadListRequest reads the payload of a list.
 func ReadListRequest(payload []byte) (r ListRequest, after ID, err error) {
 	has, err := decode(payload, fields{"selector": &r.Selector, "limit": &r.Limit, "after": &r.After})
-	if err == nil {
-		err = checkLimit(has["limit"], r.Limit)
-	}
-	if err == nil {
-		after, err = readAfter(r.After)
-	}
-	return r, after, err
+	after, bad := readAfter(r.After)
+	return r, after, cmp.Or(err, checkLimit(has["limit"], r.Limit), bad)
 }
 
 // readAfter reads the "next" of the page before, which may be empty.

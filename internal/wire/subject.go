@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"idle-scaler/activity"
@@ -108,14 +110,7 @@ func (s Subjects) Pause(scope ID) string {
 // Request returns the subject of a request. Without a namespace, or a name, it is about all of
 // them.
 func (s Subjects) Request(verb string, id ID) string {
-	subject := s.api + verb
-	if id.Namespace != "" {
-		subject += "." + id.Namespace
-	}
-	if id.Name != "" {
-		subject += "." + id.Name
-	}
-	return subject
+	return s.api + strings.TrimRight(verb+"."+id.Namespace+"."+id.Name, ".")
 }
 
 // Event returns the subject of an event. A rejected command may name a server that can't exist:
@@ -147,26 +142,20 @@ func speakable(tokens string) string {
 }
 
 // ParseCommand returns the verb and the server of a command. On error it returns as much as could
-// be read, for the event that tells of it.
+// be read, for the event that rejects it.
 func (s Subjects) ParseCommand(subject string) (Verb, ID, error) {
-	rest, err := after(subject, s.command)
-	if err != nil {
-		return "", ID{}, err
+	word, id, err := parseSubject(subject, s.command)
+	verb := Verb(Shorten(word))
+	if err == nil && !slices.Contains(verbs, verb) {
+		err = invalid("unknown verb %q: use %s", verb, OneOf(verbs))
 	}
-	verb, rest, _ := strings.Cut(rest, ".")
-	id, err := ParseID(rest)
-	for _, v := range verbs {
-		if string(v) == verb {
-			return v, id, err
-		}
-	}
-	return Verb(Shorten(verb)), id, invalid("unknown verb %q: use %s", Shorten(verb), OneOf(verbs))
+	return verb, id, err
 }
 
 // ParseActivity returns the server of a ping. It is called for each ping, and allocates nothing
 // unless it fails.
 func (s Subjects) ParseActivity(subject string) (ID, error) {
-	rest, err := after(subject, s.activity)
+	rest, err := cut(subject, s.activity)
 	if err != nil {
 		return ID{}, err
 	}
@@ -175,54 +164,51 @@ func (s Subjects) ParseActivity(subject string) (ID, error) {
 
 // ParseLease returns the server of a lease, and who holds it.
 func (s Subjects) ParseLease(subject string) (holder string, id ID, err error) {
-	rest, err := after(subject, s.lease)
-	if err != nil {
-		return "", ID{}, err
-	}
-	holder, rest, _ = strings.Cut(rest, ".")
-	if err := CheckHolder(holder); err != nil {
-		return "", ID{}, err
-	}
-	id, err = ParseID(rest)
-	return holder, id, err
+	holder, id, err = parseSubject(subject, s.lease)
+	return holder, id, cmp.Or(err, CheckHolder(holder))
 }
 
 // ParsePause returns the scope of a pause, as Pause takes it.
 func (s Subjects) ParsePause(subject string) (ID, error) {
-	rest, err := after(subject, s.pause)
-	if err != nil {
-		return ID{}, err
+	_, rest, _ := strings.Cut(strings.TrimPrefix(subject, s.pause), ".")
+	scope, err := ParseScope(rest)
+	if err == nil && s.Pause(scope) != subject {
+		err = invalid("subject %q is about neither all, a namespace nor a server", Shorten(subject))
 	}
-	if rest == "all" {
-		return ID{}, nil
-	}
-	switch kind, rest, _ := strings.Cut(rest, "."); kind {
-	case "namespace":
-		return ID{Namespace: rest}, checkNamespace(rest)
-	case "server":
-		return ParseID(rest)
-	}
-	return ID{}, invalid("subject %q is about neither all, a namespace nor a server", Shorten(subject))
+	return scope, err
 }
 
 // ParseEvent returns the type of an event and its server.
 func (s Subjects) ParseEvent(subject string) (kind string, id ID, err error) {
-	rest, err := after(subject, s.event)
-	if err != nil {
-		return "", ID{}, err
-	}
-	kind, rest, _ = strings.Cut(rest, ".")
-	id, err = ParseID(rest)
-	return kind, id, err
+	return parseSubject(subject, s.event)
 }
 
-// SplitRequest returns the verb of a request and what follows it, unparsed.
+// SplitRequest returns the verb of a request and what follows it.
 func (s Subjects) SplitRequest(subject string) (verb, rest string) {
 	verb, rest, _ = strings.Cut(strings.TrimPrefix(subject, s.api), ".")
 	return verb, rest
 }
 
-func after(subject, begin string) (string, error) {
+// ParseRequest returns the verb of a request, and what it is about: a server, a namespace (an ID
+// without a name), or all (the zero ID).
+func (s Subjects) ParseRequest(subject string) (verb string, scope ID, err error) {
+	verb, rest := s.SplitRequest(subject)
+	scope, err = ParseScope(rest)
+	return verb, scope, err
+}
+
+// parseSubject reads a subject that begins with a verb, a holder or a type, before the server.
+func parseSubject(subject, begin string) (first string, id ID, err error) {
+	rest, err := cut(subject, begin)
+	if err != nil {
+		return "", ID{}, err
+	}
+	first, rest, _ = strings.Cut(rest, ".")
+	id, err = ParseID(rest)
+	return first, id, err
+}
+
+func cut(subject, begin string) (string, error) {
 	rest, ok := strings.CutPrefix(subject, begin)
 	if !ok {
 		return "", invalid("subject %q does not begin with %q", Shorten(subject), begin)
@@ -230,17 +216,9 @@ func after(subject, begin string) (string, error) {
 	return rest, nil
 }
 
-// OneOf lists words for people: "a, b or c".
+// OneOf lists two words or more for people: "a, b or c".
 func OneOf[T ~string](words []T) string {
-	var b strings.Builder
-	for i, word := range words {
-		switch {
-		case i > 0 && i == len(words)-1:
-			b.WriteString(" or ")
-		case i > 0:
-			b.WriteString(", ")
-		}
-		b.WriteString(string(word))
-	}
-	return b.String()
+	list := strings.Fields(strings.Trim(fmt.Sprint(words), "[]"))
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " or " + list[last]
 }

@@ -92,10 +92,13 @@ func BenchmarkPing(b *testing.B) {
 		Subjects: s, Tracker: activity.NewTracker(0), Clock: new(activity.Clock), Logger: natstest.Quiet,
 	})
 	natstest.Check(b, err)
-	m := &nats.Msg{Subject: s.Activity(files), Reply: "$JS.ACK.CORTEX_MCP_ACTIVITY.idle-scaler-x.1.17.4.1700000000000000000.3"}
+	m := &nats.Msg{
+		Sub: &nats.Subscription{}, Subject: s.Activity(files),
+		Reply: "$JS.ACK.CORTEX_MCP_ACTIVITY.idle-scaler-x.1.17.4.1700000000000000000.3",
+	}
 	b.ReportAllocs()
 	for b.Loop() {
-		p, _ := stream.ParseMetadata(m.Reply)
+		p, _ := stream.MetadataOf(m)
 		l.ping(m, p)
 	}
 }

@@ -17,27 +17,32 @@ import (
 
 	"idle-scaler/internal/bus/answer"
 	"idle-scaler/internal/bus/command"
-	"idle-scaler/internal/bus/event"
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/share"
 	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
-// Servers is what there is to ask about servers. Implemented by scaler.Scaler.
+// Servers are what there is to read about servers. Implemented by scaler.Scaler.
 type Servers interface {
 	List(f scaler.Filter) ([]*scaler.Server, error)
 	Status(ctx context.Context, id scaler.ID) (scaler.View, error)
 	View(server *scaler.Server) scaler.View
+	WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time
+}
+
+// Orders checks a command before it is stored, and waits for the server after it is applied.
+// Implemented by scaler.Scaler.
+type Orders interface {
 	Check(ctx context.Context, c scaler.Command) (*scaler.Server, error)
 	Await(ctx context.Context, at scaler.Applied, why func(*scaler.Server) string) (*scaler.Server, error)
-	WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time
 }
 
 // Config is what an API needs to know. All fields must be set.
 type Config struct {
 	Subjects wire.Subjects
 	Servers  Servers
+	Orders   Orders
 	Selector func(text string) (func(labels map[string]string) bool, error) // reads a label selector
 	Cluster  string
 	Version  string // semantic
@@ -45,25 +50,25 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
-// API answers requests, as the NATS micro service "idle-scaler". All replicas do, each request goes
-// to one of them. Reads are answered from memory. An order is checked, so that what is wrong is known
-// at once, and put on the command stream; the replica that took it waits and answers.
+// API answers requests, as the NATS micro service "idle-scaler". All replicas do, and each request
+// goes to one of them. Reads are answered from memory. An order is checked, so that its sender learns
+// at once what is wrong, and put on the command stream. The replica that took it waits and answers.
 type API struct {
 	config Config
 	nc     *nats.Conn
 	js     jetstream.JetStream
-	events *event.Archive
-	slots  chan struct{}
-	reads  chan struct{} // the places of those that read events, which take long
-	read   chan struct{} // of these, the ones that read at this moment
-	wakes  chan struct{} // of those that wake all, which may
-	pauses chan struct{} // of those that pause and resume: the emergency switch must work whatever else is asked for
-	paused chan struct{} // of pauses that are stored and wait to be in force
-	waits  waits
-	last   lastReport
 	table  []endpoint
-	errors map[string]*atomic.Int64 // answered, by endpoint
 
+	// One entry for each request under way. Requests that may take seconds have places of their own.
+	slots   chan struct{}
+	reads   chan struct{} // of events
+	reading chan struct{} // of these, the ones that read at this moment
+	wakes   chan struct{} // of all servers
+	pauses  chan struct{} // and resumes: the emergency switch must work whatever else is asked for
+	waits   share.Places  // for a command, or for its server
+
+	last    lastReport
+	errors  map[string]*atomic.Int64 // answered, by the name of the endpoint; those of help have none
 	answers atomic.Bool
 	replies *command.Replies // what the leader says of the commands of this replica
 	ends    context.Context  // done when Run is asked to end
@@ -74,10 +79,10 @@ type API struct {
 }
 
 const (
-	flushPause   = 100 * time.Millisecond // between two tries to reach NATS while it is away
-	readAtOnce   = 2                      // how many may read events at once: each costs its consumer, and the time to decode
-	slowAtOnce   = 64                     // how many requests of each kind that has places of its own may be under way beside the others
-	pausesAtOnce = 4096                   // how many pauses may wait to be in force without holding such a place
+	readAtOnce   = 2    // requests that read events: each costs a consumer, and the time to decode
+	slowAtOnce   = 64   // requests that wait to read events, and as many that wake all
+	pausesAtOnce = 4096 // each takes seconds
+	waitsAtOnce  = 4096
 )
 
 // New returns an API that answers once Run is called.
@@ -86,15 +91,11 @@ func New(nc *nats.Conn, config Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	events, err := event.NewArchive(nc, config.Subjects)
-	if err != nil {
-		return nil, err
-	}
 	a := &API{
-		config: config, nc: nc, js: js, events: events, errors: make(map[string]*atomic.Int64),
-		slots: make(chan struct{}, config.AtOnce), reads: make(chan struct{}, slowAtOnce), wakes: make(chan struct{}, slowAtOnce),
-		read: make(chan struct{}, readAtOnce), pauses: make(chan struct{}, slowAtOnce), paused: make(chan struct{}, pausesAtOnce),
-		waits: waits{places: share.Places{Most: maxWaits}},
+		config: config, nc: nc, js: js, errors: map[string]*atomic.Int64{"": new(atomic.Int64)},
+		slots: make(chan struct{}, config.AtOnce), reads: make(chan struct{}, slowAtOnce),
+		reading: make(chan struct{}, readAtOnce), wakes: make(chan struct{}, slowAtOnce),
+		pauses: make(chan struct{}, pausesAtOnce), waits: share.Places{Most: waitsAtOnce},
 	}
 	a.table = a.endpoints()
 	for _, e := range a.table {
@@ -103,51 +104,10 @@ func New(nc *nats.Conn, config Config) (*API, error) {
 	return a, nil
 }
 
-// endpoint is one part of the service. Handle sends the answer, or returns why there is none to
-// send.
-type endpoint struct {
-	name, subject string
-	describe      map[string]string // shown by "nats micro info"
-	handle        func(ctx context.Context, request micro.Request) error
-	places        chan struct{} // one entry for each that is under way: those that may take seconds have their own
-}
+// flushRetry is the pause between two tries to reach NATS while it is away.
+const flushRetry = 100 * time.Millisecond
 
-func (a *API) endpoints() []endpoint {
-	order := func(verb wire.Verb, payload string) endpoint {
-		return endpoint{
-			string(verb), string(verb) + ".*.>",
-			map[string]string{"payload": payload},
-			a.order,
-			a.slots,
-		}
-	}
-	by := map[string]string{"payload": `{"actor":"...","reason":"..."}, all optional`}
-	wake := map[string]string{"payload": `{"id":"...","actor":"...","reason":"..."}, all optional: what the commands to start say`}
-	return []endpoint{
-		{"list", "list", map[string]string{"payload": `{"selector":"app=x","limit":100,"after":"..."}, all optional`}, a.list, a.slots},
-		{"list-namespace", "list.*", map[string]string{"payload": "as that of list"}, a.list, a.slots},
-		{"status", "status.*.>", map[string]string{"payload": "none"}, a.status, a.slots},
-		{"explain", "explain.*.>", map[string]string{"payload": "none"}, a.explain, a.slots},
-		{"history", "history.*.>", map[string]string{"payload": `{"since":"24h","limit":100}, all optional`}, a.history, a.reads},
-		{"report", "report", map[string]string{"payload": `{"over":"24h","to":"2026-01-02T15:04:05Z","limit":100,"after":"..."}, all optional`}, a.report, a.reads},
-		{"report-namespace", "report.*", map[string]string{"payload": "as that of report"}, a.report, a.reads},
-		order(wire.VerbStart, `{"wait":"60s","id":"...","actor":"...","reason":"..."}, all optional; "0s" answers when it is written`),
-		order(wire.VerbStop, `{"force":false,"id":"...","actor":"...","reason":"..."}, all optional`),
-		order(wire.VerbScale, `{"replicas":3,"wait":"0s","id":"...","actor":"...","reason":"..."}, all but replicas optional`),
-		order(wire.VerbHold, `{"awake_until":"18:00"} or {"asleep_until":"2h"}, and "id", "actor", "reason", optional`),
-		order(wire.VerbRelease, `{"id":"...","actor":"...","reason":"..."}, all optional`),
-		{"pause", "pause", by, a.pause, a.pauses},
-		{"pause-namespace", "pause.*", by, a.pause, a.pauses},
-		{"pause-server", "pause.*.>", by, a.pause, a.pauses},
-		{"resume", "resume", by, a.resume, a.pauses},
-		{"resume-namespace", "resume.*", by, a.resume, a.pauses},
-		{"resume-server", "resume.*.>", by, a.resume, a.pauses},
-		{"wake", "wake", wake, a.wake, a.wakes},
-		{"wake-namespace", "wake.*", wake, a.wake, a.wakes},
-	}
-}
-
-// Run answers until ctx is done and what is under way has been answered.
+// Run answers until ctx is done and all requests under way are answered.
 func (a *API) Run(ctx context.Context) error {
 	a.ends = ctx
 	replies, err := command.NewReplies(a.nc)
@@ -162,7 +122,8 @@ func (a *API) Run(ctx context.Context) error {
 		Description: "turns MCP servers off while nobody uses them and on when somebody asks",
 		Metadata:    map[string]string{"cluster": a.config.Cluster},
 		StatsHandler: func(e *micro.Endpoint) any {
-			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(len(a.slots) + len(a.reads) + len(a.wakes) + len(a.pauses) + len(a.paused) + a.waits.taken())}
+			underWay := len(a.slots) + len(a.reads) + len(a.wakes) + len(a.pauses) + a.waits.Taken()
+			return map[string]int64{"errors": a.errors[e.Name].Load(), "under_way": int64(underWay)}
 		},
 	})
 	if err != nil {
@@ -171,15 +132,17 @@ func (a *API) Run(ctx context.Context) error {
 	group := service.AddGroup(strings.TrimSuffix(a.config.Subjects.AllRequests(), ".>"))
 	for _, e := range a.table {
 		handler := micro.HandlerFunc(func(r micro.Request) { a.serve(e, r) })
-		err = errors.Join(err, group.AddEndpoint(e.name, handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.describe)))
+		payload := map[string]string{"payload": e.payload}
+		err = errors.Join(err, group.AddEndpoint(
+			e.name, handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(payload)))
 	}
-	// After all others and, at the end, before them: who would ask meanwhile what they take would
-	// get no word from anybody.
-	help, failed := a.nc.QueueSubscribe(a.config.Subjects.AllRequests(), strays, a.help)
+	// Help begins after all endpoints, and ends before them. Otherwise it would swallow requests for
+	// endpoints that have not begun yet, or have ended.
+	help, failed := a.nc.QueueSubscribe(a.config.Subjects.AllRequests(), helpGroup, a.help)
 	err = errors.Join(err, failed)
 	if err == nil {
 		for ctx.Err() == nil && a.nc.FlushTimeout(stream.RequestTimeout) != nil {
-			stream.Sleep(ctx, flushPause) // NATS is away: what was subscribed reaches it when it is back
+			stream.Sleep(ctx, flushRetry) // NATS is away: the subscriptions reach it when it is back
 		}
 		a.answers.Store(true)
 		<-ctx.Done()
@@ -196,31 +159,51 @@ func (a *API) Run(ctx context.Context) error {
 	return err
 }
 
-// Answers reports whether NATS hands requests to this replica. Until then NATS tells a sender that nobody is there.
+// Answers reports whether NATS hands requests to this replica. Until then NATS says that nobody
+// responds.
 func (a *API) Answers() bool { return a.answers.Load() }
 
-// serve answers one request. It is called within the subscription of the endpoint, which it must
-// not block, and it must not answer through micro either, which reads what became of a request as
-// soon as serve returns.
-func (a *API) serve(e endpoint, r micro.Request) {
+// request is one that an endpoint has taken.
+type request struct {
+	*nats.Msg
+	endpoint string
+	verb     string
+	scope    wire.ID // a server, a namespace (without a name), or all (zero)
+}
+
+// serve answers one request. The subscription of the endpoint calls it, and it must not block that. It
+// must not answer through micro either, which reads the outcome of a request as soon as serve returns.
+func (a *API) serve(e endpoint, m micro.Request) {
+	r := request{
+		Msg:      &nats.Msg{Subject: m.Subject(), Reply: m.Reply(), Data: m.Data(), Header: nats.Header(m.Headers())},
+		endpoint: e.name,
+	}
+	var err error
+	if r.verb, r.scope, err = a.config.Subjects.ParseRequest(r.Subject); err != nil {
+		a.finish(r, nil, err)
+		return
+	}
 	select {
 	case e.places <- struct{}{}:
 	default:
-		a.finish(e, r, fmt.Errorf("%w: %d such requests are under way: try again in a moment", answer.ErrUnavailable, cap(e.places)))
+		a.finish(r, nil, fmt.Errorf("%w: %d such requests are under way: try again in a moment",
+			answer.ErrUnavailable, cap(e.places)))
 		return
 	}
 	work := func() {
 		defer func() { <-e.places }()
 		ctx, cancel := context.WithTimeout(context.Background(), stream.RequestTimeout)
 		defer cancel()
-		a.finish(e, r, a.guarded(r, func() error { return e.handle(ctx, r) }))
+		if err := a.guarded(r, func() error { return e.handle(ctx, r) }); err != nil {
+			a.finish(r, nil, err)
+		}
 	}
-	if !a.begin(work) { // requests that had arrived when the service stopped are answered before the connection is closed
+	if !a.begin(work) { // the service has stopped, but the connection is closed only after this answer
 		work()
 	}
 }
 
-// begin does something beside all else, unless the service has stopped, which it reports.
+// begin starts a goroutine, unless the service has stopped. It reports whether it did.
 func (a *API) begin(work func()) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -230,89 +213,52 @@ func (a *API) begin(work func()) bool {
 	return !a.ended
 }
 
-// later answers a request after d, without holding its place meanwhile unless there are too many of
-// them.
-func (a *API) later(d time.Duration, r micro.Request, body any) {
-	wait := func() {
-		time.Sleep(d)
-		if err := a.answer(r, body, nil); err != nil {
-			a.config.Logger.Debug("cannot answer a request", "subject", wire.Shorten(r.Subject()), "err", err)
-		}
-	}
-	select {
-	case a.paused <- struct{}{}:
-		if a.begin(func() { defer func() { <-a.paused }(); wait() }) {
-			return
-		}
-		<-a.paused
-	default:
-	}
-	wait()
-}
-
-// guarded does something for a request. A panic must not end the others.
-func (a *API) guarded(r micro.Request, do func() error) (err error) {
+// guarded turns a panic into an error, so that it does not end the other requests.
+func (a *API) guarded(r request, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.config.Logger.Error("panic while a request was answered: please report this", "subject", wire.Shorten(r.Subject()), "panic", p, "stack", string(debug.Stack()))
-			err = errors.New("internal error: this is a bug in idle-scaler, and its log has the stack; it may have been done or not, ask for the server's status")
+			a.config.Logger.Error("panic while answering a request: please report this",
+				"subject", wire.Shorten(r.Subject), "panic", p, "stack", string(debug.Stack()))
+			err = errors.New("internal error: this is a bug in idle-scaler, and its log has the stack; " +
+				"it may be done or not, ask for the server's status")
 		}
 	}()
 	return do()
 }
 
-// finish tells the sender of a request what is wrong with it, if anything is.
-func (a *API) finish(e endpoint, r micro.Request, failure error) {
-	if failure == nil {
-		return
+// finish answers a request, counts failures, and logs if that is not possible.
+func (a *API) finish(r request, body any, failure error) {
+	if failure != nil {
+		a.errors[r.endpoint].Add(1)
 	}
-	a.errors[e.name].Add(1)
-	if err := a.answer(r, nil, failure); err != nil {
-		a.config.Logger.Debug("cannot answer a request", "subject", wire.Shorten(r.Subject()), "failure", failure, "err", err)
+	if err := a.answer(r, body, failure); err != nil {
+		a.config.Logger.Debug("cannot answer a request",
+			"subject", wire.Shorten(r.Subject), "failure", failure, "err", err)
 	}
 }
 
-// answer sends an answer, if it can be answered at all: see wire.InboxPrefix.
-func (a *API) answer(r micro.Request, body any, failure error) error {
-	to := wire.Inbox(r.Reply())
-	if to == "" {
-		return fmt.Errorf("its reply subject %q does not begin with %s, or is longer than %d bytes", wire.Shorten(r.Reply()), wire.InboxPrefix, wire.MaxInbox)
+// answer sends an answer, if the sender has an inbox: see wire.InboxPrefix.
+func (a *API) answer(r request, body any, failure error) error {
+	inbox := wire.Inbox(r.Reply)
+	if inbox == "" {
+		return fmt.Errorf("its reply subject %q does not begin with %s, or is longer than %d bytes",
+			wire.Shorten(r.Reply), wire.InboxPrefix, wire.MaxInbox)
 	}
-	return answer.Send(a.nc, to, body, failure)
+	return answer.Send(a.nc, inbox, body, failure)
 }
 
-func (a *API) status(ctx context.Context, r micro.Request) error {
-	view, err := a.view(ctx, r)
-	if err != nil {
-		return err
+// publish stores a message on a stream. Unsure says what to do if nobody knows whether it is stored.
+func (a *API) publish(
+	ctx context.Context, to stream.Kind, m *nats.Msg, unsure string,
+) (stored *jetstream.PubAck, err error) {
+	name := to.Name(a.config.Subjects)
+	stored, err = a.js.PublishMsg(ctx, m)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrDisconnected): // it may have come that far
+		err = fmt.Errorf("%w: stream %s does not answer: %s", scaler.ErrUnsure, name, unsure)
+	case err != nil:
+		err = fmt.Errorf("%w: stream %s takes nothing now, nothing was done: "+
+			"try again, or if it is full, raise its max_msgs: %w", answer.ErrUnavailable, name, err)
 	}
-	return a.answer(r, answer.Status(view), nil)
-}
-
-func (a *API) explain(ctx context.Context, r micro.Request) error {
-	view, err := a.view(ctx, r)
-	if err != nil {
-		return err
-	}
-	return a.answer(r, answer.Explain(view), nil)
-}
-
-// namespace is that of a request about many servers; empty when it is about all.
-func (a *API) namespace(r micro.Request) (string, error) {
-	_, rest := a.config.Subjects.SplitRequest(r.Subject())
-	scope, err := wire.ParseScope(rest)
-	return scope.Namespace, err
-}
-
-// view looks at the server that a request without payload is about.
-func (a *API) view(ctx context.Context, r micro.Request) (scaler.View, error) {
-	_, rest := a.config.Subjects.SplitRequest(r.Subject())
-	id, err := wire.ParseID(rest)
-	if err != nil {
-		return scaler.View{}, err
-	}
-	if err := wire.CheckEmpty(r.Data()); err != nil {
-		return scaler.View{}, err
-	}
-	return a.config.Servers.Status(ctx, id)
+	return stored, err
 }

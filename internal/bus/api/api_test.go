@@ -115,7 +115,7 @@ func serve(w *natstest.Server, nc *nats.Conn, servers ...*scaler.Server) (stop f
 func serveReplica(w *natstest.Server, nc *nats.Conn, r *replica) (api *API, stop func()) {
 	w.T.Helper()
 	api, err := New(nc, Config{
-		Subjects: w.Subjects, Servers: r, Cluster: "here", Version: "1.2.3", AtOnce: 4, Logger: natstest.Quiet,
+		Subjects: w.Subjects, Servers: r, Orders: r, Cluster: "here", Version: "1.2.3", AtOnce: 4, Logger: natstest.Quiet,
 		Selector: func(text string) (func(map[string]string) bool, error) {
 			key, value, ok := strings.Cut(text, "=")
 			if !ok {
@@ -178,7 +178,7 @@ func TestPanicInARequest(t *testing.T) {
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: broken})
 	d, _ := leader.Lead(w, w.Connect())
 	nc := w.Connect()
-	waits := request(w, "cortex.mcp.api.start.team-a.broken", "")
+	waits := send(w, "cortex.mcp.api.start.team-a.broken", "")
 	wait.For(t, "the command", d.Given).Finish(scaler.Outcome{Server: placed(broken), Event: woken})
 	for _, got := range []*nats.Msg{ask(t, nc, "cortex.mcp.api.status.team-a.bug", ""), wait.For(t, "the answer to a wait", waits)} {
 		if got.Header.Get(micro.ErrorCodeHeader) != "500" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "a bug in idle-scaler") {
@@ -196,7 +196,7 @@ func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	api, _ := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
 	for range readAtOnce { // so that nobody else can read events
-		api.read <- struct{}{}
+		api.reading <- struct{}{}
 	}
 	nc := w.Connect()
 	inbox := nc.NewInbox()
@@ -228,12 +228,12 @@ func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
 		t.Errorf("wake: got %v", got.Header)
 	}
 	for range readAtOnce {
-		<-api.read
+		<-api.reading
 	}
 }
 
-// A pause takes seconds to be in force, and holds no place meanwhile: those of one keep nobody else
-// from pausing. All are answered, in time, also when the service ends.
+// A pause takes seconds to be in force. There are places for thousands of them, so those of one sender
+// keep nobody else from pausing. All are answered, in time, also when the service ends.
 func TestPausesKeepNobodyFromPausing(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	api, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
@@ -247,7 +247,7 @@ func TestPausesKeepNobodyFromPausing(t *testing.T) {
 	for i := range many {
 		natstest.Check(t, nc.PublishRequest("cortex.mcp.api.pause.team-a", inbox, nil))
 		wait.Until(t, fmt.Sprint(i+1, " pauses that wait"), func() bool {
-			return len(api.paused) == i+1 && len(api.pauses) == 0 || time.Since(began) > wire.PauseTakes
+			return len(api.pauses) == i+1 || time.Since(began) > wire.PauseTakes
 		})
 	}
 	if waited := time.Since(began); waited > wire.PauseTakes {

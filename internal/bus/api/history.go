@@ -2,40 +2,38 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go/micro"
-
 	"idle-scaler/internal/bus/answer"
+	"idle-scaler/internal/bus/event"
 	"idle-scaler/internal/wire"
+	"idle-scaler/scaler"
 )
 
 // readTimeout is how long it may take to read events; clients wait for longer.
 const readTimeout = 20 * time.Second
 
-// readEvents hands on the events of a subject that happened since an instant: those of some types,
-// or all if none are named. The same event may come twice.
-func (a *API) readEvents(ctx context.Context, subject string, since time.Time, types []string,
+// readEvents is event.Read, for a few requests at once.
+func (a *API) readEvents(ctx context.Context, about wire.ID, since time.Time, types []scaler.EventType,
 	handle func(wire.Event),
 ) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
 	select {
-	case a.read <- struct{}{}:
-		defer func() { <-a.read }()
+	case a.reading <- struct{}{}:
+		defer func() { <-a.reading }()
 	case <-ctx.Done():
 		return fmt.Errorf("%w: others are reading events: try again in a moment", answer.ErrUnavailable)
 	}
-	err := a.events.Read(ctx, subject, since, types, handle)
-	if errors.Is(err, context.DeadlineExceeded) {
+	err := event.Read(ctx, a.nc, a.config.Subjects, about, since, types, handle)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: the events could not be read within %s: ask for a shorter time, or for one namespace",
 			answer.ErrUnavailable, readTimeout)
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("%w: read events: %w: try again in a moment", answer.ErrUnavailable, err)
 	}
 	return nil
@@ -43,46 +41,27 @@ func (a *API) readEvents(ctx context.Context, subject string, since time.Time, t
 
 // history answers with the newest events of a server that fit into one message. A server that is
 // gone has a history too.
-func (a *API) history(ctx context.Context, r micro.Request) error {
-	_, rest := a.config.Subjects.SplitRequest(r.Subject())
-	id, err := wire.ParseID(rest)
-	if err != nil {
-		return err
-	}
-	since, limit, err := wire.ReadHistoryRequest(r.Data())
+func (a *API) history(ctx context.Context, r request) error {
+	since, limit, err := wire.ReadHistoryRequest(r.Data)
 	if err != nil {
 		return err
 	}
 	last := newest{limit: limit}
-	err = a.readEvents(ctx, a.config.Subjects.Events(id), time.Now().Add(-since), nil, func(e wire.Event) { last.add(e.HistoryEntry) })
+	begin := time.Now().Add(-since)
+	err = a.readEvents(ctx, r.scope, begin, nil, func(e wire.Event) { last.add(e.HistoryEntry) })
 	if err != nil {
 		return err
 	}
 	last.cut()
 	if len(last.events) == 0 {
-		if _, err := a.config.Servers.Status(ctx, id); err != nil {
+		if _, err := a.config.Servers.Status(ctx, r.scope); err != nil {
 			return err
 		}
 	}
-	return a.answerHistory(r, &last)
-}
-
-func (a *API) answerHistory(r micro.Request, last *newest) error {
-	answer := wire.History{Events: []wire.HistoryEntry{}, Truncated: last.more}
-	free := room(a.nc.MaxPayload() - pageRoom)
-	for _, e := range slices.Backward(last.events) {
-		encoded, err := json.Marshal(e) // to know how long it is
-		if err != nil {
-			return fmt.Errorf("encode event %s: %w", e.ID, err)
-		}
-		if !free.take(encoded) {
-			answer.Truncated = true
-			break
-		}
-		answer.Events = append(answer.Events, e)
-	}
-	slices.Reverse(answer.Events)
-	return a.answer(r, answer, nil)
+	slices.Reverse(last.events)
+	page := fill(last.events, limit, a.room(), asIs)
+	slices.Reverse(page)
+	return a.answer(r, wire.History{Events: page, Truncated: last.more || len(page) < len(last.events)}, nil)
 }
 
 // newest keeps the newest of many events, each once.
@@ -101,7 +80,7 @@ func (n *newest) add(e wire.HistoryEntry) {
 	}
 }
 
-// cut puts the events in order, and drops those that are too many.
+// cut puts the events in order of time, and drops copies and the oldest that are too many.
 func (n *newest) cut() {
 	slices.SortStableFunc(n.events, func(a, b wire.HistoryEntry) int { return a.At.Compare(b.At) })
 	seen := make(map[string]bool, len(n.events))

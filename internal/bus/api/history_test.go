@@ -305,7 +305,7 @@ func BenchmarkPast(b *testing.B) {
 	b.Run("history", func(b *testing.B) {
 		for b.Loop() {
 			last := newest{limit: 100}
-			natstest.Check(b, a.readEvents(context.Background(), "cortex.mcp.event.*.team-7.server-7", now.Add(-48*time.Hour), nil,
+			natstest.Check(b, a.readEvents(context.Background(), wire.ID{Namespace: "team-7", Name: "server-7"}, now.Add(-48*time.Hour), nil,
 				func(e wire.Event) { last.add(e.HistoryEntry) }))
 			if last.cut(); len(last.events) != each {
 				b.Fatal(len(last.events))

@@ -2,27 +2,24 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/micro"
-
 	"idle-scaler/internal/bus/event"
 	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
 )
 
-// span is which report is asked for.
+// span is what a report is about.
 type span struct {
 	namespace string // empty: all
 	from, to  time.Time
 }
 
-// lastReport is the report that was made last: its other pages will be asked for.
+// lastReport is the report that was made last. Its sender will ask for the other pages.
 type lastReport struct {
 	mu     sync.Mutex
 	span   span
@@ -30,57 +27,35 @@ type lastReport struct {
 }
 
 // report answers with as many servers as fit into one message, and says where the next page begins.
-func (a *API) report(ctx context.Context, r micro.Request) error {
-	asked, after, limit, err := a.readReport(r)
+func (a *API) report(ctx context.Context, r request) error {
+	over, asked, after, err := wire.ReadReportRequest(r.Data)
 	if err != nil {
 		return err
 	}
-	report, err := a.makeReport(ctx, asked, after != (wire.ID{}))
+	now := time.Now().UTC()
+	if asked.To.IsZero() {
+		asked.To = now
+	}
+	if asked.To.After(now.Add(event.ClocksApart)) { // another replica may have named it
+		return fmt.Errorf("%w: to %s is in the future", wire.ErrOutOfRange, asked.To.Format(time.RFC3339Nano))
+	}
+	about := span{r.scope.Namespace, asked.To.Add(-over), asked.To}
+	report, err := a.makeReport(ctx, about, after != (wire.ID{}))
 	if err != nil {
 		return err
 	}
-	page := wire.Report{From: report.From, To: report.To, Servers: []wire.ReportRow{}, Total: reportRow(report.Total)}
-	free := room(a.nc.MaxPayload() - 2*pageRoom) // for the total, too
-	last := ""
-	for _, server := range report.After(after) {
-		row := reportRow(server)
-		encoded, err := json.Marshal(row) // to know how long it is
-		if err != nil {
-			return fmt.Errorf("encode the report of %s: %w", server.Server, err)
-		}
-		fits := free.take(encoded)
-		if n := len(page.Servers); n > 0 && (!fits || limit > 0 && n == limit) {
-			page.Next = last
-			break
-		}
-		page.Servers = append(page.Servers, row)
-		last = server.Server.String()
+	rows := report.After(after)
+	page := wire.Report{
+		From: report.From, To: report.To, Total: reportRow(report.Total),
+		Servers: fill(rows, asked.Limit, a.room(), reportRow),
+	}
+	if n := len(page.Servers); n < len(rows) {
+		page.Next = rows[n-1].Server.String()
 	}
 	return a.answer(r, page, nil)
 }
 
-// readReport reads which report is asked for, from its subject and payload.
-func (a *API) readReport(r micro.Request) (asked span, after wire.ID, limit int, err error) {
-	if asked.namespace, err = a.namespace(r); err != nil {
-		return asked, after, 0, err
-	}
-	over, request, after, err := wire.ReadReportRequest(r.Data())
-	if err != nil {
-		return asked, after, 0, err
-	}
-	now := time.Now().UTC()
-	if asked.to = request.To; asked.to.IsZero() {
-		asked.to = now
-	}
-	if asked.to.After(now.Add(event.ClocksApart)) { // another replica may have named it
-		return asked, after, 0, fmt.Errorf("%w: to %s is in the future", wire.ErrOutOfRange, asked.to.Format(time.RFC3339Nano))
-	}
-	asked.from = asked.to.Add(-over)
-	return asked, after, request.Limit, nil
-}
-
-// makeReport makes a report. The next page of the report that was made last needs no event to be
-// read again.
+// makeReport makes a report. The next page of the last report needs no event to be read again.
 func (a *API) makeReport(ctx context.Context, asked span, next bool) (scaler.Report, error) {
 	a.last.mu.Lock()
 	known, report := a.last.span, a.last.report
@@ -94,11 +69,7 @@ func (a *API) makeReport(ctx context.Context, asked span, next bool) (scaler.Rep
 	}
 	would := a.config.Servers.WouldBeAsleep(servers)
 	ledger := scaler.NewLedger()
-	types := make([]string, len(scaler.LedgerTypes))
-	for i, t := range scaler.LedgerTypes {
-		types[i] = string(t)
-	}
-	err = a.readEvents(ctx, a.config.Subjects.Events(wire.ID{Namespace: asked.namespace}), asked.from, types,
+	err = a.readEvents(ctx, wire.ID{Namespace: asked.namespace}, asked.from, scaler.LedgerTypes,
 		func(e wire.Event) { ledger.Add(event.FromWire(e)) })
 	if err != nil {
 		return scaler.Report{}, err

@@ -29,8 +29,8 @@ func placed(id scaler.ID) *scaler.Server {
 
 var woken = scaler.Event{Type: scaler.Woken, To: 1}
 
-// request sends a request whose answer comes later.
-func request(w *natstest.Server, subject, payload string) <-chan *nats.Msg {
+// send sends a request whose answer comes later.
+func send(w *natstest.Server, subject, payload string) <-chan *nats.Msg {
 	w.T.Helper()
 	nc := w.Connect()
 	inbox, answers := nc.NewInbox(), make(chan *nats.Msg, 10)
@@ -48,9 +48,9 @@ func TestWaitsOutliveLeaders(t *testing.T) {
 	ready := make(chan struct{})
 	api, _ := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}, ready: ready})
 	first, stop := leader.Lead(w, w.Connect())
-	start := request(w, "cortex.mcp.api.start.team-a.web", "")
-	scale := request(w, "cortex.mcp.api.scale.team-a.web", `{"replicas":2,"wait":"1m"}`)
-	written := request(w, "cortex.mcp.api.start.team-a.web", `{"wait":"0s"}`)
+	start := send(w, "cortex.mcp.api.start.team-a.web", "")
+	scale := send(w, "cortex.mcp.api.scale.team-a.web", `{"replicas":2,"wait":"1m"}`)
+	written := send(w, "cortex.mcp.api.start.team-a.web", `{"wait":"0s"}`)
 	for range 3 {
 		wait.For(t, "a command that is not applied", first.Given)
 	}
@@ -79,11 +79,7 @@ func TestWaitsOutliveLeaders(t *testing.T) {
 			t.Errorf("%s: got %v %s", what, got.Header, got.Data)
 		}
 	}
-	wait.Until(t, "the end of the waits", func() bool {
-		api.waits.mu.Lock()
-		defer api.waits.mu.Unlock()
-		return api.waits.places.Taken() == 0
-	})
+	wait.Until(t, "the end of the waits", func() bool { return api.waits.Taken() == 0 })
 }
 
 // A request that waited in vain is answered with the reason that was published last, and with what was
@@ -102,7 +98,7 @@ func TestWaitInVain(t *testing.T) {
 	}
 	publish("u-5-pulls", "its image is pulled")
 	publish("u-5-room", "no node has room")
-	answers := request(w, "cortex.mcp.api.start.team-a.web", `{"wait":"100ms"}`)
+	answers := send(w, "cortex.mcp.api.start.team-a.web", `{"wait":"100ms"}`)
 	wait.For(t, "the command", d.Given).Finish(scaler.Outcome{Server: placed(web), Event: woken})
 	got := wait.For(t, "the answer", answers)
 	if text := got.Header.Get(micro.ErrorHeader); got.Header.Get(micro.ErrorCodeHeader) != "504" || !strings.Contains(text, "no node has room") {
@@ -143,10 +139,10 @@ func TestWaitsEndWithTheirReplica(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	_, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}, ready: make(chan struct{})})
 	d, _ := leader.Lead(w, w.Connect())
-	starts := request(w, "cortex.mcp.api.start.team-a.web", `{"wait":"1h"}`)
+	starts := send(w, "cortex.mcp.api.start.team-a.web", `{"wait":"1h"}`)
 	wait.For(t, "the command", d.Given).Finish(scaler.Outcome{Server: placed(web), Event: woken})
 	wait.Until(t, "the end of it", func() bool { return unfinished(w) == 0 })
-	unheard := request(w, "cortex.mcp.api.stop.team-a.web", "")
+	unheard := send(w, "cortex.mcp.api.stop.team-a.web", "")
 	wait.For(t, "the command that is not applied", d.Given)
 	stop()
 	for what, row := range map[string]struct {
@@ -204,7 +200,7 @@ func TestTooManyWait(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	api, _ := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
 	d, _ := leader.Lead(w, w.Connect())
-	for api.waits.begin("team-a") { // as if so many waited
+	for api.waits.Take("team-a") { // as if so many waited
 	}
 	got := ask(t, w.Connect(), "cortex.mcp.api.start.team-a.web", "")
 	if got.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "is stored") {

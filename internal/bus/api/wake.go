@@ -5,11 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/micro"
 	"golang.org/x/sync/errgroup"
 
 	"idle-scaler/internal/bus/answer"
@@ -27,26 +25,18 @@ const (
 
 // wake starts the servers that the daemon has put to sleep by itself: with a command each, as
 // everybody could. What an explicit order keeps asleep is left, and named.
-func (a *API) wake(ctx context.Context, r micro.Request) error {
-	namespace, err := a.namespace(r)
-	if err != nil {
-		return err
-	}
-	by, err := wire.ReadWakeRequest(r.Data())
+func (a *API) wake(ctx context.Context, r request) error {
+	by, err := wire.ReadWakeRequest(r.Data)
 	if err != nil {
 		return err
 	}
 	by.Reason = cmp.Or(by.Reason, wakeReason)
-	payload, err := json.Marshal(by)
-	if err != nil {
-		return fmt.Errorf("encode an order to start: %w", err)
-	}
-	servers, err := a.config.Servers.List(scaler.Filter{Namespace: namespace})
+	servers, err := a.config.Servers.List(scaler.Filter{Namespace: r.scope.Namespace})
 	if err != nil {
 		return err
 	}
 	var start []scaler.ID
-	var named, left []string
+	var left []string
 	for _, server := range servers {
 		if server.Replicas > 0 {
 			continue
@@ -57,17 +47,21 @@ func (a *API) wake(ctx context.Context, r micro.Request) error {
 		case by != "":
 			left = append(left, server.ID.String()+": "+by)
 		default:
-			start, named = append(start, server.ID), append(named, server.ID.String())
+			start = append(start, server.ID)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wakeTimeout) // they are many
 	defer cancel()
-	if stored, err := a.startAll(ctx, start, payload); err != nil {
-		return fmt.Errorf("%w: the command stream has taken orders to start %d of %d servers: try again, a server that was started stays so: %w",
-			answer.ErrUnavailable, stored, len(start), err)
+	if stored, err := a.startAll(ctx, start, by); err != nil {
+		return fmt.Errorf("%w: the command stream has taken orders to start %d of %d servers: "+
+			"try again, a server that was started stays so: %w", answer.ErrUnavailable, stored, len(start), err)
 	}
-	half := room(a.nc.MaxPayload()-pageRoom) / 2
-	return a.answer(r, wire.WakeAnswer{Started: len(start), Servers: fit(named, half), Left: fit(left, half)}, nil)
+	half := a.room() / 2
+	return a.answer(r, wire.WakeAnswer{
+		Started: len(start),
+		Servers: fill(start, mostNamed, half, scaler.ID.String),
+		Left:    fill(left, mostNamed, half, asIs),
+	}, nil)
 }
 
 // sleepsBecause says whether it was the daemon that made a server zero, and which explicit order
@@ -86,7 +80,11 @@ func sleepsBecause(f *policy.Facts, now time.Time) (order string, ours bool) {
 
 // startAll puts a command for each server on the command stream. It tries all, and returns how many
 // are stored, and the first error.
-func (a *API) startAll(ctx context.Context, servers []scaler.ID, payload []byte) (int64, error) {
+func (a *API) startAll(ctx context.Context, servers []scaler.ID, by wire.Sender) (int64, error) {
+	payload, err := json.Marshal(by)
+	if err != nil {
+		return 0, err
+	}
 	var stored atomic.Int64
 	var all errgroup.Group
 	all.SetLimit(wakeAtOnce)
@@ -99,16 +97,6 @@ func (a *API) startAll(ctx context.Context, servers []scaler.ID, payload []byte)
 			return err
 		})
 	}
-	err := all.Wait()
+	err = all.Wait()
 	return stored.Load(), err
-}
-
-// fit returns the first of the lines, as many as there may be and as fit into a part of a message.
-func fit(lines []string, free room) []string {
-	for i, line := range lines {
-		if !free.take(strconv.AppendQuote(nil, line)) || i == mostNamed {
-			return lines[:i]
-		}
-	}
-	return lines
 }

@@ -100,7 +100,7 @@ func TestWakeOfMany(t *testing.T) {
 	if a.Started != 1250 || len(a.Servers) != mostNamed || len(a.Left) != mostNamed || unfinished(w) != 1250 {
 		t.Errorf("started %d, named %d, left %d; on the stream are %d", a.Started, len(a.Servers), len(a.Left), unfinished(w))
 	}
-	if got := fit([]string{"a", "b", "c"}, 9); !slices.Equal(got, []string{"a", "b"}) {
+	if got := fill([]string{"a", "b", "c"}, 0, 9, asIs); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("got %q", got)
 	}
 }

@@ -1,3 +1,3 @@
-// Package event publishes what happened to the stream of events, and reads it again: for a new
-// leader that has to know what was published, and for history and report.
+// Package event publishes events to their stream and reads them again: for a new leader, which has to
+// know what is published already, and for history and report.
 package event

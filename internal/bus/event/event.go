@@ -19,7 +19,7 @@ import (
 	"idle-scaler/scaler"
 )
 
-// Publisher publishes what happened as CloudEvents. It implements scaler.Events.
+// Publisher publishes events as CloudEvents. It implements scaler.Events.
 type Publisher struct {
 	ensure   func(context.Context) error // makes the stream again if it is gone
 	subjects wire.Subjects
@@ -27,18 +27,20 @@ type Publisher struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 
-	mu     sync.Mutex // held while it looks whether the stream is there
-	looked time.Time
+	mu      sync.Mutex // held while it checks whether the stream exists
+	checked time.Time
 
-	silent atomic.Bool // the stream did not answer the last time
-	asks   sync.Mutex  // held by the one who finds out whether it answers again
+	silent  atomic.Bool // the stream did not answer the last time
+	probing sync.Mutex  // held by the one event that finds out whether it answers again
 }
 
-// errSilent is that of an event that is not even sent.
+// errSilent is the error of an event that is not even sent.
 var errSilent = errors.New("the stream does not answer, another event waits for it")
 
 // NewPublisher returns the Publisher of a cluster. Ensure makes the streams that are gone.
-func NewPublisher(nc *nats.Conn, subjects wire.Subjects, cluster string, ensure func(context.Context) error) (*Publisher, error) {
+func NewPublisher(
+	nc *nats.Conn, subjects wire.Subjects, cluster string, ensure func(context.Context) error,
+) (*Publisher, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,7 @@ func NewPublisher(nc *nats.Conn, subjects wire.Subjects, cluster string, ensure 
 	return &Publisher{ensure: ensure, subjects: subjects, source: "/idle-scaler/" + cluster, nc: nc, js: js}, nil
 }
 
-// Publish returns after the stream has stored the event, or knows that it has it already.
+// Publish returns nil once the stream has the event. A second copy changes nothing.
 func (p *Publisher) Publish(ctx context.Context, e scaler.Event) error {
 	payload, err := wire.EncodeEvent(ToWire(e), p.source)
 	if err != nil {
@@ -59,35 +61,34 @@ func (p *Publisher) Publish(ctx context.Context, e scaler.Event) error {
 	if !p.nc.IsConnected() { // nats.go keeps something of each request that it can't send
 		return fmt.Errorf("publish event %s: %w", e.ID, natsconn.ErrDisconnected)
 	}
-	if p.silent.Load() { // one waits for it, and not each worker of a leader
-		if !p.asks.TryLock() {
+	if p.silent.Load() { // one worker of the leader waits for the stream, and not all
+		if !p.probing.TryLock() {
 			return fmt.Errorf("publish event %s: %w", e.ID, errSilent)
 		}
-		defer p.asks.Unlock()
+		defer p.probing.Unlock()
 	}
 	publishing, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
 	defer cancel()
 	_, err = p.js.PublishMsg(publishing, m)
-	p.silent.Store(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout))
+	p.silent.Store(errors.Is(err, context.DeadlineExceeded))
 	if err != nil {
 		return fmt.Errorf("publish event %s: %w", e.ID, errors.Join(err, p.restore(ctx)))
 	}
 	return nil
 }
 
-// restorePause is between two looks whether the stream is there: many servers may have events to
-// publish.
+// restorePause is the pause between two checks: many servers may have events to publish.
 const restorePause = 2 * time.Second
 
-// restore makes the stream again if it is gone. It asks whether it is gone instead of reading that
-// from the error: while somebody watches the events by a subscription, a message that no stream
-// takes is only not acknowledged.
+// restore makes the stream again if it is gone. It asks the server, because the error of Publish does
+// not tell: while somebody subscribes to the events, a message that no stream takes is only not
+// acknowledged.
 func (p *Publisher) restore(ctx context.Context) error {
 	if ctx.Err() != nil || !p.nc.IsConnected() || !p.mu.TryLock() {
 		return nil
 	}
 	defer p.mu.Unlock()
-	if time.Since(p.looked) < restorePause {
+	if time.Since(p.checked) < restorePause {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
@@ -96,11 +97,11 @@ func (p *Publisher) restore(ctx context.Context) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		err = p.ensure(ctx)
 	}
-	p.looked = time.Now()
+	p.checked = time.Now()
 	return err
 }
 
-// knownTimeout is how long it may take to read which events there are. A leader begins after that.
+// knownTimeout bounds the reading of the known events, for which a new leader waits.
 const knownTimeout = 30 * time.Second
 
 // Known returns the IDs of the last event of each server and type that the stream has.
@@ -108,12 +109,12 @@ func (p *Publisher) Known(ctx context.Context) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, knownTimeout)
 	defer cancel()
 	known := make(map[string]bool)
-	err := stream.ReadAll(ctx, p.nc, p.js, stream.Events.Name(p.subjects), jetstream.ConsumerConfig{
+	err := stream.ReadAll(ctx, p.nc, stream.Events.Name(p.subjects), jetstream.ConsumerConfig{
 		Description:   "idle-scaler reads which events there are",
 		FilterSubject: p.subjects.Events(wire.ID{}),
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		HeadersOnly:   true,
-	}, func(m *nats.Msg) { known[m.Header.Get(nats.MsgIdHdr)] = true })
+	}, func(m *nats.Msg, _ stream.Metadata) { known[m.Header.Get(nats.MsgIdHdr)] = true })
 	if err != nil {
 		return nil, fmt.Errorf("read which events the stream has: %w", err)
 	}
@@ -130,7 +131,7 @@ func messageID(id string) string {
 	}, id))
 }
 
-// ToWire returns an event of the domain as it is on the wire.
+// ToWire turns an event of the domain into one of the wire.
 func ToWire(e scaler.Event) wire.Event {
 	return wire.Event{Server: e.Server, HistoryEntry: wire.HistoryEntry{
 		At: e.At, Type: string(e.Type), ID: e.ID, EventData: wire.EventData{
@@ -140,7 +141,7 @@ func ToWire(e scaler.Event) wire.Event {
 	}}
 }
 
-// FromWire returns an event of the wire as the domain has it.
+// FromWire turns an event of the wire into one of the domain.
 func FromWire(e wire.Event) scaler.Event {
 	idle, _ := time.ParseDuration(e.Idle) // empty if there is none
 	took, _ := time.ParseDuration(e.Took)

@@ -208,8 +208,8 @@ func TestASilentStreamHoldsUpOne(t *testing.T) {
 	waits := make(chan error, 1)
 	go func() { waits <- publish(1) }()
 	wait.Until(t, "the one that waits", func() bool {
-		if events.asks.TryLock() {
-			events.asks.Unlock()
+		if events.probing.TryLock() {
+			events.probing.Unlock()
 			return false
 		}
 		return true

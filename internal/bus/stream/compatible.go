@@ -2,7 +2,7 @@ package stream
 
 import (
 	"fmt"
-	"slices"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -11,61 +11,50 @@ import (
 )
 
 // Compatible returns an error if a stream that somebody else made does not do what is needed. It
-// may keep more, and for longer; and what is not looked at here may be as its operator likes.
+// may keep more, and for longer. Its operator may choose whatever is not compared here.
 func Compatible(found, want jetstream.StreamConfig) error {
-	differs := func(field string, found, want any) error {
-		return fmt.Errorf("its %s is %v, wanted is %v: change it (nats stream edit), or delete the stream and it is made again", field, found, want)
-	}
-	atLeast := func(found, want int64) bool { return found <= 0 || want > 0 && found >= want } // 0 and -1: no limit
-	age := func(d time.Duration) string {
-		if d == 0 {
-			return "unlimited"
+	for _, row := range []struct {
+		field       string
+		found, want any
+	}{
+		{"origin in another stream", found.Mirror != nil || len(found.Sources) > 0, false},
+		{"subject transform", found.SubjectTransform != nil, false},
+		{"sealed", found.Sealed, false},
+		{"no_ack", found.NoAck, false},
+		// With each of these a publisher can do more than publish: purge the stream (rollup), have what he
+		// sends forgotten too early (ttl), or stored later under another subject (schedules).
+		{"allow_rollup_hdrs", found.AllowRollup, false},
+		{"allow_msg_ttl", found.AllowMsgTTL, false},
+		{"allow_msg_schedules", found.AllowMsgSchedules, false},
+		// The server answers the parts of a batch with an empty message on any reply subject. On that of a
+		// command it is an order to stop. Of a fast batch it also obeys what the reply subject says.
+		{"allow_atomic", found.AllowAtomicPublish, false},
+		{"allow_batched", found.AllowBatchPublish, false},
+		{"allow_msg_counter", found.AllowMsgCounter, false}, // it refuses payloads that are no number
+		{"subjects", found.Subjects, want.Subjects},
+		{"retention", found.Retention, want.Retention},
+		{"storage", found.Storage, want.Storage},
+		{"discard", found.Discard, want.Discard},
+		{"discard_new_per_subject", found.DiscardNewPerSubject, false},
+		{"max_msgs_per_subject", max(0, found.MaxMsgsPerSubject), max(0, want.MaxMsgsPerSubject)},
+		{"max_msgs", atLeast(found.MaxMsgs, want.MaxMsgs), want.MaxMsgs},
+		{"max_age", atLeast(found.MaxAge, want.MaxAge), want.MaxAge},
+		{"duplicate_window", atLeast(found.Duplicates, want.Duplicates), want.Duplicates},
+		{"max_msg_size", atLeast(found.MaxMsgSize, wire.MaxPayload), int32(wire.MaxPayload)},
+		{"num_replicas", atLeast(found.Replicas, want.Replicas), want.Replicas},
+	} {
+		if !reflect.DeepEqual(row.found, row.want) {
+			return fmt.Errorf("its %s is %v, wanted is %v: change it (nats stream edit), "+
+				"or delete the stream and it is made again", row.field, row.found, row.want)
 		}
-		return d.String()
-	}
-	switch {
-	case found.Mirror != nil || len(found.Sources) > 0:
-		return differs("origin", "another stream", "its subjects")
-	case found.SubjectTransform != nil:
-		return differs("subject transform", found.SubjectTransform.Destination, "none")
-	case found.Sealed:
-		return differs("sealed", true, false)
-	case found.NoAck:
-		return differs("no_ack", true, false)
-	case found.AllowRollup: // any publisher could purge the stream with a header
-		return differs("allow_rollup_hdrs", true, false)
-	case found.AllowMsgTTL: // any publisher could make what he sends be forgotten too early
-		return differs("allow_msg_ttl", true, false)
-	case found.AllowAtomicPublish: // it answers the parts of a batch with nothing, on any reply subject: as a command that is an order to stop
-		return differs("allow_atomic", true, false)
-	case found.AllowBatchPublish: // it does what a publisher writes into his reply subject
-		return differs("allow_batched", true, false)
-	case found.AllowMsgSchedules: // any publisher could have what he sends stored later, and under another subject
-		return differs("allow_msg_schedules", true, false)
-	case found.AllowMsgCounter: // it refuses what is no number
-		return differs("allow_msg_counter", true, false)
-	case !slices.Equal(found.Subjects, want.Subjects):
-		return differs("subjects", found.Subjects, want.Subjects)
-	case found.Retention != want.Retention:
-		return differs("retention", found.Retention, want.Retention)
-	case found.Storage != want.Storage:
-		return differs("storage", found.Storage, want.Storage)
-	case found.Discard != want.Discard:
-		return differs("discard", found.Discard, want.Discard)
-	case found.DiscardNewPerSubject:
-		return differs("discard_new_per_subject", true, false)
-	case max(0, found.MaxMsgsPerSubject) != max(0, want.MaxMsgsPerSubject):
-		return differs("max_msgs_per_subject", found.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
-	case !atLeast(found.MaxMsgs, want.MaxMsgs):
-		return differs("max_msgs", found.MaxMsgs, want.MaxMsgs)
-	case !atLeast(int64(found.MaxAge), int64(want.MaxAge)):
-		return differs("max_age", age(found.MaxAge), age(want.MaxAge))
-	case found.Duplicates < want.Duplicates:
-		return differs("duplicate_window", found.Duplicates, want.Duplicates)
-	case found.MaxMsgSize > 0 && int(found.MaxMsgSize) < wire.MaxPayload:
-		return differs("max_msg_size", found.MaxMsgSize, want.MaxMsgSize)
-	case found.Replicas < want.Replicas:
-		return differs("num_replicas", found.Replicas, want.Replicas)
 	}
 	return nil
+}
+
+// atLeast returns want if found is as large, or no limit (0 or less). Otherwise it returns found.
+func atLeast[T int | int32 | int64 | time.Duration](found, want T) T {
+	if found <= 0 || want > 0 && found >= want {
+		return want
+	}
+	return found
 }

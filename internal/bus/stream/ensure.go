@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -15,8 +16,8 @@ import (
 // ownerKey is the metadata of a stream that says which cluster's daemon uses it.
 const ownerKey = "idle-scaler/cluster"
 
-// Ensure makes the streams that are missing and adopts those that are there, if they are as needed
-// and nobody else's. It is harmless to call it again, and at the same time from several replicas.
+// Ensure makes the streams that are missing and adopts those that exist, if they do what is needed
+// and belong to nobody else. Several replicas may call it at the same time, and again.
 func Ensure(ctx context.Context, nc *nats.Conn, o Options, logger *slog.Logger) error {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -24,22 +25,25 @@ func Ensure(ctx context.Context, nc *nats.Conn, o Options, logger *slog.Logger) 
 	}
 	version := nc.ConnectedServerVersion()
 	if version != "" && older(version, 2, 10, 23) {
-		logger.Warn("this NATS server is older than 2.10.23, which lost messages in rare cases: upgrade it", "version", version)
+		logger.Warn("this NATS server is older than 2.10.23, which lost messages in rare cases: upgrade it",
+			"version", version)
 	}
 	async := version != "" && !older(version, 2, 12, 0) && o.Replicas == 1
 	for _, kind := range kinds {
 		want := o.Config(kind)
 		if async && want.MaxMsgsPerSubject == 1 {
-			want.PersistMode = jetstream.AsyncPersistMode // a ping need not be on the disk before the next is taken
+			want.PersistMode = jetstream.AsyncPersistMode // the next ping need not wait until this one is on the disk
 		}
 		if err := ensureOne(ctx, js, want, o.Owner, logger); err != nil {
-			return fmt.Errorf("stream %s: %w", want.Name, explain(err))
+			return fmt.Errorf("stream %s: %w", want.Name, withAdvice(err))
 		}
 	}
 	return refuseForeign(ctx, js, o.Subjects.AllRequests())
 }
 
-func ensureOne(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, owner string, logger *slog.Logger) error {
+func ensureOne(
+	ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, owner string, logger *slog.Logger,
+) error {
 	found, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if _, err = js.CreateStream(ctx, want); err == nil {
@@ -47,7 +51,11 @@ func ensureOne(ctx context.Context, js jetstream.JetStream, want jetstream.Strea
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return errors.Join(err, overlapping(ctx, js, want.Subjects[0]))
+			names, failed := takers(ctx, js, want.Subjects[0])
+			if len(names) > 0 {
+				failed = fmt.Errorf("%s already goes to stream %s", want.Subjects[0], strings.Join(names, ", "))
+			}
+			return errors.Join(err, failed)
 		}
 		found, err = js.Stream(ctx, want.Name) // another replica was faster
 	}
@@ -57,7 +65,8 @@ func ensureOne(ctx context.Context, js jetstream.JetStream, want jetstream.Strea
 	config := found.CachedInfo().Config
 	if has := config.Metadata[ownerKey]; has != "" && has != owner {
 		return fmt.Errorf("it belongs to cluster %q, and this daemon is that of cluster %q: "+
-			"give each cluster its own subject prefix or NATS account; if the cluster was renamed, change the stream's metadata %s", has, owner, ownerKey)
+			"give each cluster its own subject prefix or NATS account; "+
+			"if the cluster was renamed, change the stream's metadata %s", has, owner, ownerKey)
 	}
 	if err := Compatible(config, want); err != nil {
 		return err
@@ -65,7 +74,8 @@ func ensureOne(ctx context.Context, js jetstream.JetStream, want jetstream.Strea
 	if config.Metadata[ownerKey] != owner {
 		config.Metadata = With(config.Metadata, ownerKey, owner)
 		if _, err := js.UpdateStream(ctx, config); err != nil {
-			return fmt.Errorf("it has no owner, and can't be given one: add the metadata %s=%s to it: %w", ownerKey, owner, err)
+			return fmt.Errorf("it has no owner, and can't be given one: add the metadata %s=%s to it: %w",
+				ownerKey, owner, err)
 		}
 		logger.Info("adopted a stream", "stream", want.Name)
 	}
@@ -74,29 +84,28 @@ func ensureOne(ctx context.Context, js jetstream.JetStream, want jetstream.Strea
 
 // With returns metadata with one more entry.
 func With(metadata map[string]string, key, value string) map[string]string {
-	metadata = maps.Clone(metadata)
-	if metadata == nil {
-		metadata = make(map[string]string)
-	}
-	metadata[key] = value
-	return metadata
+	with := map[string]string{}
+	maps.Copy(with, metadata)
+	with[key] = value
+	return with
 }
 
-// explain adds what to do to the errors of a NATS server that can't hold streams.
-func explain(err error) error {
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("%w: this NATS server has no JetStream: start it with -js, or put jetstream {store_dir: ...} into its configuration", err)
-	}
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+// withAdvice adds what to do to the errors of a NATS server that can't hold streams.
+func withAdvice(err error) error {
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%w: this NATS server has no JetStream: start it with -js, "+
+			"or put jetstream {store_dir: ...} into its configuration", err)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("%w: put jetstream: enabled into the configuration of this NATS account", err)
 	}
 	return err
 }
 
-// refuseForeign looks for streams of others that take what is sent to subject: each would answer
-// every request with the acknowledgement that it has stored it, before the daemon can.
+// refuseForeign looks for streams of others that take the messages on the subject of requests. Each would answer
+// every request with the acknowledgement that it has stored it, before the daemon can answer.
 func refuseForeign(ctx context.Context, js jetstream.JetStream, subject string) error {
-	names, err := named(ctx, js, subject)
+	names, err := takers(ctx, js, subject)
 	if err != nil {
 		return err
 	}
@@ -107,23 +116,16 @@ func refuseForeign(ctx context.Context, js jetstream.JetStream, subject string) 
 		case err != nil:
 			return fmt.Errorf("look at stream %s, which takes what is sent to %s: %w", name, subject, err)
 		case !stream.CachedInfo().Config.NoAck:
-			return fmt.Errorf("stream %s takes what is sent to %s, and its acknowledgements would be taken for the daemon's answers: "+
+			return fmt.Errorf("stream %s takes what is sent to %s, "+
+				"and its acknowledgements would be taken for the daemon's answers: "+
 				"take that subject out of the stream, make it no_ack, or choose another subject prefix", name, subject)
 		}
 	}
 	return nil
 }
 
-func overlapping(ctx context.Context, js jetstream.JetStream, subject string) error {
-	names, err := named(ctx, js, subject)
-	if err == nil && len(names) > 0 {
-		err = fmt.Errorf("%s already goes to stream %s", subject, strings.Join(names, ", "))
-	}
-	return err
-}
-
-// named returns the names of the streams that take what is sent to a subject.
-func named(ctx context.Context, js jetstream.JetStream, subject string) (names []string, err error) {
+// takers returns the names of the streams that take what is sent to a subject.
+func takers(ctx context.Context, js jetstream.JetStream, subject string) (names []string, err error) {
 	streams := js.StreamNames(ctx, jetstream.WithStreamListSubject(subject))
 	for name := range streams.Name() {
 		names = append(names, name)
@@ -134,15 +136,9 @@ func named(ctx context.Context, js jetstream.JetStream, subject string) (names [
 	return names, err
 }
 
-// older reports whether a server's version is below another.
-func older(version string, major, minor, patch int) bool {
-	var a, b, c int
-	_, _ = fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d.%d", &a, &b, &c)
-	switch {
-	case a != major:
-		return a < major
-	case b != minor:
-		return b < minor
-	}
-	return c < patch
+// older reports whether a server's version is below another: major, minor and patch.
+func older(version string, than ...int) bool {
+	var has [3]int
+	_, _ = fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d.%d", &has[0], &has[1], &has[2])
+	return slices.Compare(has[:], than) < 0
 }

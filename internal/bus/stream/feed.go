@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,15 +16,14 @@ import (
 	"idle-scaler/internal/natsconn"
 )
 
-// Feed hands every message of a stream to one function, in order, and ends as soon as it can't
-// vouch for that: when the connection is lost, a message is missing, the consumer is gone or
-// silent. It never mends itself: its user opens another one.
+// Feed hands every message of a stream to one function, in order. It ends as soon as it can't
+// guarantee that: when the connection is lost, a message is missing, or the consumer is gone or
+// silent. It never recovers by itself: its user opens another one.
 //
-// It is a push consumer that is read here and not by nats.go, because nats.go takes a message
-// without payload and with the header "Status" for word from the server, wherever it comes from:
-// one empty ping with "Status: 409" could end everybody's consumers, and those of the work queue
-// for ever. Here a message is from the stream if its reply subject says so, which only the server
-// can set.
+// It is a push consumer that this package reads, and not nats.go. nats.go takes every message with an
+// empty payload and a header "Status" for a control message of the server, so one empty ping with
+// "Status: 409" could end the consumers of all daemons, and those of the work queue for ever. A Feed
+// believes the reply subject instead, which only the server can set.
 type Feed struct {
 	Consumer string        // its name
 	Done     chan struct{} // closed when it has ended
@@ -31,10 +31,10 @@ type Feed struct {
 	nc        *nats.Conn
 	heartbeat time.Duration
 	handle    func(*nats.Msg, Metadata)
+	finite    bool // it ends after the last message that the stream has
 	sub       *nats.Subscription
-	nothing   bool          // there was nothing to hand on when it was opened
 	next      uint64        // the consumer's sequence that comes next; only the subscription's goroutine uses it
-	received  atomic.Uint64 // what came, heartbeats too
+	received  atomic.Uint64 // how many messages came, heartbeats too
 	once      sync.Once
 	err       error // why it ended
 }
@@ -49,47 +49,52 @@ var (
 const RequestTimeout = 5 * time.Second
 
 // Open makes a consumer and hands its messages to handle, which must not block, until ctx is done
-// or Close is called. The server says at each heartbeat that it is there.
+// or Close is called. The server sends a heartbeat whenever it has been silent for that long.
 func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig,
 	heartbeat time.Duration, handle func(*nats.Msg, Metadata),
 ) (*Feed, error) {
-	f := &Feed{
-		Consumer: "idle-scaler-" + nuid.Next(), Done: make(chan struct{}),
-		nc: nc, heartbeat: heartbeat, handle: handle, next: 1,
-	}
-	status := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED) // before anything else, to miss nothing
+	f := &Feed{heartbeat: heartbeat, handle: handle}
+	return f, f.open(ctx, nc, js, stream, config)
+}
+
+func (f *Feed) open(
+	ctx context.Context, nc *nats.Conn, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig,
+) (err error) {
+	f.Consumer, f.Done, f.nc, f.next = "idle-scaler-"+nuid.Next(), make(chan struct{}), nc, 1
+	// Before anything else, to miss no change.
+	status := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	defer func() {
+		if err != nil {
+			f.Close(err)
+			nc.RemoveStatusListener(status)
+		}
+	}()
 	if !nc.IsConnected() {
-		nc.RemoveStatusListener(status)
-		return nil, natsconn.ErrDisconnected
+		return natsconn.ErrDisconnected
 	}
-	config.Name, config.DeliverSubject, config.IdleHeartbeat = f.Consumer, nc.NewInbox(), heartbeat
-	var err error
+	config.Name, config.DeliverSubject, config.IdleHeartbeat = f.Consumer, nc.NewInbox(), f.heartbeat
 	if f.sub, err = nc.Subscribe(config.DeliverSubject, f.receive); err != nil {
-		nc.RemoveStatusListener(status)
-		return nil, err
+		return err
 	}
-	// What nats.go would drop above its limits is bounded by flow control or by the acks that are
-	// pending.
-	_ = f.sub.SetPendingLimits(-1, -1)
+	_ = f.sub.SetPendingLimits(-1, -1) // flow control, or MaxAckPending, bounds what nats.go would otherwise drop
 	making, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	consumer, err := js.CreatePushConsumer(making, stream, config)
 	if err != nil {
-		f.Close(err)
-		nc.RemoveStatusListener(status)
-		return nil, err
+		return err
 	}
 	begun := consumer.CachedInfo() // it may have sent something already
-	f.nothing = begun.NumPending == 0 && begun.Delivered.Consumer == 0
+	if f.finite && begun.NumPending == 0 && begun.Delivered.Consumer == 0 {
+		f.Close(nil)
+	}
 	go f.watch(ctx, status)
-	return f, nil
+	return nil
 }
 
 // Err returns why the feed has ended, once Done is closed.
 func (f *Feed) Err() error { return f.err }
 
-// Close ends the feed, and says why. It hands on no message after the one that may be at this
-// moment.
+// Close ends the feed, and says why. A message that is being handled is the last one.
 func (f *Feed) Close(why error) {
 	f.once.Do(func() {
 		f.err = why
@@ -136,28 +141,30 @@ func (f *Feed) receive(m *nats.Msg) {
 	default:
 	}
 	f.received.Add(1)
-	p, ok := ParseMetadata(m.Reply)
+	p, err := MetadataOf(m)
 	switch {
-	case !ok:
+	case err != nil:
 		f.control(m)
 	case p.Consumer != f.next:
 		f.Close(fmt.Errorf("%w: number %d came after %d", errGap, p.Consumer, f.next-1))
 	default:
 		f.next++
 		f.handle(m, p)
+		if f.finite && p.Pending == 0 {
+			f.Close(nil)
+		}
 	}
 }
 
-// control answers what the server asks for between messages: whether more may come, and whether all
-// have.
+// control answers the control messages of the server, and notices if a message before one is missing.
 func (f *Feed) control(m *nats.Msg) {
 	if m.Reply != "" {
-		_ = m.Respond(nil) // flow control: everything before it has been handled
+		_ = m.Respond(nil) // flow control: everything before it is handled
 	}
 	if stalled := m.Header.Get("Nats-Consumer-Stalled"); stalled != "" {
 		_ = f.nc.Publish(stalled, nil)
 	}
-	if last := m.Header.Get("Nats-Last-Consumer"); last != "" && number(last) != f.next-1 {
+	if last := m.Header.Get("Nats-Last-Consumer"); last != "" && last != strconv.FormatUint(f.next-1, 10) {
 		f.Close(fmt.Errorf("%w: number %s was sent, %d came", errGap, last, f.next-1))
 	}
 }

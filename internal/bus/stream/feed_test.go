@@ -12,7 +12,7 @@ import (
 // order, or taken for all there is.
 func TestFeedEndsAtGap(t *testing.T) {
 	message := func(number int) *nats.Msg {
-		return &nats.Msg{Reply: fmt.Sprintf("$JS.ACK.STREAM.consumer.1.%d.%d.1700000000000000000.0", number+100, number)}
+		return &nats.Msg{Sub: &nats.Subscription{}, Reply: fmt.Sprintf("$JS.ACK.STREAM.consumer.1.%d.%d.1700000000000000000.0", number+100, number)}
 	}
 	heartbeat := func(last int) *nats.Msg {
 		return &nats.Msg{Header: nats.Header{"Status": {"100"}, "Nats-Last-Consumer": {fmt.Sprint(last)}}}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Message is one that a stream holds.
@@ -17,13 +18,12 @@ type Message struct {
 	Time     time.Time `json:"time"`
 }
 
-// messageNotFound is the code of NATS for a message that is not there.
-const messageNotFound = 10037
-
 // Last asks for the last message that a stream holds of a subject, which may have wildcards. Its
-// sequence is 0 if there is none. The leader of the stream answers, as it does about the state of
-// the stream. A "direct get", which nats.go prefers where the stream allows it, is answered by any
-// replica, also by one that is behind.
+// sequence is 0 if there is none.
+//
+// It asks the leader of the stream. nats.go prefers a "direct get" where the stream allows that, and
+// then any replica answers, also one that lags. nats.go also fails on headers that it can't read, so
+// any publisher could keep the daemon from knowing the last message.
 func Last(ctx context.Context, nc *nats.Conn, stream, subject string) (Message, error) {
 	request, err := json.Marshal(map[string]string{"last_by_subj": subject})
 	if err != nil {
@@ -34,22 +34,19 @@ func Last(ctx context.Context, nc *nats.Conn, stream, subject string) (Message, 
 		return Message{}, fmt.Errorf("ask for the last message: %w", err)
 	}
 	var answer struct {
-		Message *Message `json:"message"`
-		Error   *struct {
-			Code        int    `json:"err_code"`
-			Description string `json:"description"`
-		} `json:"error"`
+		Message *Message            `json:"message"`
+		Error   *jetstream.APIError `json:"error"`
 	}
 	err = json.Unmarshal(m.Data, &answer)
 	switch {
 	case err != nil:
 		return Message{}, fmt.Errorf("read the last message: %w", err)
-	case answer.Error != nil && answer.Error.Code == messageNotFound:
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
 		return Message{}, nil
 	case answer.Error != nil:
-		return Message{}, fmt.Errorf("ask for the last message: %s", answer.Error.Description)
+		return Message{}, fmt.Errorf("ask for the last message: %w", answer.Error)
 	case answer.Message == nil:
-		return Message{}, errors.New("ask for the last message: there is none in the answer")
+		return Message{}, errors.New("ask for the last message: the answer has none")
 	}
 	return *answer.Message, nil
 }

@@ -2,44 +2,27 @@ package stream
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ReadAll hands on all messages that a stream has for a consumer that it makes for that, and returns
-// when there are no more.
-func ReadAll(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, stream string,
-	config jetstream.ConsumerConfig, handle func(*nats.Msg),
+// ReadAll makes a consumer, hands all its messages to handle, and returns when there are no more. It never calls
+// handle after it has returned.
+func ReadAll(
+	ctx context.Context, nc *nats.Conn, stream string, config jetstream.ConsumerConfig, handle func(*nats.Msg, Metadata),
 ) error {
-	config.AckPolicy, config.MaxDeliver, config.FlowControl = jetstream.AckNonePolicy, 1, true
-	config.MemoryStorage, config.Replicas, config.InactiveThreshold = true, 1, 10*time.Second
-	var once sync.Once
-	done := make(chan struct{})
-	f, err := Open(ctx, nc, js, stream, config, time.Second, func(m *nats.Msg, p Metadata) {
-		select {
-		case <-done: // what handle fills belongs to the caller again
-			return
-		default:
-		}
-		handle(m)
-		if p.Pending == 0 {
-			once.Do(func() { close(done) })
-		}
-	})
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return err
 	}
-	defer f.Close(nil)
-	if f.nothing {
-		return nil
+	config.AckPolicy, config.MaxDeliver, config.FlowControl = jetstream.AckNonePolicy, 1, true
+	config.MemoryStorage, config.Replicas, config.InactiveThreshold = true, 1, 10*time.Second
+	f := &Feed{heartbeat: time.Second, handle: handle, finite: true}
+	if err := f.open(ctx, nc, js, stream, config); err != nil {
+		return err
 	}
-	select {
-	case <-done:
-		return nil
-	case <-f.Done:
-		return f.err
-	}
+	<-f.Done
+	return f.err
 }
