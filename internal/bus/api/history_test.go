@@ -16,6 +16,7 @@ import (
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
+	"idle-scaler/scaler/report"
 	"idle-scaler/test/natstest"
 	"idle-scaler/test/wait"
 )
@@ -271,7 +272,7 @@ func BenchmarkPast(b *testing.B) {
 	for i := range servers * each {
 		e := scaler.Event{
 			ID: fmt.Sprintf("b88c06f4-2655-4544-a095-e54ec5736760-%d", i), Server: scaler.ID{Namespace: fmt.Sprint("team-", i%10), Name: fmt.Sprint("server-", i%servers)},
-			At: began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1, Type: scaler.LedgerTypes[i/servers%3], Cause: scaler.CauseIdle,
+			At: began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1, Type: report.Types[i/servers%3], Cause: scaler.CauseIdle,
 			Text: "unused for 30m, its idle-after is 30m", Idle: 30 * time.Minute,
 		}
 		payload, err := wire.EncodeEvent(event.ToWire(e), "/test")

@@ -14,6 +14,7 @@ import (
 	"idle-scaler/internal/bus/event"
 	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
+	"idle-scaler/scaler/report"
 )
 
 // span is which report is asked for.
@@ -26,7 +27,7 @@ type span struct {
 type lastReport struct {
 	mu     sync.Mutex
 	span   span
-	report scaler.Report
+	report report.Report
 }
 
 // report answers with as many servers as fit into one message, and says where the next page begins.
@@ -35,14 +36,14 @@ func (a *API) report(ctx context.Context, r micro.Request) error {
 	if err != nil {
 		return err
 	}
-	report, err := a.makeReport(ctx, asked, after != (wire.ID{}))
+	all, err := a.makeReport(ctx, asked, after != (wire.ID{}))
 	if err != nil {
 		return err
 	}
-	page := wire.Report{From: report.From, To: report.To, Servers: []wire.ReportRow{}, Total: reportRow(report.Total)}
+	page := wire.Report{From: all.From, To: all.To, Servers: []wire.ReportRow{}, Total: reportRow(all.Total)}
 	free := room(a.nc.MaxPayload() - 2*pageRoom) // for the total, too
 	last := ""
-	for _, server := range report.After(after) {
+	for _, server := range all.After(after) {
 		row := reportRow(server)
 		encoded, err := json.Marshal(row) // to know how long it is
 		if err != nil {
@@ -73,7 +74,8 @@ func (a *API) readReport(r micro.Request) (asked span, after wire.ID, limit int,
 		asked.to = now
 	}
 	if asked.to.After(now.Add(event.ClocksApart)) { // another replica may have named it
-		return asked, after, 0, fmt.Errorf("%w: to %s is in the future", wire.ErrOutOfRange, asked.to.Format(time.RFC3339Nano))
+		return asked, after, 0, fmt.Errorf("%w: to %s is in the future",
+			wire.ErrOutOfRange, asked.to.Format(time.RFC3339Nano))
 	}
 	asked.from = asked.to.Add(-over)
 	return asked, after, request.Limit, nil
@@ -81,36 +83,36 @@ func (a *API) readReport(r micro.Request) (asked span, after wire.ID, limit int,
 
 // makeReport makes a report. The next page of the report that was made last needs no event to be
 // read again.
-func (a *API) makeReport(ctx context.Context, asked span, next bool) (scaler.Report, error) {
+func (a *API) makeReport(ctx context.Context, asked span, next bool) (report.Report, error) {
 	a.last.mu.Lock()
-	known, report := a.last.span, a.last.report
+	known, made := a.last.span, a.last.report
 	a.last.mu.Unlock()
 	if next && known == asked {
-		return report, nil
+		return made, nil
 	}
 	servers, err := a.config.Servers.List(scaler.Filter{Namespace: asked.namespace})
 	if err != nil {
-		return scaler.Report{}, err
+		return report.Report{}, err
 	}
 	would := a.config.Servers.WouldBeAsleep(servers)
-	ledger := scaler.NewLedger()
-	types := make([]string, len(scaler.LedgerTypes))
-	for i, t := range scaler.LedgerTypes {
+	types := make([]string, len(report.Types))
+	for i, t := range report.Types {
 		types[i] = string(t)
 	}
+	aggregate := report.Aggregate{}
 	err = a.readEvents(ctx, a.config.Subjects.Events(wire.ID{Namespace: asked.namespace}), asked.from, types,
-		func(e wire.Event) { ledger.Add(event.FromWire(e)) })
+		func(e wire.Event) { aggregate.Add(event.FromWire(e)) })
 	if err != nil {
-		return scaler.Report{}, err
+		return report.Report{}, err
 	}
-	report = ledger.Report(servers, would, asked.from, asked.to)
+	made = aggregate.Report(servers, would, asked.from, asked.to)
 	a.last.mu.Lock()
 	defer a.last.mu.Unlock()
-	a.last.span, a.last.report = asked, report
-	return report, nil
+	a.last.span, a.last.report = asked, made
+	return made, nil
 }
 
-func reportRow(row scaler.ReportRow) wire.ReportRow {
+func reportRow(row report.Row) wire.ReportRow {
 	rate := 0.0
 	if row.Automatic > 0 {
 		rate = rounded(float64(row.MisSleeps) / float64(row.Automatic))
@@ -124,12 +126,12 @@ func reportRow(row scaler.ReportRow) wire.ReportRow {
 	}
 }
 
-func reportedSleep(r scaler.Rest) wire.ReportedSleep {
+func reportedSleep(s report.Sleep) wire.ReportedSleep {
 	return wire.ReportedSleep{
-		Seconds:             r.Seconds,
-		CPUCoreHours:        hours(r.MilliCPUSeconds, 1000),
-		MemoryGiBHours:      hours(r.ByteSeconds, 1<<30),
-		CPUMillicoreSeconds: r.MilliCPUSeconds, MemoryByteSeconds: r.ByteSeconds,
+		Seconds:             s.Seconds,
+		CPUCoreHours:        hours(s.MilliCPUSeconds, 1000),
+		MemoryGiBHours:      hours(s.ByteSeconds, 1<<30),
+		CPUMillicoreSeconds: s.MilliCPUSeconds, MemoryByteSeconds: s.ByteSeconds,
 	}
 }
 
