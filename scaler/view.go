@@ -99,6 +99,9 @@ func (s *Scaler) View(server *Server) View {
 	return v
 }
 
+// Now returns the time of the activity log, which events and marks bear.
+func (s *Scaler) Now() time.Time { return s.now() }
+
 // Count returns how many servers there are of each status.
 func (s *Scaler) Count() map[Status]int {
 	counts := map[Status]int{StatusRunning: 0, StatusStopped: 0, StatusPending: 0, StatusScaling: 0, StatusFailed: 0}

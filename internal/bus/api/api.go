@@ -32,6 +32,7 @@ type Servers interface {
 	Check(ctx context.Context, c scaler.Command) (*scaler.Server, error)
 	Await(ctx context.Context, at scaler.Applied, why func(*scaler.Server) string) (*scaler.Server, error)
 	WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time
+	Now() time.Time // of the activity log, as events bear it
 }
 
 // Config is what an API needs to know. All fields must be set.

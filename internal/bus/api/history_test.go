@@ -217,6 +217,23 @@ func TestReportOnTheWire(t *testing.T) {
 	}
 }
 
+// A report ends by the clock of the log, which events bear, whatever the clock of the replica shows.
+func TestReportByTheClockOfTheLog(t *testing.T) {
+	w := natstest.NewWithStreams(t)
+	serveReplica(w, w.Connect(), &replica{ahead: time.Hour})
+	r, err := newClient(w).Report(context.Background(), "", time.Hour)
+	if ahead := time.Until(r.To); err != nil || ahead < 59*time.Minute || ahead > time.Hour {
+		t.Errorf("it ends in %s: %v", ahead, err)
+	}
+	nc := w.Connect()
+	for ahead, want := range map[time.Duration]string{30 * time.Minute: "", 2 * time.Hour: "422"} {
+		payload := fmt.Sprintf(`{"to":%q}`, time.Now().Add(ahead).Format(time.RFC3339))
+		if got := ask(t, nc, "cortex.mcp.api.report", payload).Header.Get(micro.ErrorCodeHeader); got != want {
+			t.Errorf("to in %s: got %q, want %q", ahead, got, want)
+		}
+	}
+}
+
 // A report of any number of servers comes in pages that fit into one message, all with the total of
 // all.
 func TestReportIsPaged(t *testing.T) {

@@ -69,7 +69,7 @@ func (a *API) readReport(r micro.Request) (asked span, after wire.ID, limit int,
 	if err != nil {
 		return asked, after, 0, err
 	}
-	now := time.Now().UTC()
+	now := a.config.Servers.Now().UTC()
 	if asked.to = request.To; asked.to.IsZero() {
 		asked.to = now
 	}
