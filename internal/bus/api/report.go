@@ -113,16 +113,13 @@ func (a *API) makeReport(ctx context.Context, asked span, next bool) (report.Rep
 }
 
 func reportRow(row report.Row) wire.ReportRow {
-	rate := 0.0
-	if row.Automatic > 0 {
-		rate = rounded(float64(row.MisSleeps) / float64(row.Automatic))
-	}
 	return wire.ReportRow{
 		Namespace: row.Server.Namespace, Name: row.Server.Name, Gone: row.Gone,
 		Asleep: reportedSleep(row.Asleep), WouldBeAsleep: reportedSleep(row.WouldBeAsleep),
 		Sleeps: row.Sleeps, WouldSleeps: row.WouldSleeps, Wakes: row.Wakes,
 		WakeP50Seconds: rounded(row.WakeP50.Seconds()), WakeP95Seconds: rounded(row.WakeP95.Seconds()),
-		AutomaticSleeps: row.Automatic, MisSleeps: row.MisSleeps, MisSleepRate: rate,
+		AutomaticSleeps: row.Automatic, MisSleeps: row.MisSleeps,
+		MisSleepRate: rounded(float64(row.MisSleeps) / float64(max(1, row.Automatic))),
 	}
 }
 
