@@ -36,7 +36,7 @@ func (t *term) planHold(server *Server, c Command, e Event) (Change, error) {
 	if c.Asleep {
 		change = t.planSleep(server, policy.BecauseHold, t.s.tracker.Of(server.ID).Last, e)
 	} else {
-		change = t.planStart(server, server.wanted(), e)
+		change = t.planStart(server, server.AwakeReplicas(), e)
 	}
 	change.Mark.Hold = hold
 	return change, nil

@@ -47,7 +47,7 @@ func (t *term) planOrder(server *Server, c Command, e Event) (Change, error) {
 	if c.Verb == Scale {
 		return t.planStart(server, c.Replicas, e), nil
 	}
-	return t.planStart(server, server.wanted(), e), nil
+	return t.planStart(server, server.AwakeReplicas(), e), nil
 }
 
 // planStart wakes the server, or scales it; those that it comes after are waited for.
@@ -76,8 +76,8 @@ func (c Command) event(now time.Time) Event {
 	return Event{At: now, Cause: policy.CauseCommand, Actor: c.Actor, Command: c.ID, Reason: c.Reason}
 }
 
-// wanted is how many replicas the server has, or wakes with.
-func (s *Server) wanted() int {
+// AwakeReplicas is how many replicas the server has, or wakes with.
+func (s *Server) AwakeReplicas() int {
 	if s.Replicas > 0 {
 		return s.Replicas
 	}

@@ -61,7 +61,7 @@ func (t *term) endShadow(st *state, server *Server, f *policy.Facts, now time.Ti
 		return err
 	}
 	t.setShadow(st, shadow{at: e.At})
-	if misSleep(former.at, e.At, e.demand()) {
+	if MisSleep(former.at, e.At, e.Demand()) {
 		t.s.meter.MisSlept(true)
 	}
 	return nil
@@ -169,4 +169,11 @@ func (s *Scaler) WouldBeAsleep(servers []*Server) map[ID]time.Time {
 		}
 	}
 	return since
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

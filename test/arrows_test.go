@@ -23,6 +23,8 @@ var allowed = map[string][]string{
 		"github.com/agnivade/levenshtein",
 	},
 
+	"idle-scaler/scaler/report": {"idle-scaler/policy", "idle-scaler/scaler"},
+
 	"idle-scaler/internal/share": {},
 
 	"idle-scaler/internal/kube": {
@@ -55,7 +57,8 @@ var allowed = map[string][]string{
 		"github.com/nats-io/",
 	},
 	"idle-scaler/internal/bus/api": {
-		"idle-scaler/policy", "idle-scaler/scaler", "idle-scaler/internal/share", "idle-scaler/internal/wire", "idle-scaler/internal/bus/stream",
+		"idle-scaler/policy", "idle-scaler/scaler", "idle-scaler/scaler/report", "idle-scaler/internal/share",
+		"idle-scaler/internal/wire", "idle-scaler/internal/bus/stream",
 		"idle-scaler/internal/bus/answer", "idle-scaler/internal/bus/command", "idle-scaler/internal/bus/event",
 		"github.com/nats-io/", "golang.org/x/sync/",
 	},

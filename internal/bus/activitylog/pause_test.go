@@ -42,6 +42,7 @@ func (replica) Status(context.Context, scaler.ID) (scaler.View, error) { return 
 func (replica) View(*scaler.Server) scaler.View                               { return scaler.View{} }
 func (replica) Check(context.Context, scaler.Command) (*scaler.Server, error) { return nil, nil }
 func (replica) WouldBeAsleep([]*scaler.Server) map[scaler.ID]time.Time        { return nil }
+func (replica) Now() time.Time                                                { return time.Now() }
 func (replica) Await(context.Context, scaler.Applied, func(*scaler.Server) string) (*scaler.Server, error) {
 	return nil, nil
 }

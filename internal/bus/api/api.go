@@ -29,6 +29,7 @@ type Servers interface {
 	Status(ctx context.Context, id scaler.ID) (scaler.View, error)
 	View(server *scaler.Server) scaler.View
 	WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time
+	Now() time.Time // of the activity log, as events bear it
 }
 
 // Orders checks a command before it is stored, and waits for the server after it is applied.

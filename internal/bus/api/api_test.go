@@ -30,6 +30,7 @@ type replica struct {
 	servers []*scaler.Server
 	hold    chan struct{} // what is asked about the first server takes until this is closed
 	ready   chan struct{} // servers get ready when this is closed; nil: they are
+	ahead   time.Duration // of our clock: that of the log
 }
 
 func (r *replica) Await(ctx context.Context, at scaler.Applied, why func(*scaler.Server) string) (*scaler.Server, error) {
@@ -82,6 +83,8 @@ func (r *replica) View(s *scaler.Server) scaler.View {
 	facts := policy.Facts{Replicas: s.Replicas, Ready: s.Ready, Ours: s.Ours, Because: s.Mark.Because, Hold: s.Mark.Hold}
 	return scaler.View{At: time.Now(), Server: s, Status: policy.StatusRunning, Facts: facts}
 }
+
+func (r *replica) Now() time.Time { return time.Now().Add(r.ahead) }
 
 // WouldBeAsleep says since a day of all with dry-run.
 func (r *replica) WouldBeAsleep(servers []*scaler.Server) map[scaler.ID]time.Time {

@@ -16,6 +16,7 @@ import (
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
+	"idle-scaler/scaler/report"
 	"idle-scaler/test/natstest"
 	"idle-scaler/test/wait"
 )
@@ -216,6 +217,23 @@ func TestReportOnTheWire(t *testing.T) {
 	}
 }
 
+// A report ends by the clock of the log, which events bear, whatever the clock of the replica shows.
+func TestReportByTheClockOfTheLog(t *testing.T) {
+	w := natstest.NewWithStreams(t)
+	serveReplica(w, w.Connect(), &replica{ahead: time.Hour})
+	r, err := newClient(w).Report(context.Background(), "", time.Hour)
+	if ahead := time.Until(r.To); err != nil || ahead < 59*time.Minute || ahead > time.Hour {
+		t.Errorf("it ends in %s: %v", ahead, err)
+	}
+	nc := w.Connect()
+	for ahead, want := range map[time.Duration]string{30 * time.Minute: "", 2 * time.Hour: "422"} {
+		payload := fmt.Sprintf(`{"to":%q}`, time.Now().Add(ahead).Format(time.RFC3339))
+		if got := ask(t, nc, "cortex.mcp.api.report", payload).Header.Get(micro.ErrorCodeHeader); got != want {
+			t.Errorf("to in %s: got %q, want %q", ahead, got, want)
+		}
+	}
+}
+
 // A report of any number of servers comes in pages that fit into one message, all with the total of
 // all.
 func TestReportIsPaged(t *testing.T) {
@@ -271,7 +289,7 @@ func BenchmarkPast(b *testing.B) {
 	for i := range servers * each {
 		e := scaler.Event{
 			ID: fmt.Sprintf("b88c06f4-2655-4544-a095-e54ec5736760-%d", i), Server: scaler.ID{Namespace: fmt.Sprint("team-", i%10), Name: fmt.Sprint("server-", i%servers)},
-			At: began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1, Type: scaler.LedgerTypes[i/servers%3], Cause: policy.CauseIdle,
+			At: began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1, Type: report.Types[i/servers%3], Cause: policy.CauseIdle,
 			Text: "unused for 30m, its idle-after is 30m", Idle: 30 * time.Minute,
 		}
 		payload, err := wire.EncodeEvent(event.ToWire(e), "/test")

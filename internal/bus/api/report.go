@@ -11,6 +11,7 @@ import (
 	"idle-scaler/internal/bus/event"
 	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
+	"idle-scaler/scaler/report"
 )
 
 // span is what a report is about.
@@ -23,7 +24,7 @@ type span struct {
 type lastReport struct {
 	mu     sync.Mutex
 	span   span
-	report scaler.Report
+	report report.Report
 }
 
 // report answers with as many servers as fit into one message, and says where the next page begins.
@@ -32,7 +33,7 @@ func (a *API) report(ctx context.Context, r request) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now().UTC()
+	now := a.config.Servers.Now().UTC()
 	if asked.To.IsZero() {
 		asked.To = now
 	}
@@ -40,13 +41,13 @@ func (a *API) report(ctx context.Context, r request) error {
 		return fmt.Errorf("%w: to %s is in the future", wire.ErrOutOfRange, asked.To.Format(time.RFC3339Nano))
 	}
 	about := span{r.scope.Namespace, asked.To.Add(-over), asked.To}
-	report, err := a.makeReport(ctx, about, after != (wire.ID{}))
+	all, err := a.makeReport(ctx, about, after != (wire.ID{}))
 	if err != nil {
 		return err
 	}
-	rows := report.After(after)
+	rows := all.After(after)
 	page := wire.Report{
-		From: report.From, To: report.To, Total: reportRow(report.Total),
+		From: all.From, To: all.To, Total: reportRow(all.Total),
 		Servers: fill(rows, asked.Limit, a.room(), reportRow),
 	}
 	if n := len(page.Servers); n < len(rows) {
@@ -56,51 +57,48 @@ func (a *API) report(ctx context.Context, r request) error {
 }
 
 // makeReport makes a report. The next page of the last report needs no event to be read again.
-func (a *API) makeReport(ctx context.Context, asked span, next bool) (scaler.Report, error) {
+func (a *API) makeReport(ctx context.Context, asked span, next bool) (report.Report, error) {
 	a.last.mu.Lock()
-	known, report := a.last.span, a.last.report
+	known, made := a.last.span, a.last.report
 	a.last.mu.Unlock()
 	if next && known == asked {
-		return report, nil
+		return made, nil
 	}
 	servers, err := a.config.Servers.List(scaler.Filter{Namespace: asked.namespace})
 	if err != nil {
-		return scaler.Report{}, err
+		return report.Report{}, err
 	}
 	would := a.config.Servers.WouldBeAsleep(servers)
-	ledger := scaler.NewLedger()
-	err = a.readEvents(ctx, wire.ID{Namespace: asked.namespace}, asked.from, scaler.LedgerTypes,
-		func(e wire.Event) { ledger.Add(event.FromWire(e)) })
+	aggregate := report.Aggregate{}
+	err = a.readEvents(ctx, wire.ID{Namespace: asked.namespace}, asked.from, report.Types,
+		func(e wire.Event) { aggregate.Add(event.FromWire(e)) })
 	if err != nil {
-		return scaler.Report{}, err
+		return report.Report{}, err
 	}
-	report = ledger.Report(servers, would, asked.from, asked.to)
+	made = aggregate.Report(servers, would, asked.from, asked.to)
 	a.last.mu.Lock()
 	defer a.last.mu.Unlock()
-	a.last.span, a.last.report = asked, report
-	return report, nil
+	a.last.span, a.last.report = asked, made
+	return made, nil
 }
 
-func reportRow(row scaler.ReportRow) wire.ReportRow {
-	rate := 0.0
-	if row.Automatic > 0 {
-		rate = rounded(float64(row.MisSleeps) / float64(row.Automatic))
-	}
+func reportRow(row report.Row) wire.ReportRow {
 	return wire.ReportRow{
 		Namespace: row.Server.Namespace, Name: row.Server.Name, Gone: row.Gone,
 		Asleep: reportedSleep(row.Asleep), WouldBeAsleep: reportedSleep(row.WouldBeAsleep),
 		Sleeps: row.Sleeps, WouldSleeps: row.WouldSleeps, Wakes: row.Wakes,
 		WakeP50Seconds: rounded(row.WakeP50.Seconds()), WakeP95Seconds: rounded(row.WakeP95.Seconds()),
-		AutomaticSleeps: row.Automatic, MisSleeps: row.MisSleeps, MisSleepRate: rate,
+		AutomaticSleeps: row.Automatic, MisSleeps: row.MisSleeps,
+		MisSleepRate: rounded(float64(row.MisSleeps) / float64(max(1, row.Automatic))),
 	}
 }
 
-func reportedSleep(r scaler.Rest) wire.ReportedSleep {
+func reportedSleep(s report.Sleep) wire.ReportedSleep {
 	return wire.ReportedSleep{
-		Seconds:             r.Seconds,
-		CPUCoreHours:        hours(r.MilliCPUSeconds, 1000),
-		MemoryGiBHours:      hours(r.ByteSeconds, 1<<30),
-		CPUMillicoreSeconds: r.MilliCPUSeconds, MemoryByteSeconds: r.ByteSeconds,
+		Seconds:             s.Seconds,
+		CPUCoreHours:        hours(s.MilliCPUSeconds, 1000),
+		MemoryGiBHours:      hours(s.ByteSeconds, 1<<30),
+		CPUMillicoreSeconds: s.MilliCPUSeconds, MemoryByteSeconds: s.ByteSeconds,
 	}
 }
 
