@@ -139,7 +139,8 @@ func TestSetClockEndsADecision(t *testing.T) {
 			decided := w.local()
 			set.Store(int64(by))
 			c := Change{Replicas: 5, Event: Event{Type: Scaled, At: w.now()}}
-			if _, _, err := w.leading().write(w.alpha(), c, decided); !errors.Is(err, want) {
+			term := w.leading()
+			if _, _, err := term.write(term.state(alpha), w.alpha(), c, decided); !errors.Is(err, want) {
 				t.Errorf("set by %s: error %v", by, err)
 			}
 		}, running(3))

@@ -290,7 +290,7 @@ func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
 		w.cluster.onWrite = func(server *Server) error {
 			w.cluster.onWrite = nil
 			other := written(server, 0, Mark{Restore: server.Replicas, Because: policy.BecauseIdle, Asleep: time.Now()})
-			other.Mark.Last = Event{ID: eventID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas, Cause: policy.CauseIdle}
+			other.Mark.Last = Event{ID: changeID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas, Cause: policy.CauseIdle}
 			w.cluster.put(other)
 			return ErrConflict
 		}
@@ -313,7 +313,7 @@ func TestCommandsFirstWriteLandsLate(t *testing.T) {
 				return fmt.Errorf("%w: not there yet", ErrUnsure)
 			}
 			first := written(server, 5, Mark{Done: Done{c.Stamp, c.ID}})
-			first.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: policy.CauseCommand, Command: c.ID}
+			first.Mark.Last = Event{ID: changeID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: policy.CauseCommand, Command: c.ID}
 			w.cluster.put(first)
 			return ErrConflict
 		}

@@ -163,7 +163,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			}
 		}
 		for id, st := range term.states {
-			if st.start != nil || len(st.commands) > 0 {
+			if st.readiness != nil || len(st.commands) > 0 {
 				t.Errorf("%s is left behind: %+v", id, st)
 			}
 		}

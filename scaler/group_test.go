@@ -267,9 +267,9 @@ func TestGroupInACircle(t *testing.T) {
 // Who only comes after a circle is not part of it.
 func TestGroupBesideACircle(t *testing.T) {
 	lead(t, func(w *world) {
-		l := w.look()
+		decider := w.decider()
 		for name, bad := range map[string]bool{"a": true, "b": true, "beside": false} {
-			if f := l.facts(w.server(name)); (f.Group.Bad != "") != bad {
+			if f, _ := decider.decide(w.server(name)); (f.Group.Bad != "") != bad {
 				t.Errorf("%s: %q", name, f.Group.Bad)
 			}
 		}

@@ -45,7 +45,7 @@ func TestUnsureSleepIsTold(t *testing.T) {
 	}, running(3))
 	lead(t, func(w *world) { // it is seen long after the write was given up
 		w.cluster.onWrite = func(server *Server) error {
-			slept := written(server, 0, Mark{Restore: 3, Because: policy.BecauseIdle, Asleep: time.Now(), Last: Event{ID: eventID(server), Type: Slept, Server: alpha, At: time.Now(), From: 3}})
+			slept := written(server, 0, Mark{Restore: 3, Because: policy.BecauseIdle, Asleep: time.Now(), Last: Event{ID: changeID(server), Type: Slept, Server: alpha, At: time.Now(), From: 3}})
 			time.AfterFunc(time.Minute, func() { w.cluster.put(slept) })
 			return fmt.Errorf("%w: no answer", ErrUnsure)
 		}
@@ -112,7 +112,7 @@ func TestLastWriteIsLookedFor(t *testing.T) {
 		late := written(w.alpha(), 5, Mark{})
 		w.cluster.onWrite = func(server *Server) error {
 			if late.Mark.Last.ID == "" {
-				late.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: policy.CauseCommand}
+				late.Mark.Last = Event{ID: changeID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: policy.CauseCommand}
 				return fmt.Errorf("%w: not there yet", ErrUnsure)
 			}
 			time.Sleep(w.config.RetryFor)

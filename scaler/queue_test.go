@@ -270,7 +270,7 @@ func TestQueueDoesNotGrow(t *testing.T) {
 		}
 	}
 	for p := range priorities {
-		if n := len(q.waiting[p].lines["a"]); n > 10 {
+		if n := len(q.waiting[p].servers["a"]); n > 10 {
 			t.Errorf("%d stand in line %d", n, p)
 		}
 	}

@@ -168,7 +168,7 @@ func TestOldDecisionIsNotSent(t *testing.T) {
 	lead(t, func(w *world) {
 		decided := w.local()
 		time.Sleep(MaxDecisionAge + 1)
-		_, _, err := w.leading().write(w.alpha(), Change{Event: Event{Type: Slept, At: w.now()}}, decided)
+		_, _, err := w.leading().write(w.leading().state(alpha), w.alpha(), Change{Event: Event{Type: Slept, At: w.now()}}, decided)
 		if !errors.Is(err, ErrConflict) {
 			t.Errorf("error %v", err)
 		}
