@@ -89,8 +89,8 @@ func (t *term) apply(st *state, c *pending) error {
 	return nil
 }
 
-// lookOnceMore reads the server before it is published that a command was not applied, because the answer
-// to its last write may have got lost.
+// lookOnceMore reads the server before it is published that a command was not applied, because the
+// answer to its last write may have got lost.
 func (t *term) lookOnceMore(c *pending, err error) error {
 	server, unread := t.s.fresh(t.ctx, c.Server)
 	if unread == nil && c.tries.wrote(server.Mark.Last) {
@@ -100,7 +100,8 @@ func (t *term) lookOnceMore(c *pending, err error) error {
 	return fmt.Errorf("%w (tried for %s)", err, t.s.config.RetryFor)
 }
 
-// appears returns until when a command waits for its Deployment. Time in which nobody led does not count.
+// appears returns until when a command waits for its Deployment. Time in which nobody led does not
+// count.
 func (t *term) appears(c *pending) time.Time {
 	return latestOf(c.Taken, t.began).Add(appearsWithin)
 }

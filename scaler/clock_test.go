@@ -139,7 +139,7 @@ func TestSetClockEndsADecision(t *testing.T) {
 			decided := w.local()
 			set.Store(int64(by))
 			c := Change{Replicas: 5, Event: Event{Type: Scaled, At: w.now()}}
-			term := w.leading()
+			term := w.term.Load()
 			if _, _, err := term.write(term.state(alpha), w.alpha(), c, decided); !errors.Is(err, want) {
 				t.Errorf("set by %s: error %v", by, err)
 			}

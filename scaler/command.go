@@ -3,6 +3,7 @@ package scaler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"idle-scaler/activity"
@@ -46,10 +47,10 @@ type Outcome struct {
 	Event  Event   // what it did
 }
 
-// Check returns the server of a command, or why the command can't be applied to it. Any replica asks
-// before it puts a request on the command stream, and the leader asks again. Only a server that is not in
-// memory costs a request to the API server. Errors: ErrInvalid, ErrOutOfRange, ErrSuperseded, and those
-// of Status.
+// Check returns the server of a command, or why the command can't be applied to it. Any replica
+// asks before it puts a request on the command stream, and the leader asks again. Only a server
+// that is not in memory costs a request to the API server. Errors: ErrInvalid, ErrOutOfRange,
+// ErrSuperseded, and those of Status.
 func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 	if err := s.checkValues(c); err != nil {
 		return nil, err
@@ -67,9 +68,7 @@ func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 
 // checkValues checks what a command says, whatever its server is.
 func (s *Scaler) checkValues(c Command) error {
-	switch c.Verb {
-	case Start, Stop, Scale, Hold, Release:
-	default:
+	if !slices.Contains([]Verb{Start, Stop, Scale, Hold, Release}, c.Verb) {
 		return fmt.Errorf("%w: unknown verb %q: use start, stop, scale, hold or release", ErrInvalid, c.Verb)
 	}
 	if c.Wait < 0 {
@@ -102,27 +101,13 @@ func (c Command) sleeps() bool {
 	return c.Verb == Stop || c.Verb == Scale && c.Replicas == 0 || c.Verb == Hold && c.Asleep
 }
 
-// until returns when the hold of a command ends: counted from when the command was given, in the time
-// zone of the server.
-func (c Command) until(server *Server, given time.Time) (time.Time, error) {
-	until, err := policy.ParseUntil(c.Until, given, server.Settings.TimeZone)
-	if _, notClock := time.Parse("15:04", c.Until); notClock == nil && server.Bad != nil {
-		err = fmt.Errorf("its time-zone is not known, because its settings can't be read (%w): "+
-			"write a duration or an instant, or correct them", server.Bad)
-	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%w: hold until %q: %w", ErrInvalid, c.Until, err)
-	}
-	return until, nil
-}
-
 // event returns the event that the command caused, without what it did.
 func (c Command) event(now time.Time) Event {
 	return Event{At: now, Cause: policy.CauseCommand, Actor: c.Actor, Command: c.ID, Reason: c.Reason}
 }
 
-// appliedTo reports whether the command, or a newer one, was applied to the server. Then it comes again
-// only because its acknowledgement got lost, and did not come too late.
+// appliedTo reports whether the command, or a newer one, was applied to the server. Then it comes
+// again only because its acknowledgement got lost, and did not come too late.
 func (c Command) appliedTo(server *Server) bool {
 	done := server.Mark.Done.Stamp
 	return c.Stamp.Equal(done) || c.Stamp.OlderThan(done)

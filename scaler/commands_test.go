@@ -538,7 +538,7 @@ func TestCommandsForNobody(t *testing.T) {
 			w.Submit(w.t.Context(), Command{Verb: Start, Server: id, Stamp: w.stamp()}, func(Outcome) {})
 		}
 		time.Sleep(time.Hour)
-		term := w.leading()
+		term := w.term.Load()
 		term.mu.Lock()
 		if n := len(term.states); n > 2 { // of alpha, and of the daemon itself
 			t.Errorf("%d states are left", n)

@@ -156,7 +156,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				t.Errorf("%s has %d replicas", server.ID, server.Replicas)
 			}
 		}
-		term := w.leading()
+		term := w.term.Load()
 		for id, item := range term.queue.items {
 			if item.wanted > 0 || item.running || item.failures > 0 {
 				t.Errorf("%s is left in the queue: %+v", id, item)
@@ -175,7 +175,7 @@ func TestAPingToAServerThatIsAwakeAsksForNoPass(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
 		synctest.Wait()
-		q := w.leading().queue
+		q := w.term.Load().queue
 		w.tracker.Ping(alpha, w.stamp())
 		w.Enqueue(alpha)
 		q.mu.Lock()

@@ -2,8 +2,6 @@ package scaler
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"idle-scaler/activity"
@@ -62,8 +60,8 @@ func (t *term) publishWouldWake(st *state, server *Server, f *policy.Facts, now 
 	return nil
 }
 
-// wouldWake returns what ends the sleep of a dry run; without a cause nothing does. A new pod and the
-// like do not, because they would not have come to a server at zero.
+// wouldWake returns what ends the sleep of a dry run; without a cause nothing does. A new pod and
+// the like do not, because they would not have come to a server at zero.
 func (s *Scaler) wouldWake(server *Server, f *policy.Facts, asleep dryRun, now time.Time) Event {
 	e := Event{Type: WouldWake, Server: server.ID, At: now, To: server.Replicas}
 	awake := server.Mark.Awake
@@ -92,32 +90,6 @@ func (s *Scaler) wouldWake(server *Server, f *policy.Facts, asleep dryRun, now t
 	return e
 }
 
-// readDryRuns returns what would have become of servers according to the events that the stream has, by UID.
-func readDryRuns(events map[string]bool) map[string]dryRun {
-	runs := make(map[string]dryRun)
-	var wakes []string
-	for id := range events {
-		if uid, idle, ok := strings.Cut(id, fmt.Sprintf("-%s-", WouldSleep)); ok {
-			runs[uid] = dryRun{asleep: true, idle: nanos(idle)}
-		} else if strings.Contains(id, fmt.Sprintf("-%s-", WouldWake)) {
-			wakes = append(wakes, id)
-		}
-	}
-	for _, id := range wakes {
-		uid, instants, _ := strings.Cut(id, fmt.Sprintf("-%s-", WouldWake))
-		idle, at, _ := strings.Cut(instants, "-")
-		if runs[uid].idle.Equal(nanos(idle)) { // else it ended the sleep before
-			runs[uid] = dryRun{at: nanos(at)}
-		}
-	}
-	return runs
-}
-
-func nanos(text string) time.Time {
-	n, _ := strconv.ParseInt(text, 10, 64) // a wrong one is the instant of no sleep
-	return time.Unix(0, n)
-}
-
 // resumeDryRun goes on from what a former leader has published. The caller does not hold mu.
 func (t *term) resumeDryRun(server *Server) dryRun {
 	run, now := t.former.dryRuns[server.UID], t.s.now()
@@ -131,8 +103,8 @@ func (t *term) resumeDryRun(server *Server) dryRun {
 	return run
 }
 
-// wouldSleepAt returns when a server that would be asleep now would have fallen asleep, as nearly as is
-// known, if its idle clock started at idle.
+// wouldSleepAt returns when a server that would be asleep now would have fallen asleep, as nearly
+// as is known, if its idle clock started at idle.
 func wouldSleepAt(f *policy.Facts, idle, now time.Time) time.Time {
 	at := f.Settings.SleepAt.Next(idle)
 	if f.Settings.IdleAfter != policy.Never {
@@ -146,8 +118,9 @@ func wouldSleepAt(f *policy.Facts, idle, now time.Time) time.Time {
 	return at
 }
 
-// WouldBeAsleep returns since when servers would be asleep now without dry-run, for those that would. Any
-// replica knows that from its own decisions: the events of the leader may be too old to be there.
+// WouldBeAsleep returns since when servers would be asleep now without dry-run, for those that
+// would. Any replica knows that from its own decisions: the events of the leader may be too old to
+// be there.
 func (s *Scaler) WouldBeAsleep(servers []*Server) map[ID]time.Time {
 	since := make(map[ID]time.Time)
 	decider := s.decider()

@@ -71,7 +71,7 @@ func TestDryRunWouldWake(t *testing.T) {
 		{"the end of the dry run", dry(running(2)), time.Minute, func(w *world) {
 			w.ping()
 			w.bus.kept = nil
-			w.leading().state(alpha).dryRun = dryRun{asleep: true, at: time.Now(), idle: time.Now()}
+			w.term.Load().state(alpha).dryRun = dryRun{asleep: true, at: time.Now(), idle: time.Now()}
 			w.change("alpha", func(s *Server) { s.Settings.DryRun = false })
 			w.sweep()
 		}, policy.CauseExternal, 1},

@@ -48,8 +48,8 @@ type Event struct {
 	Idle     time.Duration // how long the server was unused before it slept
 	Took     time.Duration // ready: from the patch to the first ready replica; sighted: how long it was blind
 
-	// Asleep is how long the daemon had the server at zero before a wake or a new order to sleep, or
-	// would have had it in a dry run. 0: it had not.
+	// Asleep is how long the daemon had the server at zero before a wake or a new order to sleep,
+	// or would have had it in a dry run. 0: it had not.
 	Asleep time.Duration
 }
 
@@ -82,7 +82,8 @@ func instantID(kind EventType, server *Server, at time.Time) string {
 	return fmt.Sprintf("%s-%s-%d", server.UID, kind, at.UnixNano())
 }
 
-// noticeID names something that was noticed about this generation of the server, and said in these words.
+// noticeID names something that was noticed about this generation of the server, and said in these
+// words.
 func noticeID(kind EventType, server *Server, text string) string {
 	hash := fnv.New64a()
 	hash.Write([]byte(text))

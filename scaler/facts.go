@@ -8,8 +8,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// decider decides about servers at one instant. It works out each group once: if each of its servers
-// did that, a group of a thousand would take a thousand times as long.
+// decider decides about servers at one instant. It works out each group once: if each of its
+// servers did that, a group of a thousand would take a thousand times as long.
 type decider struct {
 	s      *Scaler
 	now    time.Time
@@ -62,8 +62,8 @@ func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
 	return f
 }
 
-// coverage says how far silence proves that a server is unused. It proves nothing while other resources
-// that a sleep depends on have not been read.
+// coverage says how far silence proves that a server is unused. It proves nothing while other
+// resources that a sleep depends on have not been read.
 func (s *Scaler) coverage(now time.Time) activity.Coverage {
 	coverage := s.tracker.Coverage(now)
 	if missing := s.cache.Missing(); missing != "" && coverage.Blind == "" {
@@ -72,12 +72,12 @@ func (s *Scaler) coverage(now time.Time) activity.Coverage {
 	return coverage
 }
 
-// Blind returns why silence proves nothing now, so that no server is put to sleep; empty when it does.
-// The event Blinded says the same.
+// Blind returns why silence proves nothing now, so that no server is put to sleep; empty when it
+// does. The event Blinded says the same.
 func (s *Scaler) Blind() string { return s.coverage(s.now()).Blind }
 
-// startingAt returns when the server began what may be a start: the latest of its creation, its wake by
-// anybody, and the loss of its last ready replica.
+// startingAt returns when the server began what may be a start: the latest of its creation, its
+// wake by anybody, and the loss of its last ready replica.
 func startingAt(server *Server) time.Time {
 	return latestOf(server.Created, server.Mark.Awake, server.UnreadySince)
 }

@@ -20,7 +20,22 @@ type fakePods struct {
 	killed []ID
 }
 
-func (p *fakePods) Diagnose(context.Context, *Server) <-chan Diagnosis { return p.diagnoses }
+func (p *fakePods) Diagnose(ctx context.Context, _ *Server) <-chan Diagnosis {
+	diagnoses := make(chan Diagnosis)
+	go func() {
+		defer close(diagnoses)
+		for {
+			select {
+			case d := <-p.diagnoses:
+				diagnoses <- d
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return diagnoses
+}
+
 func (p *fakePods) Kill(_ context.Context, s *Server) error {
 	if p.killing != nil {
 		p.killing()

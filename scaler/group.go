@@ -98,8 +98,8 @@ func (g *group) of(server *Server) policy.Group {
 	return v
 }
 
-// weight says how much the reason of a server explains why its group is wanted: most if somebody uses the
-// server, less if it is kept warm. Any other reason may only follow from one of these.
+// weight says how much the reason of a server explains why its group is wanted: most if somebody
+// uses the server, less if it is kept warm. Any other reason may only follow from one of these.
 func weight(reason policy.Reason) int {
 	switch reason {
 	case policy.Leased, policy.Activity, policy.Started, policy.Held:
@@ -116,8 +116,8 @@ func (w *wanted) idle() bool { return w.lacksNotice() || w.Reason == policy.Noti
 // lacksNotice reports whether the server is idle, and its notice is not published yet.
 func (w *wanted) lacksNotice() bool { return w.Action == policy.Notify && w.Reason != policy.Awake }
 
-// willBeReady reports whether a server is not ready but will be, as far as is known, when another of its
-// group wants it. Only then does the other wait for it.
+// willBeReady reports whether a server is not ready but will be, as far as is known, when another
+// of its group wants it. Only then does the other wait for it.
 func (g *group) willBeReady(server *Server) bool {
 	if server.Replicas > 0 {
 		late := startingAt(server).Add(g.s.config.Rules.StartDeadline)
@@ -132,7 +132,8 @@ func (g *group) willBeReady(server *Server) bool {
 	return g.s.config.Rules.Decide(&f, g.now).Action == policy.Wake
 }
 
-// disorder returns why the order in which a group wakes can't be kept for a server; empty when it can.
+// disorder returns why the order in which a group wakes can't be kept for a server; empty when it
+// can.
 func (g *group) disorder(server *Server) string {
 	for _, name := range server.Settings.After {
 		if g.servers[name] == nil {

@@ -312,8 +312,8 @@ func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 			time.Sleep(after)
 			now := time.Now()
 			mark := func(s *Server) { s.Mark.Hold = inForce }
-			slept := w.leading().planSleep(with(running(2), mark)(), policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark.Hold
-			woken := w.leading().planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
+			slept := w.term.Load().planSleep(with(running(2), mark)(), policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark.Hold
+			woken := w.term.Load().planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
 			if slept != woken || slept.Holds(now) != (after == 0) || after > 0 && slept != (policy.Hold{}) {
 				t.Errorf("after %s: asleep with %+v, woken with %+v", after, slept, woken)
 			}

@@ -11,8 +11,9 @@ import (
 // cluster knows that none are wanted would be replaced.
 const killAfter = 10 * time.Second
 
-// kill ends the pods of a stopped server once the cluster knows that none are wanted. It reports whether
-// that is over; if not, the result says when to try again. An error that ends it is in the outcome.
+// kill ends the pods of a stopped server once the cluster knows that none are wanted. It reports
+// whether that is over; if not, the result says when to try again. An error that ends it is in the
+// outcome.
 func (t *term) kill(c *pending) (r result, done bool) {
 	s, stopped := t.s, c.outcome.Server
 	if c.killing.IsZero() {

@@ -32,10 +32,10 @@ type term struct {
 	rejected map[ID]rejection // the last command of a server that was rejected
 }
 
-// Lead is one term of leadership: until ctx is done it applies commands, decides about servers, and sweeps
-// on the schedule. Leads reports, at any moment, whether the lease was renewed in time; nothing is written
-// when it was not. When ctx is done and the lease still holds, passes that have begun may go on for
-// Config.DrainFor. Only one Lead may run at a time.
+// Lead is one term of leadership: until ctx is done it applies commands, decides about servers, and
+// sweeps on the schedule. Leads reports, at any moment, whether the lease was renewed in time;
+// nothing is written when it was not. When ctx is done and the lease still holds, passes that have
+// begun may go on for Config.DrainFor. Only one Lead may run at a time.
 func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func() bool) {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
@@ -55,7 +55,7 @@ func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func(
 		abort()
 	})()
 	t.former = t.readFormer()
-	s.setTerm(t)
+	s.term.Store(t)
 	for server := range s.cache.All { // a former leader may have left something to do
 		t.queue.add(server.ID, byChange)
 	}
@@ -64,35 +64,18 @@ func (s *Scaler) Lead(ctx context.Context, schedule policy.Schedule, leads func(
 		workers.Go(t.work)
 	}
 	t.sweepOn(ctx, schedule)
-	s.setTerm(nil)
+	s.term.Store(nil)
 	workers.Wait()
 	abort()
 	t.watches.Wait()
 }
 
-func (s *Scaler) setTerm(t *term) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.term = t
-}
-
 // Leads reports whether a term is under way: whether commands are taken.
-func (s *Scaler) Leads() bool { return s.leading() != nil }
-
-// leading returns the current term, nil when this process does not lead.
-func (s *Scaler) leading() *term {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.term
-}
+func (s *Scaler) Leads() bool { return s.term.Load() != nil }
 
 // work makes one pass after the other.
 func (t *term) work() {
-	for {
-		id, p, ok := t.queue.get()
-		if !ok {
-			return
-		}
+	for id, p, ok := t.queue.get(); ok; id, p, ok = t.queue.get() {
 		var r result
 		if t.s.guard(id, func() { r = t.reconcile(id, p) }) {
 			r = t.afterPanic(id)
@@ -115,8 +98,8 @@ func (s *Scaler) guard(id ID, f func()) (panicked bool) {
 	return false
 }
 
-// afterPanic rejects the command in whose pass the panic was. If that command came again later, newer ones
-// would overtake it, and it would panic again.
+// afterPanic rejects the command in whose pass the panic was. If that command came again later,
+// newer ones would overtake it, and it would panic again.
 func (t *term) afterPanic(id ID) result {
 	c := t.state(id).current
 	if c == nil {

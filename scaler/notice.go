@@ -7,8 +7,9 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// notify publishes that a server will be put to sleep soon: a ping or a lease until then prevents it. The
-// event is the only record of that. Its ID holds the instant, so a new leader keeps the time.
+// notify publishes that a server will be put to sleep soon: a ping or a lease until then prevents
+// it. The event is the only record of that. Its ID holds the instant, so a new leader keeps the
+// time.
 func (t *term) notify(st *state, server *Server, f *policy.Facts, d policy.Decision, now time.Time) result {
 	sleeps := now.Add(server.Settings.SleepNotice)
 	e := newEvent(SoonAsleep, server, instantID(SoonAsleep, server, now), now)
@@ -24,7 +25,8 @@ func (t *term) notify(st *state, server *Server, f *policy.Facts, d policy.Decis
 	return requeueAt(published.Add(server.Settings.SleepNotice), bySweep)
 }
 
-// awaitNotice returns when the notice of a server is over and nothing else is known to keep it awake.
+// awaitNotice returns when the notice of a server is over and nothing else is known to keep it
+// awake.
 func (t *term) awaitNotice(st *state, server *Server, f *policy.Facts, d policy.Decision) result {
 	if f.Noticed.IsZero() || server.Settings.SleepNotice == 0 {
 		return result{}
@@ -40,17 +42,15 @@ func (t *term) awaitNotice(st *state, server *Server, f *policy.Facts, d policy.
 	return requeueAt(at, bySweep)
 }
 
-// noticedAt returns when it was last published that the server will sleep soon, as far as this process
-// knows.
-func (s *Scaler) noticedAt(id ID) time.Time {
-	t := s.leading()
-	if t == nil {
-		return time.Time{}
+// noticedAt returns when it was last published that the server will sleep soon, as far as this
+// process knows.
+func (s *Scaler) noticedAt(id ID) (at time.Time) {
+	if t := s.term.Load(); t != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if st := t.states[id]; st != nil {
+			at = st.noticed
+		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if st := t.states[id]; st != nil {
-		return st.noticed
-	}
-	return time.Time{}
+	return at
 }

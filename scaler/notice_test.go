@@ -196,7 +196,7 @@ func TestNoticedSleepsLeaveRoom(t *testing.T) {
 		w.sweep()
 		time.Sleep(90*time.Second + time.Millisecond)
 		synctest.Wait()
-		queue := w.leading().queue
+		queue := w.term.Load().queue
 		queue.mu.Lock()
 		if n := queue.sweeps.Taken(); n != w.config.MaxSleeps/2 {
 			t.Errorf("%d sleeps of one namespace are under way, want half of what the sweep may have", n)
@@ -266,7 +266,7 @@ func TestNoticeOfAGroup(t *testing.T) {
 // noticed are the servers of which it was published that they will sleep soon.
 func (w *world) noticed() (ids []ID) {
 	synctest.Wait()
-	for id, st := range w.leading().states {
+	for id, st := range w.term.Load().states {
 		if !st.noticed.IsZero() {
 			ids = append(ids, id)
 		}

@@ -6,8 +6,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// Pauses are the orders that nothing is put to sleep: one server, a namespace, or all. All methods may be
-// called concurrently.
+// Pauses are the orders that nothing is put to sleep: one server, a namespace, or all. All methods
+// may be called concurrently.
 type Pauses struct {
 	mu sync.RWMutex
 	in map[ID]policy.Pause // an ID without a name is a namespace, one without either is all
@@ -16,8 +16,8 @@ type Pauses struct {
 // NewPauses returns Pauses without any.
 func NewPauses() *Pauses { return &Pauses{in: make(map[ID]policy.Pause)} }
 
-// Set pauses a server, a namespace (an ID without a name), or all (the zero ID). A pause without Scope
-// ends it.
+// Set pauses a server, a namespace (an ID without a name), or all (the zero ID). A pause without
+// Scope ends it.
 func (p *Pauses) Set(scope ID, pause policy.Pause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,24 +22,28 @@ type pending struct {
 	killing time.Time // since when its pods are to be ended
 }
 
-// MaxInHand is how many commands may be in hand: what the stream may hand out before one is finished.
+// MaxInHand is how many commands may be in hand: what the stream may hand out before one is
+// finished.
 const MaxInHand = 4096
 
-// maxAbsent bounds the commands that wait for a Deployment that is not there, so that others have places.
+// maxAbsent bounds the commands that wait for a Deployment that is not there, so that others have
+// places.
 const maxAbsent = 512
 
 // Submit takes a command of the stream. It is applied after those submitted before it for the same
-// server. Finish is called once, when nothing is left to do for it. If ctx or the term of leadership ends
-// before, finish is not called: the next leader gets the command again, and does not apply it twice.
+// server. Finish is called once, when nothing is left to do for it. If ctx or the term of
+// leadership ends before, finish is not called: the next leader gets the command again, and does
+// not apply it twice.
 func (s *Scaler) Submit(ctx context.Context, c Command, finish func(Outcome)) {
-	if t := s.leading(); t != nil {
+	if t := s.term.Load(); t != nil {
 		t.submit(&pending{Command: c, session: ctx, finish: finish})
 	}
 }
 
-// Reject takes a command of the stream that makes no sense, and publishes that. Finish is as for Submit.
+// Reject takes a command of the stream that makes no sense, and publishes that. Finish is as for
+// Submit.
 func (s *Scaler) Reject(c Command, err error, finish func(Outcome)) {
-	if t := s.leading(); t != nil {
+	if t := s.term.Load(); t != nil {
 		t.submit(&pending{Command: c, session: t.ctx, finish: finish, wrong: err})
 	}
 }
@@ -60,9 +64,9 @@ func (t *term) submit(c *pending) {
 	t.queue.add(id, byCommand)
 }
 
-// oldest returns the command whose turn it is, nil if none waits. A command that is only to be rejected
-// waits for no other. Commands of a session that has ended are dropped: a newer session has them, and
-// must not find older commands applied after its own.
+// oldest returns the command whose turn it is, nil if none waits. A command that is only to be
+// rejected waits for no other. Commands of a session that has ended are dropped: a newer session
+// has them, and must not find older commands applied after its own.
 func (t *term) oldest(st *state) *pending {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// republishFor is how long an event that the stream lacks is published again: a day less than the stream
-// keeps events. An older one may have been there and be gone.
+// republishFor is how long an event that the stream lacks is published again: a day less than the
+// stream keeps events. An older one may have been there and be gone.
 const republishFor = 6 * 24 * time.Hour
 
 // publish publishes an event, unless the stream has it. After an error the caller tries again.
@@ -25,7 +25,8 @@ func (t *term) publish(st *state, e Event) error {
 	}
 	if err := s.events.Publish(t.ctx, e); err != nil {
 		if t.ctx.Err() == nil {
-			s.logger.Warn("cannot publish an event, trying again", "server", e.Server.String(), "type", string(e.Type), "err", err)
+			s.logger.Warn("cannot publish an event, trying again",
+				"server", e.Server.String(), "type", string(e.Type), "err", err)
 		}
 		return err
 	}
@@ -36,8 +37,8 @@ func (t *term) publish(st *state, e Event) error {
 	return nil
 }
 
-// publishLast publishes the last change of a server unless the stream has it. A former leader may have
-// made it, or it is ours and the answer to its write got lost.
+// publishLast publishes the last change of a server unless the stream has it. A former leader may
+// have made it, or it is ours and the answer to its write got lost.
 func (t *term) publishLast(st *state, server *Server) error {
 	last := server.Mark.Last
 	if t.isPublished(st, server) {
@@ -49,8 +50,8 @@ func (t *term) publishLast(st *state, server *Server) error {
 	return t.publish(st, last)
 }
 
-// isPublished reports whether the stream has the last change of a server, or had it. The caller holds mu,
-// or is the pass over the server.
+// isPublished reports whether the stream has the last change of a server, or had it. The caller
+// holds mu, or is the pass over the server.
 func (t *term) isPublished(st *state, server *Server) bool {
 	last := &server.Mark.Last
 	return last.ID == "" || last.ID == st.published || t.former.events[last.ID] ||
@@ -74,7 +75,8 @@ func (t *term) publishUnreadable(st *state, server *Server, f *policy.Facts) err
 	return nil
 }
 
-// unreadable returns what is wrong with the settings of a server, in themselves or beside those of its group.
+// unreadable returns what is wrong with the settings of a server, in themselves or beside those of
+// its group.
 func unreadable(f *policy.Facts) string {
 	if f.Bad != nil {
 		return f.Bad.Error()
@@ -82,8 +84,8 @@ func unreadable(f *policy.Facts) string {
 	return f.Group.Bad
 }
 
-// publishContended publishes, once, that somebody else keeps waking the server. The event has the same ID
-// whichever leader publishes it.
+// publishContended publishes, once, that somebody else keeps waking the server. The event has the
+// same ID whichever leader publishes it.
 func (t *term) publishContended(st *state, server *Server) error {
 	reverts := server.Mark.Reverts
 	id := instantID(Contended, server, reverts.Since)
@@ -100,40 +102,28 @@ func (t *term) publishContended(st *state, server *Server) error {
 }
 
 // reconcileSelf publishes when silence begins to prove nothing, and when it proves something again.
-// Meanwhile no server sleeps, which whoever pays for the memory should know. If NATS is away, the event
-// still says how it was when this was noticed.
+// Meanwhile no server sleeps, which whoever pays for the memory should know. If NATS is away, the
+// event still says how it was when this was noticed.
 func (t *term) reconcileSelf() result {
-	st := t.state(t.s.config.Self)
-	if t.blindness.ID == "" {
-		t.blindness = t.blindnessEvent()
+	self, now := t.s.config.Self, t.s.now()
+	if e := &t.blindness; e.ID == "" {
+		switch why := t.s.coverage(now).Blind; {
+		case why != "" && t.blind.IsZero():
+			*e = Event{Type: Blinded, Text: "no server is put to sleep: " + why}
+			t.blind = now
+		case why == "" && !t.blind.IsZero():
+			*e = Event{Type: Sighted, Text: "silence proves again that a server is unused", Took: now.Sub(t.blind)}
+			t.blind = time.Time{}
+		default:
+			return result{}
+		}
+		e.ID, e.Server, e.At = fmt.Sprintf("%s-%s-%d", self.Name, e.Type, now.UnixNano()), self, now
 	}
-	if t.blindness.ID == "" {
-		return result{}
-	}
-	if err := t.publish(st, t.blindness); err != nil {
+	if err := t.publish(t.state(self), t.blindness); err != nil {
 		return retry(publishBackoff, byChange)
 	}
 	t.blindness = Event{}
 	return requeue(byChange) // it may have changed meanwhile
-}
-
-// blindnessEvent returns that silence begins to prove nothing, or something again. Without an ID: nothing
-// has changed.
-func (t *term) blindnessEvent() Event {
-	self, now := t.s.config.Self, t.s.now()
-	e := Event{Server: self, At: now}
-	switch why := t.s.coverage(now).Blind; {
-	case why != "" && t.blind.IsZero():
-		e.Type, e.Text = Blinded, "no server is put to sleep: "+why
-		t.blind = now
-	case why == "" && !t.blind.IsZero():
-		e.Type, e.Text, e.Took = Sighted, "silence proves again that a server is unused", now.Sub(t.blind)
-		t.blind = time.Time{}
-	default:
-		return Event{}
-	}
-	e.ID = fmt.Sprintf("%s-%s-%d", self.Name, e.Type, now.UnixNano())
-	return e
 }
 
 func (s *Scaler) logEvent(e Event) {

@@ -114,45 +114,45 @@ func (e *item) next() (priority, bool) {
 	return priority(bits.TrailingZeros(e.wanted)), true
 }
 
-// get waits for a server that needs a pass, and begins the pass. It returns false once the queue is closed.
-func (q *queue) get() (id ID, p priority, ok bool) {
+// get waits for a server that needs a pass, and begins the pass. It returns false once the queue is
+// closed.
+func (q *queue) get() (ID, priority, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
-		if id, p, ok = q.begin(); ok {
-			return id, p, true
+		for p := range priorities {
+			if id, ok := q.begin(p); ok {
+				return id, p, true
+			}
 		}
 		q.added.Wait()
 	}
 	return ID{}, 0, false
 }
 
-// begin begins the pass over the first queued server that may have a worker.
-func (q *queue) begin() (ID, priority, bool) {
-	for p := range priorities {
-		for {
-			id, ok := q.waiting[p].pop(func(namespace string) bool {
-				return q.workers.Free(namespace) && (p != bySweep || q.sweeps.Free(namespace))
-			})
-			if !ok {
-				break
-			}
-			e := q.items[id]
-			e.queued &^= 1 << p
-			if next, ok := e.next(); !ok || next != p {
-				continue // it is queued again after its pass, or when it has backed off
-			}
-			q.workers.Take(id.Namespace)
-			if p == bySweep {
-				q.sweeps.Take(id.Namespace)
-			}
-			e.wanted &^= 1 << p
-			e.running, e.at = true, p
-			e.stop()
-			return id, p, true
+// begin begins the pass over the first server queued at a priority that may have a worker.
+func (q *queue) begin(p priority) (ID, bool) {
+	for {
+		id, ok := q.waiting[p].pop(func(namespace string) bool {
+			return q.workers.Free(namespace) && (p != bySweep || q.sweeps.Free(namespace))
+		})
+		if !ok {
+			return ID{}, false
 		}
+		e := q.items[id]
+		e.queued &^= 1 << p
+		if next, ok := e.next(); !ok || next != p {
+			continue // it is queued again after its pass, or when it has backed off
+		}
+		q.workers.Take(id.Namespace)
+		if p == bySweep {
+			q.sweeps.Take(id.Namespace)
+		}
+		e.wanted &^= 1 << p
+		e.running, e.at = true, p
+		e.stop()
+		return id, true
 	}
-	return ID{}, 0, false
 }
 
 // done ends a pass.
@@ -211,8 +211,9 @@ func (e *item) stop() {
 	e.timer, e.backingOff = nil, false
 }
 
-// pause returns how long a server rests after so many failures in a row. It doubles five times. It is up
-// to a third shorter at random, so that servers that failed together do not try again together.
+// pause returns how long a server rests after so many failures in a row. It doubles five times. It
+// is up to a third shorter at random, so that servers that failed together do not try again
+// together.
 func pause(failures int, most time.Duration) time.Duration {
 	d := most >> max(0, 6-failures)
 	return d - rand.N(d/3)

@@ -15,7 +15,12 @@ func key(namespace string, n int) ID { return ID{Namespace: namespace, Name: fmt
 func (q *queue) beginOne() (ID, priority, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.begin()
+	for p := range priorities {
+		if id, ok := q.begin(p); ok {
+			return id, p, true
+		}
+	}
+	return ID{}, 0, false
 }
 
 // beginAll begins all the passes that may be under way at once.

@@ -2,7 +2,6 @@ package scaler
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"idle-scaler/policy/explain"
@@ -33,16 +32,8 @@ type Diagnosis struct {
 	Fatal  bool // waiting will not make it ready
 }
 
-// String returns the diagnosis in words; empty when nothing is known.
-func (d Diagnosis) String() string {
-	if d == (Diagnosis{}) {
-		return ""
-	}
-	return fmt.Sprintf("%s: %s", d.Reason, d.Text)
-}
-
-// refusalLasts is how long the cluster's refusal to make pods must be seen to be believed: the status may
-// still be about the time before a wake, and counts pods late.
+// refusalLasts is how long the cluster's refusal to make pods must be seen to be believed: the
+// status may still be about the time before a wake, and counts pods late.
 const refusalLasts = time.Second
 
 // trackWake begins to track a server that was woken at an instant.
@@ -97,8 +88,8 @@ func (r *readiness) stop() {
 // unfinished reports whether the server is not as ready yet as was asked, and may get so.
 func (r *readiness) unfinished() bool { return !r.failed && (!r.ready || r.all) }
 
-// trackReadiness publishes that a started server is ready, that it will not be, or why it is not yet.
-// That ends when all replicas are ready.
+// trackReadiness publishes that a started server is ready, that it will not be, or why it is not
+// yet. That ends when all replicas are ready.
 func (t *term) trackReadiness(st *state, server *Server) result {
 	r := st.readiness
 	switch {
@@ -138,10 +129,10 @@ func (t *term) trackReadiness(st *state, server *Server) result {
 	} else if r.refused.IsZero() {
 		r.refused = now
 	} else if !now.Before(r.refused.Add(refusalLasts)) {
-		return t.fail(st, server, fmt.Sprintf("%s: %s", refused.Reason, refused.Message))
+		return t.fail(st, server, explain.Joined(": ", refused.Reason, refused.Message))
 	}
 	d := t.diagnose(r, server)
-	switch text := d.String(); {
+	switch text := explain.Joined(": ", d.Reason, d.Text); {
 	case d.Fatal:
 		return t.fail(st, server, text)
 	case text != "" && text != r.reason && r.unfinished():
@@ -156,25 +147,17 @@ func (t *term) trackReadiness(st *state, server *Server) result {
 	return requeueAt(deadline, byChange)
 }
 
-// diagnose returns why the server is not ready, as its pods said last. The first call begins to watch
-// them; from then on each change asks for a pass.
+// diagnose returns why the server is not ready, as its pods said last. The first call begins to
+// watch them; from then on each change asks for a pass.
 func (t *term) diagnose(r *readiness, server *Server) Diagnosis {
 	if r.cancel == nil {
 		ctx, cancel := context.WithCancel(t.ctx)
 		r.cancel = cancel
 		diagnoses := t.s.pods.Diagnose(ctx, server)
 		t.watches.Go(func() {
-			for {
-				select {
-				case d, open := <-diagnoses:
-					if !open {
-						return
-					}
-					assign(t, &r.diagnosis, d)
-					t.queue.add(server.ID, byChange)
-				case <-ctx.Done():
-					return
-				}
+			for d := range diagnoses {
+				assign(t, &r.diagnosis, d)
+				t.queue.add(server.ID, byChange)
 			}
 		})
 	}
@@ -190,8 +173,8 @@ func (t *term) startEvent(r *readiness, server *Server, kind EventType, text str
 	return e
 }
 
-// fail writes on the Deployment why the server will not get ready, so that every replica can say so, and
-// publishes it.
+// fail writes on the Deployment why the server will not get ready, so that every replica can say
+// so, and publishes it.
 func (t *term) fail(st *state, server *Server, text string) result {
 	r := st.readiness
 	if !r.unfinished() {

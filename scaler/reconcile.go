@@ -7,17 +7,18 @@ import (
 	"idle-scaler/policy"
 )
 
-// Enqueue asks for a pass over a server because something about it changed: a ping or a lease came, or
-// its Deployment was written. The pass wakes the server if that is the decision; it never puts it to
-// sleep. Enqueue returns at once. It costs next to nothing for a server that is awake, or while this
-// process does not lead.
+// Enqueue asks for a pass over a server because something about it changed: a ping or a lease came,
+// or its Deployment was written. The pass wakes the server if that is the decision; it never puts
+// it to sleep. Enqueue returns at once. It costs next to nothing for a server that is awake, or
+// while this process does not lead.
 func (s *Scaler) Enqueue(id ID) {
-	if t := s.leading(); t != nil && t.needsPass(id) {
+	if t := s.term.Load(); t != nil && t.needsPass(id) {
 		t.queue.add(id, byChange)
 	}
 }
 
-// needsPass reports whether a pass over a server, in which it may not sleep, could find something to do.
+// needsPass reports whether a pass over a server, in which it may not sleep, could find something
+// to do.
 func (t *term) needsPass(id ID) bool {
 	server, exists := t.s.cache.Get(id)
 	if exists && (server.Replicas == 0 || server.wokenByOthers() || t.mayWakeMates(server)) {
@@ -61,9 +62,9 @@ func backoffAfter(err error) time.Duration {
 	return wakeBackoff
 }
 
-// reconcile makes one pass over one server. It applies the oldest command or, if none waits, decides. It
-// writes at most once, and publishes what happened. Only a pass of the sweep puts the server to sleep.
-// Two passes over one server never overlap.
+// reconcile makes one pass over one server. It applies the oldest command or, if none waits,
+// decides. It writes at most once, and publishes what happened. Only a pass of the sweep puts the
+// server to sleep. Two passes over one server never overlap.
 func (t *term) reconcile(id ID, p priority) result {
 	if id == t.s.config.Self {
 		return t.reconcileSelf()

@@ -15,9 +15,9 @@ type rejection struct {
 // maxRejected bounds the servers of which the last rejection is kept.
 const maxRejected = 10_000
 
-// late returns ErrExpired for a command past its limits, unless it was applied in time. Before it gives
-// up it measures the clock again, which may have been corrected a moment ago. Once for each server and
-// term it also reads the server, because a former leader may have applied the command.
+// late returns ErrExpired for a command past its limits, unless it was applied in time. Before it
+// gives up it measures the clock again, which may have been corrected a moment ago. Once for each
+// server and term it also reads the server, because a former leader may have applied the command.
 func (t *term) late(st *state, c *pending) error {
 	if c.tries.sent || t.expired(c.Command) == nil {
 		return nil
@@ -35,17 +35,15 @@ func (t *term) late(st *state, c *pending) error {
 		c.tries.began = t.s.now()
 	}
 	server, err := t.s.fresh(t.ctx, c.Server)
+	st.fresh = err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, ErrUnmanaged)
 	switch {
-	case err == nil:
-		st.fresh = true
-		if c.appliedTo(server) {
-			return nil
-		}
-		return late
-	case errors.Is(err, ErrUnknown), errors.Is(err, ErrUnmanaged):
+	case err == nil && c.appliedTo(server):
+		return nil
+	case st.fresh:
 		return late
 	case c.tries.over(t.s.now(), t.s.config.RetryFor) || !transient(err):
-		return fmt.Errorf("%w; whether it was applied in time can't be found out: %v", late, err) //nolint:errorlint // it is not tried again for that
+		//nolint:errorlint // this error does not make it worth another try
+		return fmt.Errorf("%w; whether it was applied in time can't be found out: %v", late, err)
 	}
 	return err
 }
@@ -64,8 +62,9 @@ func (t *term) expired(c Command) error {
 	return nil
 }
 
-// reject publishes that a command was not applied, and finishes it. If the term ends before the stream
-// has the event, the command comes again to the next leader: otherwise nobody would ever learn of it.
+// reject publishes that a command was not applied, and finishes it. If the term ends before the
+// stream has the event, the command comes again to the next leader: otherwise nobody would ever
+// learn of it.
 func (t *term) reject(st *state, c *pending, err error, p priority) result {
 	e := c.event(t.s.now())
 	e.ID, e.Type, e.Server, e.Text = rejectionID(c.Command), Rejected, c.Server, err.Error()
@@ -88,8 +87,8 @@ func (t *term) reject(st *state, c *pending, err error, p priority) result {
 	return t.end(st, c, Outcome{Err: err, Event: e}, p)
 }
 
-// rejectedBefore returns why a command was rejected, nil if that was not published. This outlives the
-// state of the server, because the server may not be there.
+// rejectedBefore returns why a command was rejected, nil if that was not published. This outlives
+// the state of the server, because the server may not be there.
 func (t *term) rejectedBefore(c Command) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

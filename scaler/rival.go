@@ -8,8 +8,9 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// planWokenByOthers notes that somebody else gave replicas to a server that the daemon had put to zero. If
-// nobody asked for it, that is a revert: after policy.MaxReverts of them in a row the server is left alone.
+// planWokenByOthers notes that somebody else gave replicas to a server that the daemon had put to
+// zero. If nobody asked for it, that is a revert: after policy.MaxReverts of them in a row the
+// server is left alone.
 func (t *term) planWokenByOthers(server *Server, now time.Time) Change {
 	c := t.planWake(server, server.Replicas, Event{
 		At: now, Cause: policy.CauseExternal, Actor: server.Writer, Text: explain.WokenByOthers(false),
@@ -36,8 +37,9 @@ func (t *term) planWokenByOthers(server *Server, now time.Time) Change {
 	return c
 }
 
-// factsIfAsleep returns the facts about a server that somebody else has woken, as if it still slept, and
-// as if a ping woke it whatever its settings say: whoever wakes a server that is used is no rival.
+// factsIfAsleep returns the facts about a server that somebody else has woken, as if it still
+// slept, and as if a ping woke it whatever its settings say: whoever wakes a server that is used is
+// no rival.
 func (s *Scaler) factsIfAsleep(server *Server, now time.Time) policy.Facts {
 	sleeper := *server
 	sleeper.Replicas, sleeper.Ours = 0, true

@@ -3,14 +3,15 @@ package scaler
 import (
 	"context"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"idle-scaler/activity"
 	"idle-scaler/policy"
 )
 
-// Cache is what this replica knows of the cluster without a request. internal/kube.Cache implements it.
+// Cache is what this replica knows of the cluster without a request. internal/kube.Cache implements
+// it.
 type Cache interface {
 	// Synced reports whether all servers have been read once.
 	Synced() bool
@@ -22,9 +23,11 @@ type Cache interface {
 	All(yield func(*Server) bool)
 	// Group returns the servers of a group, in order of name.
 	Group(namespace, name string) []*Server
-	// Seen returns the server, nil when it is not there, and whether that is at least as new as a version.
+	// Seen returns the server, nil when it is not there, and whether that is at least as new as a
+	// version.
 	Seen(id ID, version string) (server *Server, reached bool)
-	// Watch returns a channel that receives after the server changed, appeared or went, until stop is called.
+	// Watch returns a channel that receives after the server changed, appeared or went, until stop
+	// is called.
 	Watch(id ID) (changed <-chan struct{}, stop func())
 }
 
@@ -40,7 +43,8 @@ type Cluster interface {
 
 // Pods is what only the pods can tell. internal/kube.Pods implements it.
 type Pods interface {
-	// Diagnose sends why the server is not ready, each time that changes, until ctx is done.
+	// Diagnose sends why the server is not ready, each time that changes. It closes the channel
+	// soon after ctx is done.
 	Diagnose(ctx context.Context, server *Server) <-chan Diagnosis
 	// Kill ends all pods of the server at once, and no others.
 	Kill(ctx context.Context, server *Server) error
@@ -62,9 +66,9 @@ type ActivityLog interface {
 type Meter interface {
 	// Event counts an event that is published now.
 	Event(e Event)
-	// Wake notes how long a phase of a wake took. "queued" is from when a start was sent until it is
-	// begun; "patch" is the request to the API server, whoever asked for the wake; "ready" is from
-	// that write to the first ready replica. A phase between two clocks may be negative.
+	// Wake notes how long a phase of a wake took. "queued" is from when a start was sent until it
+	// is begun; "patch" is the request to the API server, whoever asked for the wake; "ready" is
+	// from that write to the first ready replica. A phase between two clocks may be negative.
 	Wake(phase string, took time.Duration)
 	// Swept notes what a sweep found.
 	Swept(s Sweep)
@@ -134,10 +138,8 @@ type Scaler struct {
 	local     func() time.Time // that of this process: only for the age of a proof or a decision, see activity.Age
 	logger    *slog.Logger
 
-	lookups chan struct{} // one entry for each request that reads a server from the API server
-
-	mu   sync.Mutex
-	term *term // nil while this process does not lead
+	lookups chan struct{}        // one entry for each request that reads a server from the API server
+	term    atomic.Pointer[term] // nil while this process does not lead
 }
 
 // New returns a Scaler that answers reads, and that writes while Lead runs.

@@ -87,7 +87,8 @@ type Endpoint struct {
 	URL     string
 }
 
-// RollingOut reports whether a new version is being brought in, or the counts are older than what is wanted.
+// RollingOut reports whether a new version is being brought in, or the counts are older than what
+// is wanted.
 func (s *Server) RollingOut() bool {
 	return !s.Stalled && (s.Observed < s.Generation || s.Updated < s.Replicas || s.Total > s.Updated)
 }
@@ -95,7 +96,8 @@ func (s *Server) RollingOut() bool {
 // Wanted reports whether a server has replicas, or will have once the servers before it are ready.
 func (s *Server) Wanted() bool { return s.Replicas > 0 || s.waitsForOthers() }
 
-// waitsForOthers reports whether a command has started the server, and others have to be ready before.
+// waitsForOthers reports whether a command has started the server, and others have to be ready
+// before.
 func (s *Server) waitsForOthers() bool {
 	return s.Replicas == 0 && s.Mark.Because == policy.BecauseAfter
 }
@@ -103,7 +105,8 @@ func (s *Server) waitsForOthers() bool {
 // wokenByOthers reports whether somebody else gave replicas to a server that is marked as asleep.
 func (s *Server) wokenByOthers() bool { return s.Replicas > 0 && !s.Mark.Asleep.IsZero() }
 
-// ready reports whether some replica is ready, by counts that are at least as new as the generation.
+// ready reports whether some replica is ready, by counts that are at least as new as the
+// generation.
 func (s *Server) ready(generation int64) bool { return s.Observed >= generation && s.Ready > 0 }
 
 func (s *Server) allReady(generation int64) bool {
@@ -134,6 +137,6 @@ func (s *Server) held(now time.Time) policy.Hold {
 	return policy.Hold{}
 }
 
-// IsAbout reports whether the event with this ID, like Progress, is about the server as it is wanted now,
-// and not about what was wanted of it before.
+// IsAbout reports whether the event with this ID, like Progress, is about the server as it is
+// wanted now, and not about what was wanted of it before.
 func (s *Server) IsAbout(id string) bool { return strings.HasPrefix(id, noticePrefix(s)) }

@@ -8,9 +8,9 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// sleep puts a server to sleep if that is still the decision with everything that the log held a moment
-// ago. It tries once: after a conflict somebody is at work on the Deployment, and the next sweep is soon
-// enough.
+// sleep puts a server to sleep if that is still the decision with everything that the log held a
+// moment ago. It tries once: after a conflict somebody is at work on the Deployment, and the next
+// sweep is soon enough.
 func (t *term) sleep(st *state, server *Server) result {
 	s, id := t.s, server.ID
 	asked := s.local()

@@ -168,7 +168,7 @@ func TestOldDecisionIsNotSent(t *testing.T) {
 	lead(t, func(w *world) {
 		decided := w.local()
 		time.Sleep(MaxDecisionAge + 1)
-		_, _, err := w.leading().write(w.leading().state(alpha), w.alpha(), Change{Event: Event{Type: Slept, At: w.now()}}, decided)
+		_, _, err := w.term.Load().write(w.term.Load().state(alpha), w.alpha(), Change{Event: Event{Type: Slept, At: w.now()}}, decided)
 		if !errors.Is(err, ErrConflict) {
 			t.Errorf("error %v", err)
 		}
@@ -390,7 +390,7 @@ func TestServersThatAreGoneLeaveNothingBehind(t *testing.T) {
 		w.cluster.remove(alpha)
 		w.Enqueue(alpha)
 		synctest.Wait()
-		if t1 := w.leading(); len(t1.queue.items) != 0 || len(t1.states) != 0 || len(w.cluster.watchers) != 0 {
+		if t1 := w.term.Load(); len(t1.queue.items) != 0 || len(t1.states) != 0 || len(w.cluster.watchers) != 0 {
 			t.Errorf("left behind: %d in the queue, %d states, %d watchers", len(t1.queue.items), len(t1.states), len(w.cluster.watchers))
 		}
 	}, asleep(policy.BecauseIdle))
@@ -485,7 +485,7 @@ func TestChangesDoNotWidenTheSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range servers {
-			w.leading().queue.add(s().ID, byChange)
+			w.term.Load().queue.add(s().ID, byChange)
 		}
 		time.Sleep(time.Minute)
 		for _, s := range servers {

@@ -2,15 +2,18 @@ package scaler
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// state is what the leader knows of one server beside the cache. All of it can be lost: the next leader
-// finds it on the Deployment, in the command stream, or among the events.
+// state is what the leader knows of one server beside the cache. All of it can be lost: the next
+// leader finds it on the Deployment, in the command stream, or among the events.
 type state struct {
-	// Guarded by the term's mu, because others than the pass over the server read it. Only that pass
-	// changes it, so it reads without mu; submit adds commands.
+	// Guarded by the term's mu, because others than the pass over the server read it. Only that
+	// pass changes it, so it reads without mu; submit adds commands.
 	commands   []*pending // in order, the oldest first
 	published  string     // the ID of its last change that the stream of events has
 	noticed    time.Time  // when it was last published that it will sleep soon
@@ -80,17 +83,30 @@ type former struct {
 	dryRuns map[string]dryRun    // by UID: what would have become of the server without dry-run
 }
 
-// readFormer reads what former leaders have published.
+// readFormer reads what former leaders have published. Events of which the new leader needs the
+// instant have it in their ID.
 func (t *term) readFormer() former {
 	events, err := t.s.events.Known(t.ending)
 	if err != nil {
 		t.s.logger.Warn("cannot read which events the stream has, publishing the last of each server again", "err", err)
 	}
-	f := former{events, make(map[string]time.Time), readDryRuns(events)}
-	for id := range events {
+	f := former{events, make(map[string]time.Time), make(map[string]dryRun)}
+	for _, id := range slices.Sorted(maps.Keys(events)) { // would-sleep comes before would-wake
 		if uid, at, ok := strings.Cut(id, fmt.Sprintf("-%s-", SoonAsleep)); ok {
 			f.notices[uid] = nanos(at)
+		} else if uid, idle, ok := strings.Cut(id, fmt.Sprintf("-%s-", WouldSleep)); ok {
+			f.dryRuns[uid] = dryRun{asleep: true, idle: nanos(idle)}
+		} else if uid, instants, ok := strings.Cut(id, fmt.Sprintf("-%s-", WouldWake)); ok {
+			idle, at, _ := strings.Cut(instants, "-")
+			if f.dryRuns[uid].idle.Equal(nanos(idle)) { // else it ended the sleep before
+				f.dryRuns[uid] = dryRun{at: nanos(at)}
+			}
 		}
 	}
 	return f
+}
+
+func nanos(text string) time.Time {
+	n, _ := strconv.ParseInt(text, 10, 64) // a wrong one is the instant of no sleep
+	return time.Unix(0, n)
 }

@@ -33,17 +33,18 @@ func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
 	}
 }
 
-// Sweep sweeps now, beside the schedule. It returns before the passes that it asks for. It returns an
-// error while this process does not lead.
+// Sweep sweeps now, beside the schedule. It returns before the passes that it asks for. It returns
+// an error while this process does not lead.
 func (s *Scaler) Sweep() (Sweep, error) {
-	t := s.leading()
+	t := s.term.Load()
 	if t == nil {
 		return Sweep{}, errNotLeader
 	}
 	return t.sweep(), nil
 }
 
-// sweep asks for a pass over each server for which there is something to do. In that pass it may sleep.
+// sweep asks for a pass over each server for which there is something to do. In that pass it may
+// sleep.
 func (t *term) sweep() Sweep {
 	s := t.s
 	t.queue.add(s.config.Self, byChange)

@@ -3,7 +3,6 @@ package scaler
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +32,8 @@ type Filter struct {
 	After     ID                                  // only those that come after this one
 }
 
-// List returns the servers that pass the filter, in order of namespace and name. Errors: ErrNotSynced.
+// List returns the servers that pass the filter, in order of namespace and name. Errors:
+// ErrNotSynced.
 func (s *Scaler) List(f Filter) ([]*Server, error) {
 	if !s.cache.Synced() {
 		return nil, errReading
@@ -100,7 +100,8 @@ func (v View) server() explain.Server {
 // Count returns how many servers there are of each status.
 func (s *Scaler) Count() map[policy.Status]int {
 	counts := map[policy.Status]int{
-		policy.StatusRunning: 0, policy.StatusStopped: 0, policy.StatusPending: 0, policy.StatusScaling: 0, policy.StatusFailed: 0,
+		policy.StatusRunning: 0, policy.StatusStopped: 0, policy.StatusPending: 0,
+		policy.StatusScaling: 0, policy.StatusFailed: 0,
 	}
 	now := s.now()
 	for server := range s.cache.All {
@@ -121,8 +122,9 @@ func (s *Scaler) status(server *Server, now time.Time) (policy.Status, string) {
 	case server.Ready > 0:
 		return policy.StatusScaling, ""
 	case server.Refused != nil && server.Total == 0:
-		return policy.StatusFailed, fmt.Sprintf("%s: %s", server.Refused.Reason, server.Refused.Message)
-	// A wake fails within its deadline. A server that lost its last ready replica later was ready in between.
+		return policy.StatusFailed, explain.Joined(": ", server.Refused.Reason, server.Refused.Message)
+	// A wake fails within its deadline. A server that lost its last ready replica later was ready
+	// in between.
 	case server.Mark.Failed != "" && !server.UnreadySince.After(server.Mark.Awake.Add(deadline)):
 		return policy.StatusFailed, server.Mark.Failed
 	case !now.Before(start.Add(deadline)):

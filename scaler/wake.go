@@ -7,8 +7,9 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// wake wakes a server if that is the decision, or notes that somebody else has woken it, and publishes
-// that. When somebody else was faster, or the answer got lost, the next pass tries again on fresh facts.
+// wake wakes a server if that is the decision, or notes that somebody else has woken it, and
+// publishes that. When somebody else was faster, or the answer got lost, the next pass tries again
+// on fresh facts.
 func (t *term) wake(st *state, server *Server) result {
 	written, e, err := t.try(st, server.ID, &st.tries, t.planWakeUp)
 	switch {
@@ -19,7 +20,8 @@ func (t *term) wake(st *state, server *Server) result {
 		return retry(backoffAfter(err), byChange)
 	case err != nil:
 		backoff := backoffAfter(err)
-		t.s.logger.Error("cannot wake a server, trying again within "+backoff.String(), "server", server.ID.String(), "err", err)
+		t.s.logger.Error("cannot wake a server, trying again within "+backoff.String(),
+			"server", server.ID.String(), "err", err)
 		return retry(backoff, byChange)
 	}
 	st.tries = tries{}
@@ -35,7 +37,8 @@ func (t *term) wake(st *state, server *Server) result {
 	return requeue(byChange)
 }
 
-// planWakeUp plans a wake if that is the decision, or notes that somebody else has woken the server.
+// planWakeUp plans a wake if that is the decision, or notes that somebody else has woken the
+// server.
 func (t *term) planWakeUp(server *Server) (Change, error) {
 	decider := t.s.decider()
 	if server.wokenByOthers() {

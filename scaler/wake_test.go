@@ -90,7 +90,7 @@ func TestRefusedWakesDoNotGrow(t *testing.T) {
 			w.fail(err)
 			w.ping()
 			time.Sleep(6 * time.Hour)
-			if n := len(w.leading().states[alpha].tries.unsure); n > maxUnsure {
+			if n := len(w.term.Load().states[alpha].tries.unsure); n > maxUnsure {
 				t.Errorf("%v: %d are kept", err, n)
 			}
 		}, asleep(policy.BecauseIdle))

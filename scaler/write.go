@@ -9,21 +9,21 @@ import (
 	"idle-scaler/activity"
 )
 
-// MaxDecisionAge is how old a decision may be when it is sent, and a proof of silence when it is used. A
-// process that stood still must not act on what was true before.
+// MaxDecisionAge is how old a decision may be when it is sent, and a proof of silence when it is
+// used. A process that stood still must not act on what was true before.
 const MaxDecisionAge = time.Second
 
-// Change is what is to be written on one server. The zero Change writes nothing: the server is as it
-// should be.
+// Change is what is to be written on one server. The zero Change writes nothing: the server is as
+// it should be.
 type Change struct {
 	Replicas int
 	Mark     Mark
 	Event    Event // without its ID and server, which write fills in
 }
 
-// try plans a change of a server, and writes it. It returns the server as written and the event; if plan
-// wants nothing, the server as it is and no event. The first try reads from memory, so that a wake
-// without a conflict reads nothing. Later ones read from the API server.
+// try plans a change of a server, and writes it. It returns the server as written and the event; if
+// plan wants nothing, the server as it is and no event. The first try reads from memory, so that a
+// wake without a conflict reads nothing. Later ones read from the API server.
 func (t *term) try(st *state, id ID, tr *tries, plan func(*Server) (Change, error)) (*Server, Event, error) {
 	read := t.s.fresh
 	if tr.began.IsZero() {
@@ -49,8 +49,8 @@ func (t *term) try(st *state, id ID, tr *tries, plan func(*Server) (Change, erro
 	return written, e, err
 }
 
-// tries are those of one change. The answer to a write may get lost, so the next try looks whether one of
-// the writes before took effect.
+// tries are those of one change. The answer to a write may get lost, so the next try looks whether
+// one of the writes before took effect.
 type tries struct {
 	began  time.Time
 	sent   bool    // a write was tried
@@ -60,8 +60,8 @@ type tries struct {
 // maxUnsure is far more than can be on their way at once: each try reads the server first.
 const maxUnsure = 16
 
-// wrote reports whether one of these tries made the last change of a server. The ID alone does not say
-// that: another leader's write to the same version has the same ID.
+// wrote reports whether one of these tries made the last change of a server. The ID alone does not
+// say that: another leader's write to the same version has the same ID.
 func (tr *tries) wrote(last Event) bool {
 	return slices.ContainsFunc(tr.unsure, func(e Event) bool {
 		return e.ID == last.ID && e.Type == last.Type && e.At.Equal(last.At)
@@ -73,8 +73,8 @@ func (tr *tries) over(now time.Time, retryFor time.Duration) bool {
 	return !tr.began.IsZero() && now.Sub(tr.began) >= retryFor
 }
 
-// write writes a change. All writes to Deployments go through it. The event is in the same patch, as the
-// mark's last change, so that it can't get lost between the patch and its publication.
+// write writes a change. All writes to Deployments go through it. The event is in the same patch,
+// as the mark's last change, so that it can't get lost between the patch and its publication.
 func (t *term) write(st *state, server *Server, c Change, decided time.Time) (*Server, Event, error) {
 	e := c.Event
 	e.ID, e.Server = changeID(server), server.ID
