@@ -11,8 +11,9 @@ import (
 	"idle-scaler/policy"
 )
 
-// A start of what comes after others is written at once, wakes them, and takes effect when they are ready; who waits for it is answered
-// when it is ready itself. So it is after a change of leader in between.
+// A start of a server that comes after others is written at once. It wakes the others, and takes
+// effect when they are ready. Whoever waits for it is answered when the server itself is ready. A
+// change of leader in between changes nothing about that.
 func TestStartAfterOthers(t *testing.T) {
 	for _, change := range []bool{false, true} {
 		t.Run(fmt.Sprintf("change of leader %v", change), func(t *testing.T) {
@@ -52,7 +53,8 @@ func TestStartAfterOthers(t *testing.T) {
 	}
 }
 
-// A start that waits for others is answered with whom it waits for when its time is over, and with who stopped it when that happens.
+// A wait for such a start ends at its deadline with the names of the servers that it waits for, and
+// when somebody stops the server with who did it.
 func TestStartAfterOthersEnds(t *testing.T) {
 	start := Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "api"}, Wait: time.Minute}
 	lead(t, func(w *world) {
@@ -88,7 +90,8 @@ func TestStartAfterOthersEnds(t *testing.T) {
 	}
 }
 
-// A hold awake waits for those before it as a start does; a scale brings as many as were asked for.
+// A hold awake waits for the servers before it as a start does. A scale brings as many replicas as
+// were asked for.
 func TestOtherOrdersAfterOthers(t *testing.T) {
 	for _, c := range []Command{holdAwake, {Verb: Scale, Replicas: 3}} {
 		servers := chain(asleep(policy.BecauseIdle))

@@ -10,8 +10,8 @@ import (
 	"idle-scaler/activity"
 )
 
-// The daemon says that it is blind whenever silence proves nothing, for whatever reason: it is what the event "blinded" tells, and whether this
-// replica leads does not matter.
+// The daemon says that it is blind whenever silence proves nothing, for whatever reason, on the
+// leader and on every other replica. The event "blinded" says the same.
 func TestBlind(t *testing.T) {
 	log := activity.Log{CompleteSince: time.Unix(0, 0)}
 	for _, row := range []struct {
@@ -40,8 +40,8 @@ func TestBlind(t *testing.T) {
 	}
 }
 
-// What is published of blindness is when it began and how long it was, also when NATS was away meanwhile and takes the event hours
-// later; and it is counted once.
+// The events about blindness say when it began and how long it was, also when NATS was away and
+// takes them hours later. Each is counted once.
 func TestBlindnessWhileNATSIsAway(t *testing.T) {
 	lead(t, func(w *world) {
 		began := time.Now()
@@ -56,6 +56,6 @@ func TestBlindnessWhileNATSIsAway(t *testing.T) {
 		if !blinded.At.Equal(began) || !strings.Contains(blinded.Text, "NATS is away") || sighted.Took < 3*time.Hour {
 			t.Errorf("published %+v and %+v", blinded, sighted)
 		}
-		w.expectTold(Blinded, Sighted)
+		w.expectPublished(Blinded, Sighted)
 	}, set(running(2), "idle-after", "never"))
 }

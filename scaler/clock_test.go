@@ -11,7 +11,7 @@ import (
 	"idle-scaler/test/clocktest"
 )
 
-// showing makes the clock of the log show so much more than that of this process.
+// showing makes the clock of the log show so much more than the clock of this process.
 func (w *world) showing(more time.Duration) {
 	now := time.Now()
 	w.clock.Measured(now.Add(more), now, now)
@@ -20,8 +20,9 @@ func (w *world) showing(more time.Duration) {
 	w.tracker.CaughtUp(log, w.now())
 }
 
-// The domain knows one clock, that of the log: whatever that of the leader shows, servers sleep and wake at the same instants of the
-// log, commands are as old and holds as long, and what is written down and published means the same to the next leader.
+// Only the clock of the log counts. Whatever the leader's own clock shows, servers sleep and wake
+// at the same instants of the log, commands are as old, holds are as long, and what is written or
+// published means the same to the next leader.
 func TestOnlyTheClockOfTheLogCounts(t *testing.T) {
 	for _, more := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute, 30 * 24 * time.Hour, -30 * 24 * time.Hour} {
 		t.Run(more.String(), func(t *testing.T) {
@@ -86,7 +87,8 @@ func TestOnlyTheClockOfTheLogCounts(t *testing.T) {
 	}
 }
 
-// A clock that was measured wrong makes no command expire: it is measured again before that is published.
+// A wrong measurement of the clock makes no command expire: the clock is measured again before that
+// is published.
 func TestClockIsMeasuredBeforeACommandExpires(t *testing.T) {
 	lead(t, func(w *world) {
 		taken := w.now()
@@ -98,7 +100,8 @@ func TestClockIsMeasuredBeforeACommandExpires(t *testing.T) {
 	}, running(2))
 }
 
-// setClock lets a test set the clock on the wall of this process, as far as the Scaler sees it. The monotonic clock goes on.
+// setClock lets a test set the wall clock of this process, as far as the Scaler sees it. The
+// monotonic clock goes on.
 func (w *world) setClock() *atomic.Int64 {
 	w.end()
 	by := &atomic.Int64{}
@@ -107,8 +110,8 @@ func (w *world) setClock() *atomic.Int64 {
 	return by
 }
 
-// A proof of silence ends when the clock is set, as after a suspension of the machine: what was heard by then, and how far the clock of NATS is behind ours, is
-// of before that.
+// A proof of silence ends when the clock is set, as after a suspension of the machine: the proof,
+// and the difference between the clocks, are from before that.
 func TestSetClockEndsAProof(t *testing.T) {
 	for by, sleeps := range map[time.Duration]bool{time.Second: true, 2 * time.Second: false, 10 * time.Minute: false, -time.Second: true, -2 * time.Second: false, -10 * time.Minute: false} {
 		t.Run(by.String(), func(t *testing.T) {
@@ -131,7 +134,7 @@ func TestSetClockEndsAProof(t *testing.T) {
 	}
 }
 
-// Nor is a decision sent that was made before the clock was set.
+// A decision that was made before the clock was set is not sent.
 func TestSetClockEndsADecision(t *testing.T) {
 	for by, want := range map[time.Duration]error{time.Second: nil, 2 * time.Second: ErrConflict, time.Hour: ErrConflict, -time.Second: nil, -time.Hour: ErrConflict} {
 		lead(t, func(w *world) {

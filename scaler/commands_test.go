@@ -15,7 +15,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// Each command ends in exactly one write, also when the replicas stay, and says what it did.
+// Each command ends in exactly one write, also when the replicas stay, and its event says what it
+// did.
 func TestCommands(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -59,7 +60,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// A stop lasts until somebody orders otherwise.
+// A stop lasts until somebody orders something else.
 func TestStopOutlastsDemand(t *testing.T) {
 	lead(t, func(w *world) {
 		w.do(Command{Verb: Stop})
@@ -73,7 +74,8 @@ func TestStopOutlastsDemand(t *testing.T) {
 	}, running(2))
 }
 
-// What makes no sense, comes too late or concerns nobody is told to its sender, as an event, and changes nothing.
+// A command that makes no sense, comes too late or names no server changes nothing. Its sender gets
+// an error and an event.
 func TestRejectedCommands(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -108,7 +110,8 @@ func TestRejectedCommands(t *testing.T) {
 	}
 }
 
-// A command that is delivered again is not applied again, but what was left of it is done: pods, event, answer.
+// A command that is delivered again is not applied again. What was left to do for it is done: pods,
+// event, answer.
 func TestRedeliveredCommand(t *testing.T) {
 	lead(t, func(w *world) {
 		stop := Command{Verb: Stop, Force: true, Stamp: w.stamp()}
@@ -124,8 +127,8 @@ func TestRedeliveredCommand(t *testing.T) {
 	}, running(2))
 }
 
-// An older command that is delivered again after a newer one was applied does nothing, and is not told to be rejected: it was applied
-// before, and its acknowledgement got lost.
+// An older command that is delivered again after a newer one was applied does nothing. No event
+// says that it was rejected, because it was applied before, and only its acknowledgement got lost.
 func TestOlderCommandIsSuperseded(t *testing.T) {
 	lead(t, func(w *world) {
 		start, stop := w.stamp(), w.stamp()
@@ -141,7 +144,7 @@ func TestOlderCommandIsSuperseded(t *testing.T) {
 	}, running(2))
 }
 
-// After the stream was made again its sequences begin anew: a new command must not look old.
+// A stream that was made again counts from 1. A new command does not look old for that.
 func TestCommandOfARecreatedStream(t *testing.T) {
 	lead(t, func(w *world) {
 		w.do(Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1000, Time: time.Now()}})
@@ -150,7 +153,8 @@ func TestCommandOfARecreatedStream(t *testing.T) {
 	}, running(2))
 }
 
-// An applied command that comes again long after, because its acknowledgement got lost, is not told to have expired.
+// An applied command that comes again long after, because its acknowledgement got lost, has no
+// event that it expired.
 func TestAppliedCommandDoesNotExpire(t *testing.T) {
 	lead(t, func(w *world) {
 		stop := Command{Verb: Stop, Stamp: w.stamp()}
@@ -165,7 +169,8 @@ func TestAppliedCommandDoesNotExpire(t *testing.T) {
 	}, running(2))
 }
 
-// A long backlog that comes too late asks the API server once for each server that is there, and never for one that is not.
+// A long backlog of late commands reads each server once from the API server, and never one that is
+// not there.
 func TestLateCommandsAreCheap(t *testing.T) {
 	lead(t, func(w *world) {
 		for _, id := range []ID{alpha, {Namespace: "team-a", Name: "nobody"}} {
@@ -182,7 +187,7 @@ func TestLateCommandsAreCheap(t *testing.T) {
 	}, running(2))
 }
 
-// Commands meet a rival writer on fresh facts, until they are through.
+// A command that conflicts with a rival's writes is tried on fresh facts until it is written.
 func TestCommandRetriesAfterConflict(t *testing.T) {
 	lead(t, func(w *world) {
 		conflicts := 3
@@ -201,7 +206,7 @@ func TestCommandRetriesAfterConflict(t *testing.T) {
 	}, running(2))
 }
 
-// When the answer to a write gets lost, the write is looked for, not done again.
+// When the answer to a write gets lost, the next try looks for the write and does not repeat it.
 func TestUnsureWriteIsNotRepeated(t *testing.T) {
 	lead(t, func(w *world) {
 		tries := 0
@@ -216,7 +221,8 @@ func TestUnsureWriteIsNotRepeated(t *testing.T) {
 	}, running(2))
 }
 
-// An API server that stays away makes a command fail after the retries, and be told.
+// A command fails when the API server stays away for longer than the retries, and its event says
+// so.
 func TestCommandGivesUp(t *testing.T) {
 	lead(t, func(w *world) {
 		began := time.Now()
@@ -228,7 +234,7 @@ func TestCommandGivesUp(t *testing.T) {
 	}, running(2))
 }
 
-// The server of a command may appear after it.
+// The server of a command may appear after the command.
 func TestCommandWaitsForItsServer(t *testing.T) {
 	lead(t, func(w *world) {
 		time.AfterFunc(10*time.Second, func() { w.cluster.put(*running(0)()) })
@@ -239,7 +245,7 @@ func TestCommandWaitsForItsServer(t *testing.T) {
 	})
 }
 
-// The commands of one server are applied in their order, however long each takes.
+// The commands of one server are applied in order, however long each takes.
 func TestCommandsInOrder(t *testing.T) {
 	lead(t, func(w *world) {
 		slow := true
@@ -262,7 +268,7 @@ func TestCommandsInOrder(t *testing.T) {
 	}, running(2))
 }
 
-// A start that waits is answered when the first replica is ready, not when it is written.
+// A start that waits is answered when the first replica is ready, not when the start is written.
 func TestStartWaits(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -283,8 +289,8 @@ func TestStartWaits(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// A command whose write meets that of another leader, who has put the server to sleep from the very same version, is applied all the
-// same: the two transitions have the same ID, and only one of them is the command's.
+// A command is applied although another leader has put the server to sleep from the same version.
+// The two changes have the same ID, and only one of them is the command's.
 func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(server *Server) error {
@@ -302,8 +308,8 @@ func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
 	}, running(2))
 }
 
-// A write that got no answer may land while the next one is on its way, which then meets a conflict. It is the command's all the same,
-// and is answered as what it did.
+// A write without an answer may land while the next write is on its way, which then conflicts. The
+// landed write is the command's, and the outcome says what it did.
 func TestCommandsFirstWriteLandsLate(t *testing.T) {
 	lead(t, func(w *world) {
 		c := Command{Verb: Scale, Replicas: 5, ID: "c-1", Stamp: w.stamp()}
@@ -323,7 +329,7 @@ func TestCommandsFirstWriteLandsLate(t *testing.T) {
 	}, running(2))
 }
 
-// Ready counts of before the wake do not answer a wait for it.
+// Ready counts from before the wake do not answer a wait for it.
 func TestStartWaitsForNewCounts(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -340,7 +346,7 @@ func TestStartWaitsForNewCounts(t *testing.T) {
 	}, func() *Server { s := running(1)(); s.Ready, s.Total, s.Updated = 1, 1, 1; return s })
 }
 
-// A refusal of the time before the wake does not fail it.
+// A refusal from before the wake does not fail it.
 func TestStaleRefusalFailsNoWake(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -359,7 +365,7 @@ func TestStaleRefusalFailsNoWake(t *testing.T) {
 	})
 }
 
-// What a session of the bus has submitted is not applied after the session has ended: the next one has it, in order.
+// A command of a session that has ended is not applied: the next session has it, in order.
 func TestEndedSessionAppliesNothing(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { time.Sleep(time.Second); return nil }
@@ -378,7 +384,8 @@ func TestEndedSessionAppliesNothing(t *testing.T) {
 	}, running(1))
 }
 
-// A wait ends as soon as it is known that it won't help, with the reason; the reason is kept on the server.
+// A wait ends with the reason as soon as it is clear that waiting does not help. The server keeps
+// the reason.
 func TestStartSaysWhyNot(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -464,8 +471,9 @@ func TestStartSaysWhyNot(t *testing.T) {
 	}
 }
 
-// A command that ends takes nothing from its server: what is due at an instant happens then, and not at the next sweep. So it is
-// when the command is rejected, and when its event is published only at the second try.
+// The end of a command takes nothing from its server: what is due at an instant happens then, and
+// not at the next sweep. That holds when the command is rejected, and when its event is published
+// only at the second try.
 func TestACommandForgetsNothing(t *testing.T) {
 	rejected := Command{Verb: Scale, Replicas: 1000}
 	lead(t, func(w *world) {
@@ -495,7 +503,7 @@ func TestACommandForgetsNothing(t *testing.T) {
 	}
 }
 
-// hooked is a cluster in which something happens just before it is asked for a server.
+// hooked is a cluster in which something happens just before a server is read.
 type hooked struct {
 	*fakeCluster
 	before atomic.Pointer[func()]
@@ -508,7 +516,7 @@ func (h *hooked) Get(id ID) (*Server, bool) {
 	return h.fakeCluster.Get(id)
 }
 
-// A command that comes while a pass forgets its server, which was deleted, is not lost.
+// A command is not lost when it comes while a pass forgets its deleted server.
 func TestCommandWhileItsServerIsForgotten(t *testing.T) {
 	lead(t, func(w *world) {
 		w.end()
@@ -529,8 +537,8 @@ func TestCommandWhileItsServerIsForgotten(t *testing.T) {
 	}, running(2))
 }
 
-// Commands for names that never were leave nothing behind; but that one was rejected is remembered: it may come again,
-// because its acknowledgement got lost, when its Deployment is there.
+// Commands for names that never existed leave nothing behind, except that they were rejected: if
+// the acknowledgement got lost, the command comes again, perhaps when its Deployment exists.
 func TestCommandsForNobody(t *testing.T) {
 	lead(t, func(w *world) {
 		for i := range 1000 {
@@ -555,7 +563,7 @@ func TestCommandsForNobody(t *testing.T) {
 	}, running(2))
 }
 
-// Pings to a name that has no Deployment, and for which a command waits, ask nobody for it.
+// Pings to a name that has no Deployment cause no reads, also while a command waits for it.
 func TestPingsWhileACommandWaits(t *testing.T) {
 	lead(t, func(w *world) {
 		ghost := ID{Namespace: "team-a", Name: "ghost"}
@@ -577,7 +585,7 @@ func TestPingsWhileACommandWaits(t *testing.T) {
 	})
 }
 
-// A panic in a pass without a command rejects none that came meanwhile.
+// A panic in a pass without a command rejects no command that came meanwhile.
 func TestPanicBesideACommand(t *testing.T) {
 	lead(t, func(w *world) {
 		var panics atomic.Bool

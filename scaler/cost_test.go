@@ -12,7 +12,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// quick is a Cache that costs nothing to ask, as the real one: what is measured is what the Scaler does.
+// quick is a Cache that costs nothing to ask, like the real one, so that the costs of the Scaler
+// are measured.
 type quick struct {
 	*fakeCluster
 	all   []*Server
@@ -55,7 +56,7 @@ func quickly(t *testing.T, n int, server func() *Server, test func(w *world, q *
 	})
 }
 
-// A sweep of many servers that have nothing to do leaves no garbage behind for each of them, whatever is written on them.
+// A sweep allocates nothing for a server that has nothing to do, whatever is written on it.
 func TestSweepLeavesNoGarbage(t *testing.T) {
 	for name, server := range map[string]func() *Server{
 		"plain":   running(1),
@@ -76,8 +77,9 @@ func TestSweepLeavesNoGarbage(t *testing.T) {
 	}
 }
 
-// What is wrong with the order of a group is published for each of its servers, once. After that a sweep looks at the group once.
-func TestDisorderOfALargeGroupIsToldCheaply(t *testing.T) {
+// The mistake in the order of a group is published once for each of its servers. After that a sweep
+// looks at the group once.
+func TestDisorderOfALargeGroupIsPublishedCheaply(t *testing.T) {
 	quickly(t, 100, set(running(1), "group", "g", "after", "nobody"), func(w *world, q *quick) {
 		time.Sleep(61 * time.Minute) // the schedule is hourly
 		q.looks.Store(0)
@@ -88,7 +90,7 @@ func TestDisorderOfALargeGroupIsToldCheaply(t *testing.T) {
 	})
 }
 
-// A ping to a server that is awake costs no memory, and no look at its group.
+// A ping to a server that is awake allocates nothing, and causes no look at its group.
 func TestPingOfAnAwakeServerIsCheap(t *testing.T) {
 	for name, server := range map[string]func() *Server{
 		"plain": running(1), "group": set(running(1), "group", "g"), "dry": dry(running(1)), "noticed": noticed(running(1)),
@@ -104,7 +106,8 @@ func TestPingOfAnAwakeServerIsCheap(t *testing.T) {
 	}
 }
 
-// Everything at once, from many goroutines, ends: with nothing left to do, nothing left behind and the last word of each server kept.
+// Everything at once, from many goroutines, ends: nothing is left to do, nothing is kept, and the
+// last event of each server is published.
 func TestEverythingAtOnce(t *testing.T) {
 	var servers []func() *Server
 	for n := range 5 {
@@ -170,7 +173,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	}, servers...)
 }
 
-// Thousands of pings a second come for servers that are awake: they ask for no pass.
+// Thousands of pings a second to servers that are awake ask for no pass.
 func TestAPingToAServerThatIsAwakeAsksForNoPass(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()

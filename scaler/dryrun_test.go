@@ -16,7 +16,8 @@ func dry(server func() *Server, pairs ...string) func() *Server {
 	return set(server, append(pairs, "dry-run", "true")...)
 }
 
-// In a dry run nothing is ever put to sleep; that it would be is told once for each time that it is idle.
+// A dry run never puts a server to sleep. It publishes that it would, once for each time that the
+// server is idle.
 func TestDryRunWritesNothing(t *testing.T) {
 	lead(t, func(w *world) {
 		for range 10 {
@@ -26,15 +27,15 @@ func TestDryRunWritesNothing(t *testing.T) {
 		if len(w.cluster.writes) != 0 {
 			t.Errorf("%d writes", len(w.cluster.writes))
 		}
-		w.expectTold(WouldSleep)
+		w.expectPublished(WouldSleep)
 		if e := w.last(WouldSleep); e.Cause != policy.CauseIdle || e.From != 2 || e.To != 0 || e.Idle != time.Hour || !e.At.Equal(clockTime(0, 0)) {
 			t.Errorf("event %+v", e)
 		}
 		w.ping()
-		w.expectTold(WouldSleep, WouldWake)
+		w.expectPublished(WouldSleep, WouldWake)
 		time.Sleep(idleAfter)
 		w.sweep()
-		w.expectTold(WouldSleep, WouldWake, WouldSleep)
+		w.expectPublished(WouldSleep, WouldWake, WouldSleep)
 		if a, b := w.bus.kept[0].ID, w.bus.kept[2].ID; a == b {
 			t.Error("two sleeps have one ID")
 		}
@@ -51,7 +52,8 @@ func TestDryRunWritesNothing(t *testing.T) {
 	}, dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"))
 }
 
-// What would wake a server that slept is told at once, with its cause, and counts as a mistake when it comes soon after.
+// A dry run publishes at once, with the cause, that a sleeping server would wake. A wake soon after
+// the sleep counts as a mistake.
 func TestDryRunWouldWake(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -105,7 +107,8 @@ func (w *world) lastIs(kind EventType) {
 	}
 }
 
-// What happens to a server only because it is awake, as a new pod or a rollout, would not wake it if it slept.
+// A new pod or a rollout, which a server has only because it is awake, does not end the sleep of a
+// dry run.
 func TestDryRunSleepsThroughRestarts(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
@@ -116,30 +119,31 @@ func TestDryRunSleepsThroughRestarts(t *testing.T) {
 			w.sweep()
 			time.Sleep(time.Hour)
 		}
-		w.expectTold(WouldSleep)
+		w.expectPublished(WouldSleep)
 	}, dry(running(2)))
 }
 
-// Every leader goes on from what the former has told: a sleep is not told again, its end is told by whoever leads then, and a ping that
-// comes long after is no mistake although the leader is new.
+// Every leader goes on from what the former has published: a sleep is not published again, whoever
+// leads publishes its end, and a ping that comes long after it is no mistake although the leader is
+// new.
 func TestDryRunAcrossLeaders(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
 		time.Sleep(5 * time.Minute)
 		w.nextLeader()
 		w.sweep()
-		w.expectTold(WouldSleep)
+		w.expectPublished(WouldSleep)
 		time.Sleep(time.Minute)
 		w.ping()
-		w.expectTold(WouldSleep, WouldWake)
+		w.expectPublished(WouldSleep, WouldWake)
 		w.nextLeader()
 		time.Sleep(idleAfter)
 		w.sweep()
-		w.expectTold(WouldSleep, WouldWake, WouldSleep)
+		w.expectPublished(WouldSleep, WouldWake, WouldSleep)
 		w.end()
 		w.ping() // while nobody leads
 		w.nextLeader()
-		w.expectTold(WouldSleep, WouldWake, WouldSleep, WouldWake)
+		w.expectPublished(WouldSleep, WouldWake, WouldSleep, WouldWake)
 		if n := w.meter.wouldMisSleep.Load(); n != 1 { // the last
 			t.Errorf("%d mistakes counted", n)
 		}
@@ -150,14 +154,15 @@ func TestDryRunAcrossLeaders(t *testing.T) {
 		w.begin(func() bool { return true })
 		time.Sleep(time.Minute)
 		w.sweep()
-		w.expectTold(WouldSleep, WouldSleep)
+		w.expectPublished(WouldSleep, WouldSleep)
 		if a, b := w.bus.kept[0].ID, w.bus.kept[1].ID; a != b {
 			t.Errorf("IDs %s and %s", a, b)
 		}
 	}, dry(running(2)))
 }
 
-// A window that would wake a server begins another sleep after its end, although nobody used the server.
+// After the end of a window that would wake a server another sleep begins, although nobody used the
+// server.
 func TestDryRunAfterAWindow(t *testing.T) {
 	lead(t, func(w *world) {
 		for range 5 * 24 {
@@ -180,7 +185,8 @@ func TestDryRunAfterAWindow(t *testing.T) {
 	}, dry(running(2), "keep-warm", "30 9 * * * for 8h"))
 }
 
-// In a group all would sleep, also those that others come after: these never sleep, in a dry run.
+// All servers of a group would sleep, also those before others, although in a dry run these others
+// never sleep.
 func TestDryRunOfAGroup(t *testing.T) {
 	var servers []func() *Server
 	for _, s := range chain(running(2)) {
@@ -194,8 +200,9 @@ func TestDryRunOfAGroup(t *testing.T) {
 	}, servers...)
 }
 
-// Any replica knows since when a server of a dry run would be asleep, whoever has told that, and whether the event is still there: since its idle clock
-// ran out, or a sleep-at came. So does a report of a day in which nothing happened to it.
+// Any replica knows since when a server of a dry run would be asleep, whoever has published that,
+// and whether or not the event is still there: since its idle clock ran out, or a sleep-at came. A
+// report of a day without events says the same.
 func TestWouldBeAsleep(t *testing.T) {
 	born := func(w *world) {
 		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-time.Hour)}, time.Now())
@@ -244,7 +251,7 @@ func TestWouldBeAsleep(t *testing.T) {
 	}
 }
 
-// What sleeps already is still woken.
+// A dry run still wakes a server that sleeps already.
 func TestDryRunWakes(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
@@ -258,8 +265,9 @@ func TestDryRunWakes(t *testing.T) {
 	}, dry(running(2)))
 }
 
-// A group follows whoever of it is wanted. When all of these are only kept warm, nobody wants to use any of it, and no sleep was a mistake, real
-// or not; what is told says so, so that the report counts the same.
+// A group follows any of its servers that is wanted. If all of these are only kept warm, nobody
+// wants to use the group, and no sleep was a mistake, real or not. The events say so, so that the
+// report counts the same.
 func TestGroupThatIsKeptWarm(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -309,8 +317,8 @@ func TestGroupThatIsKeptWarm(t *testing.T) {
 	}
 }
 
-// A server that is wanted again within two minutes after it was put to sleep slept by mistake; one that a window, or somebody else, wakes
-// did not, nor one that was stopped.
+// A server that is wanted again within two minutes after it was put to sleep slept by mistake. A
+// server that was stopped, or that a window or somebody else wakes, did not.
 func TestMisSleep(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -344,11 +352,12 @@ func TestMisSleep(t *testing.T) {
 	}
 }
 
-// A new leader goes on from a dry run also of a server that has a notice, which is asked for while the state is made.
+// A new leader goes on from the dry run of a server that has a notice: it may read the notice while
+// it makes the state.
 func TestDryRunWithANoticeAcrossLeaders(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
-		w.expectTold(WouldSleep)
+		w.expectPublished(WouldSleep)
 		w.nextLeader()
 		w.ping()
 		w.lastIs(WouldWake)

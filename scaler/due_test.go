@@ -14,11 +14,11 @@ import (
 // clockTime is a time of the first day, which is a Saturday.
 func clockTime(h, m int) time.Time { return time.Date(2000, 1, 1, h, m, 0, 0, time.UTC) }
 
-// wokenAt is when the daemon woke a server last.
+// wokenAt is when the daemon last woke a server.
 func (w *world) wokenAt(name string) time.Time { return w.server(name).Mark.Awake }
 
-// What the daemon has put to sleep is woken at the very start of a window, although sweeps are an hour apart; what somebody stopped, or
-// another made zero, is not.
+// A server that the daemon has put to sleep is woken at the very start of a window, although sweeps
+// are an hour apart. A server that somebody stopped, or another made zero, is not.
 func TestWindowWakes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		because policy.Because
@@ -47,8 +47,9 @@ func TestWindowWakes(t *testing.T) {
 	}
 }
 
-// The alarm of a window is also set for what sleeps only after the leader began, and when the window itself is new.
-func TestWindowWakesWhatSleptLater(t *testing.T) {
+// A window also wakes servers that fell asleep after the leader began, and it may be newer than
+// that.
+func TestWindowWakesServersThatSleptLater(t *testing.T) {
 	warm := set(running(2), "keep-warm", "17 3 * * * for 1h")
 	lead(t, func(w *world) {
 		w.sweep()
@@ -77,7 +78,7 @@ func TestWindowWakesWhatSleptLater(t *testing.T) {
 	}, warm)
 }
 
-// A leader that begins inside a window wakes what should be awake.
+// A leader that begins inside a window wakes the servers that should be awake.
 func TestLeaderInsideAWindowWakes(t *testing.T) {
 	lead(t, func(w *world) {
 		w.expectReplicas(3)
@@ -87,7 +88,7 @@ func TestLeaderInsideAWindowWakes(t *testing.T) {
 	}, set(asleep(policy.BecauseIdle), "keep-warm", "0 0 * * * for 1h"))
 }
 
-// Inside a window nothing sleeps; after its end idle rules.
+// Inside a window nothing sleeps. After its end the idle rule counts.
 func TestWindowKeepsAwake(t *testing.T) {
 	lead(t, func(w *world) {
 		for range 5 {
@@ -100,8 +101,9 @@ func TestWindowKeepsAwake(t *testing.T) {
 	}, set(running(2), "keep-warm", "0 0 * * * for 5h"))
 }
 
-// However many alarms there are, each server is woken at its time and the sweep comes when it is due.
-func TestAlarmsDoNotDelayTheSweep(t *testing.T) {
+// However many instants are due, each server is woken at its time, and the sweep comes when it is
+// due.
+func TestTimersDoNotDelayTheSweep(t *testing.T) {
 	var servers []func() *Server
 	for n := range 59 { // one a minute, and holds that end each second
 		servers = append(servers,
@@ -123,8 +125,8 @@ func TestAlarmsDoNotDelayTheSweep(t *testing.T) {
 	}, append(servers, running(2))...)
 }
 
-// A pass that comes by itself comes once: passes do not run in circles while there is nothing to do.
-func TestAlarmRests(t *testing.T) {
+// A pass that is due at an instant comes once. Passes do not repeat while there is nothing to do.
+func TestPassesDoNotRunInCircles(t *testing.T) {
 	var looks atomic.Int32
 	lead(t, func(w *world) {
 		w.end()
@@ -144,7 +146,7 @@ func TestAlarmRests(t *testing.T) {
 	)
 }
 
-// counting counts how often a server is looked at.
+// counting counts how often a server is read.
 type counting struct {
 	*fakeCluster
 	looks *atomic.Int32
@@ -152,8 +154,9 @@ type counting struct {
 
 func (c counting) Get(id ID) (*Server, bool) { c.looks.Add(1); return c.fakeCluster.Get(id) }
 
-// A sleep-at puts to sleep what is not in use, whatever its idle-after, and says so; a ping after it wakes. What is in use then, or was used
-// since it was due, stays awake until the next.
+// A sleep-at puts servers to sleep that are not in use, whatever their idle-after, and the event
+// says so. A ping after it wakes. A server in use then, or used since it was due, stays awake until
+// the next sleep-at.
 func TestSleepAt(t *testing.T) {
 	nightly := set(running(2), "idle-after", "never", "sleep-at", "30 2 * * *")
 	lead(t, func(w *world) {

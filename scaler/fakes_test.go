@@ -10,7 +10,7 @@ import (
 // The fakes of this file stand for the pods and the bus, as fakeCluster does for the cluster. They do what the real ones do in a world of
 // compare-and-set; what the real ones do beyond that is tested on the real servers, in internal and test/e2e.
 
-// fakePods diagnose what they are told, and count the kills.
+// fakePods send what the test diagnoses, and count the kills.
 type fakePods struct {
 	diagnoses chan Diagnosis
 	killing   func() // what happens while pods are killed
@@ -46,7 +46,7 @@ func (p *fakePods) Kill(_ context.Context, s *Server) error {
 	return p.err
 }
 
-// fakeBus is Events and ActivityLog: it keeps what was published, and can be away.
+// fakeBus is Events and ActivityLog. It keeps what was published, and can be away.
 type fakeBus struct {
 	mu    sync.Mutex
 	away  error

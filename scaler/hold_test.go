@@ -18,7 +18,7 @@ var (
 	holdAsleep = Command{Verb: Hold, Until: "2h", Asleep: true, Actor: "bob"}
 )
 
-// do submits a command that has to succeed, and returns its event.
+// must submits a command that has to succeed, and returns its event.
 func (w *world) must(c Command) Event {
 	w.t.Helper()
 	w.stepTime()
@@ -30,10 +30,11 @@ func (w *world) must(c Command) Event {
 	return o.Event
 }
 
-// stepTime makes two commands differ in their instants, which those of a stream do.
+// stepTime makes two commands differ in their instants, as those of a stream do.
 func (w *world) stepTime() { time.Sleep(time.Millisecond) }
 
-// A hold awake wakes at once, whatever made the server zero, keeps it awake until its end, and then idle rules.
+// A hold awake wakes at once, whatever made the server zero. It keeps the server awake until its
+// end; then the idle rule counts.
 func TestHoldAwake(t *testing.T) {
 	for name, s := range map[string]func() *Server{
 		"running": running(3), "asleep": asleep(policy.BecauseIdle), "stopped": asleep(policy.BecauseCommand), "held asleep": asleep(policy.BecauseHold),
@@ -64,8 +65,8 @@ func TestHoldAwake(t *testing.T) {
 	}
 }
 
-// A hold asleep sleeps at once, also while silence proves nothing, and no ping, lease, window or group wakes the server until its end.
-// Then the demand that is there does, at once.
+// A hold asleep sleeps at once, also while silence proves nothing. No ping, lease, window or group
+// wakes the server until its end. Then demand wakes it at once.
 func TestHoldAsleep(t *testing.T) {
 	mate := set(named("mate", running(1)), "group", "g", "idle-after", "never")
 	lead(t, func(w *world) {
@@ -99,7 +100,7 @@ func TestHoldAsleep(t *testing.T) {
 	}, running(2))
 }
 
-// A hold asleep is put right when somebody raises the server, without asking the log.
+// When somebody raises a server that is held asleep, it sleeps again without a proof of silence.
 func TestHoldAsleepIsRestored(t *testing.T) {
 	lead(t, func(w *world) {
 		w.must(holdAsleep)
@@ -123,7 +124,8 @@ func (s slowly) Get(id ID) (*Server, bool) {
 	return s.fakeCluster.Get(id)
 }
 
-// When a hold asleep ends while its sleep is being decided, silence was not proved: nothing sleeps.
+// When a hold asleep ends while its sleep is being decided, nothing sleeps, because silence was not
+// proven.
 func TestHoldThatEndsProvesNothing(t *testing.T) {
 	lead(t, func(w *world) {
 		w.change("alpha", func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Millisecond)} })
@@ -183,7 +185,7 @@ func TestNewestOrderWins(t *testing.T) {
 	}
 }
 
-// After a release the other rules count: demand that is there wakes, silence puts to sleep, a stop lasts.
+// After a release the other rules count: demand wakes, silence puts to sleep, a stop lasts.
 func TestRelease(t *testing.T) {
 	lead(t, func(w *world) {
 		w.must(holdAsleep)
@@ -207,7 +209,8 @@ func TestRelease(t *testing.T) {
 	}, running(2))
 }
 
-// A hold is counted from when it was ordered, not from when it is applied; one that is over by then is told to have expired.
+// A hold counts from when it was ordered, not from when it is applied. A hold that is over by then
+// has expired, and its event says so.
 func TestHoldCountsFromItsCommand(t *testing.T) {
 	lead(t, func(w *world) {
 		c, ordered := holdAwake, time.Now()
@@ -233,7 +236,7 @@ func TestHoldCountsFromItsCommand(t *testing.T) {
 	}, set(running(2), "time-zone", "Europe/Rome"))
 }
 
-// A hold that comes again is applied once, also after it has ended.
+// A hold that is delivered again is applied once, also after it has ended.
 func TestRedeliveredHold(t *testing.T) {
 	for _, c := range []Command{holdAwake, holdAsleep} {
 		lead(t, func(w *world) {
@@ -250,7 +253,7 @@ func TestRedeliveredHold(t *testing.T) {
 	}
 }
 
-// A hold that makes no sense is told to its sender, by any replica, and changes nothing.
+// A hold that makes no sense is an error on any replica, and changes nothing.
 func TestRejectedHolds(t *testing.T) {
 	for until, want := range map[string]error{"": ErrInvalid, "soon": ErrInvalid, "-1h": ErrInvalid, "9000h": ErrInvalid} {
 		lead(t, func(w *world) {
@@ -261,12 +264,13 @@ func TestRejectedHolds(t *testing.T) {
 			if o := w.do(c); o == nil || !errors.Is(o.Err, want) {
 				t.Errorf("until %q: outcome %+v", until, o)
 			}
-			w.expectTold(Rejected)
+			w.expectPublished(Rejected)
 		}, running(2))
 	}
 }
 
-// What a clock shows where the server is can't be known while its settings can't be read: nothing is guessed.
+// While the settings of a server can't be read, its time zone is not known, and a hold until a time
+// of the day is an error.
 func TestHoldsWithoutAZone(t *testing.T) {
 	for until, want := range map[string]error{"18:00": ErrInvalid, "2h": nil, "2000-01-01T18:00:00Z": nil} {
 		lead(t, func(w *world) {
@@ -281,8 +285,8 @@ func TestHoldsWithoutAZone(t *testing.T) {
 	}
 }
 
-// Somebody else who decides about the replicas would undo it: what asks for zero is refused at once, with who it is and what to do, and
-// told. What asks for more is not.
+// An order for zero is refused at once while somebody else decides about the replicas and would
+// undo it. The error and the event say who that is and what to do. An order for more is applied.
 func TestOrdersBesideKEDA(t *testing.T) {
 	keda := with(running(2), func(s *Server) { s.Rival = policy.KEDA })
 	for _, c := range []Command{holdAsleep, {Verb: Stop}, {Verb: Scale}} {
@@ -295,7 +299,7 @@ func TestOrdersBesideKEDA(t *testing.T) {
 			if o == nil || !errors.Is(o.Err, ErrSuperseded) || !strings.Contains(o.Err.Error(), "delete the ScaledObject") {
 				t.Errorf("%s: outcome %+v", c.Verb, o)
 			}
-			w.expectTold(Rejected)
+			w.expectPublished(Rejected)
 			w.expectReplicas(2)
 		}, keda)
 	}
@@ -304,7 +308,8 @@ func TestOrdersBesideKEDA(t *testing.T) {
 	}
 }
 
-// A hold is kept on the server through automatic sleeps and wakes as long as it is in force, and not longer.
+// The server keeps a hold through automatic sleeps and wakes as long as the hold is in force, and
+// no longer.
 func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 	inForce := policy.Hold{Asleep: true, Until: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC), Actor: "bob"}
 	for _, after := range []time.Duration{0, 2 * time.Hour} {
@@ -321,7 +326,7 @@ func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 	}
 }
 
-// A hold awake of a server whose zero is somebody's counts as an order does: it wakes.
+// A hold awake is an order, so it wakes a server whose zero is somebody else's.
 func TestHoldAwakeOfSomebodysZero(t *testing.T) {
 	lead(t, func(w *world) {
 		w.must(holdAwake)

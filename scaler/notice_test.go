@@ -17,12 +17,13 @@ func noticed(server func() *Server, pairs ...string) func() *Server {
 // sleptAt is when the daemon put a server to sleep.
 func (w *world) sleptAt(name string) time.Time { return w.server(name).Mark.Asleep }
 
-// That a server sleeps soon is told, and it sleeps exactly so long after it was told, although sweeps are an hour apart.
+// A server gets its notice, and sleeps exactly so long after the notice was published, although
+// sweeps are an hour apart.
 func TestNotice(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
 		w.sweep()
-		w.expectTold(SoonAsleep)
+		w.expectPublished(SoonAsleep)
 		if e := w.last(SoonAsleep); e.From != 2 || e.To != 2 || e.Idle != time.Hour || e.Text != "sleeps at 2000-01-01T00:01:30Z or later, unless a ping or a lease comes before" {
 			t.Errorf("event %+v", e)
 		}
@@ -33,11 +34,11 @@ func TestNotice(t *testing.T) {
 		if got := w.sleptAt("alpha"); !got.Equal(clockTime(0, 1).Add(30 * time.Second)) {
 			t.Errorf("slept at %s", got)
 		}
-		w.expectTold(SoonAsleep, Slept)
+		w.expectPublished(SoonAsleep, Slept)
 	}, noticed(running(2)))
 }
 
-// Each sleeps at its own time.
+// Each server sleeps at its own time.
 func TestNotices(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
@@ -50,7 +51,7 @@ func TestNotices(t *testing.T) {
 	}, noticed(named("one", running(1)), "sleep-notice", "1m"), noticed(named("two", running(1)), "sleep-notice", "2m"), noticed(named("three", running(1)), "sleep-notice", "3m"))
 }
 
-// It is told before the server is idle, so that it sleeps when it is.
+// The notice is published before the server is idle, so that it sleeps when it is.
 func TestNoticeAhead(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
@@ -68,7 +69,8 @@ func TestNoticeAhead(t *testing.T) {
 	}, noticed(running(2)))
 }
 
-// What is told is the cause that the sleep will have: also ahead of it, when it is not due yet, and when another comes within the notice.
+// The cause of a notice is the cause of the sleep, also when the sleep is not due yet, and when
+// another cause comes within the notice.
 func TestCauseOfANotice(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -99,7 +101,7 @@ func TestCauseOfANotice(t *testing.T) {
 	}
 }
 
-// A ping or a lease in between prevents the sleep; that it sleeps after that is told anew.
+// A ping or a lease within the notice prevents the sleep. The next sleep has a notice again.
 func TestNoticeIsVetoed(t *testing.T) {
 	for name, veto := range map[string]func(w *world){
 		"ping":  (*world).ping,
@@ -133,7 +135,7 @@ func TestNoticeIsVetoed(t *testing.T) {
 	}
 }
 
-// Who is told late, because NATS was away, has as much time.
+// A notice that is published late, because NATS was away, gives as much time.
 func TestLateNotice(t *testing.T) {
 	lead(t, func(w *world) {
 		fail := func(err error) { w.bus.mu.Lock(); defer w.bus.mu.Unlock(); w.bus.away = err }
@@ -142,7 +144,7 @@ func TestLateNotice(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		w.expectReplicas(2)
 		fail(nil)
-		told := w.tellTime()
+		told := w.publishTime()
 		time.Sleep(5 * time.Minute)
 		if took := w.sleptAt("alpha").Sub(told); took != 90*time.Second {
 			t.Errorf("slept %s after it was told", took)
@@ -150,8 +152,8 @@ func TestLateNotice(t *testing.T) {
 	}, noticed(running(2)))
 }
 
-// tellTime waits until something is told.
-func (w *world) tellTime() time.Time {
+// publishTime waits until something is published, and returns when that was.
+func (w *world) publishTime() time.Time {
 	for len(w.bus.types()) == 0 {
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
@@ -159,15 +161,15 @@ func (w *world) tellTime() time.Time {
 	return time.Now()
 }
 
-// The next leader reads when a notice was published, and keeps its time. One that the former had no time to publish
-// is published by the next, which gives the whole time.
+// The next leader reads when a notice was published, and keeps its time. If the former leader could
+// not publish it, the next one does, and gives the whole time.
 func TestNoticeAcrossLeaders(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
 		time.Sleep(80 * time.Second)
 		w.nextLeader()
 		w.sweep()
-		w.expectTold(SoonAsleep)
+		w.expectPublished(SoonAsleep)
 		told := time.Now().Add(-80 * time.Second)
 		time.Sleep(5 * time.Minute)
 		if took := w.sleptAt("alpha").Sub(told); took != 90*time.Second {
@@ -185,7 +187,8 @@ func TestNoticeAcrossLeaders(t *testing.T) {
 	}, noticed(running(2)))
 }
 
-// Those that were told at once sleep within their share of the requests in flight: a wake never waits for them.
+// Servers whose notices end at once sleep within the sweep's share of the workers: no wake waits
+// for them.
 func TestNoticedSleepsLeaveRoom(t *testing.T) {
 	var servers []func() *Server
 	for n := range 100 {
@@ -209,7 +212,8 @@ func TestNoticedSleepsLeaveRoom(t *testing.T) {
 	}, servers...)
 }
 
-// A group sleeps together also when only some of it, or all at different times, have to be told, and in its order.
+// A group sleeps together and in its order, also when only some of its servers have notices, or all
+// at different times.
 func TestNoticeOfAGroup(t *testing.T) {
 	for name, notices := range map[string][]string{
 		"one": {"", "90s", ""}, "all": {"90s", "90s", "90s"}, "differing": {"30s", "5m", "90s"}, "the last": {"", "", "90s"}, "the first": {"90s", "", ""},
@@ -274,7 +278,7 @@ func (w *world) noticed() (ids []ID) {
 	return ids
 }
 
-// A server that is gone, or was used since it was told, leaves nothing behind.
+// A server that is gone, or was used since its notice, leaves nothing behind.
 func TestNoticesLeaveNothingBehind(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
@@ -292,7 +296,8 @@ func TestNoticesLeaveNothingBehind(t *testing.T) {
 	}, noticed(running(2)), noticed(named("gone", running(2))))
 }
 
-// While a notice can't be told, or a command is tried for minutes, sweeps ask for no more of them. After that it is published, once.
+// While a notice can't be published, or a command is tried for minutes, sweeps do not pile up
+// notices. After that it is published once.
 func TestNoticesDoNotQueue(t *testing.T) {
 	for name, stick := range map[string]func(w *world) (end func()){
 		"NATS is away": func(w *world) func() {
@@ -324,7 +329,7 @@ func TestNoticesDoNotQueue(t *testing.T) {
 	}
 }
 
-// A server whose group waits for a longer notice than its own sleeps as soon as that is over.
+// A server whose group has a longer notice than its own sleeps as soon as that one is over.
 func TestNoticesOfAGroupThatDiffer(t *testing.T) {
 	var servers []func() *Server
 	for n, notice := range []string{"30s", "5m"} {

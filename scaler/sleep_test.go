@@ -14,7 +14,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// What is idle sleeps in one write and no read, and everything needed to wake it is in that write.
+// An idle server sleeps with one write and no read, and that write has all that is needed to wake
+// it.
 func TestSweepPutsAnIdleServerToSleep(t *testing.T) {
 	lead(t, func(w *world) {
 		seen := activity.Stamp{Sequence: 7, Time: time.Now().Add(-31 * time.Minute)}
@@ -36,8 +37,8 @@ func TestSweepPutsAnIdleServerToSleep(t *testing.T) {
 	}, running(3))
 }
 
-// Why a server sleeps, or would, is told in the words in which explain says it.
-func TestSleepIsToldAsItIsExplained(t *testing.T) {
+// The event says why a server sleeps, or would, in the words of explain.
+func TestSleepIsPublishedAsItIsExplained(t *testing.T) {
 	old := with(running(2), func(s *Server) { s.Created = time.Now().Add(-48 * time.Hour) })
 	for _, tt := range []struct {
 		kind   EventType
@@ -57,7 +58,8 @@ func TestSleepIsToldAsItIsExplained(t *testing.T) {
 	}
 }
 
-// A sweep leaves alone what is in use or in doubt, and what the world around it forbids to touch.
+// A sweep leaves a server alone that is in use or in doubt, or that the world around it forbids to
+// touch.
 func TestSweepLeavesAlone(t *testing.T) {
 	for name, prepare := range map[string]func(w *world){
 		"used a moment ago":         func(w *world) { w.tracker.Ping(alpha, w.stamp()) },
@@ -93,7 +95,8 @@ func TestSleepGivesUpOnConflict(t *testing.T) {
 	}, running(3))
 }
 
-// A ping that arrives while the sleep is being written ends with the server awake: at once, and if that is missed, whoever leads by then.
+// A ping that arrives while the sleep is being written ends with the server awake: at once, or by
+// the next leader if this one misses it.
 func TestPingDuringASleepWins(t *testing.T) {
 	duringTheWrite := func(w *world) {
 		w.cluster.onWrite = func(*Server) error {
@@ -122,7 +125,7 @@ func TestPingDuringASleepWins(t *testing.T) {
 	}, running(3))
 }
 
-// A sleep is decided again just before its write: what was learnt since the sweep looked counts.
+// A sleep is decided again just before its write: what became known since the sweep looked counts.
 func TestSleepIsDecidedAgain(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.prove = func() { w.tracker.Ping(alpha, w.stamp()) }
@@ -131,7 +134,8 @@ func TestSleepIsDecidedAgain(t *testing.T) {
 	}, running(3))
 }
 
-// A server that was stopped, and raised by somebody else, between the look of a sweep and its turn is not put to sleep: that would hide who raised it.
+// A server that was stopped, and raised by somebody else between the look of a sweep and its pass,
+// is not put to sleep: that would hide who raised it.
 func TestSleepHidesNoRevert(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.prove = func() {
@@ -146,11 +150,11 @@ func TestSleepHidesNoRevert(t *testing.T) {
 		if r := w.alpha().Mark.Reverts; r.Count != 1 || r.Writer != "argocd-controller" {
 			t.Errorf("reverts %+v", r)
 		}
-		w.expectTold(Woken)
+		w.expectPublished(Woken)
 	}, running(3))
 }
 
-// The proof that the log is silent is old news once the process stood still.
+// A proof of silence does not count after the process stood still.
 func TestOldProofIsNotUsed(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.prove = func() { time.Sleep(2 * MaxDecisionAge) }
@@ -163,7 +167,7 @@ func TestOldProofIsNotUsed(t *testing.T) {
 	}, running(3))
 }
 
-// A decision that could not be sent at once is not sent: the world it was made for may be gone.
+// A decision that could not be sent at once is not sent: the world may have changed.
 func TestOldDecisionIsNotSent(t *testing.T) {
 	lead(t, func(w *world) {
 		decided := w.local()
@@ -176,7 +180,7 @@ func TestOldDecisionIsNotSent(t *testing.T) {
 	}, running(3))
 }
 
-// Automatic sleeps take only their share of the requests in flight: they never keep a command waiting.
+// Automatic sleeps take only their share of the workers: they never keep a command waiting.
 func TestSleepsLeaveRoomForCommands(t *testing.T) {
 	var idle []func() *Server
 	for n := range 100 {
@@ -226,7 +230,8 @@ func TestSweepGoesOnAfterErrors(t *testing.T) {
 	}, running(1), beta)
 }
 
-// Demand wakes what the daemon put to sleep, with what it had, in one write and no read.
+// A ping wakes a server that the daemon put to sleep, with its former replicas, by one write and no
+// read.
 func TestPingWakes(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
@@ -244,10 +249,12 @@ func TestPingWakes(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// A wake tells how long the daemon had the server at zero, by one clock, also when somebody else wakes it: with that a report goes back beyond the
-// events that there are. Nothing is said of somebody else's zero, of the time before the Deployment was made, or of what is awake. An order
-// that a server sleeps that does so already begins its sleep anew, so it tells how long that was before.
-func TestHowLongItSleptIsTold(t *testing.T) {
+// The event of a wake says how long the daemon had the server at zero, by one clock, also when
+// somebody else wakes it. With that a report goes back beyond the oldest event. It says 0 for
+// somebody else's zero, for the time before the Deployment was made, and for a server that is
+// awake. An order to sleep begins the sleep of a sleeping server again, so its event says how long
+// the sleep was before.
+func TestHowLongItSleptIsPublished(t *testing.T) {
 	marked := func(s *Server) {
 		s.Mark.Asleep, s.Created = time.Now().Add(-30*time.Hour), time.Now().Add(-40*time.Hour)
 	}
@@ -306,7 +313,7 @@ func TestLeaseWakes(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// Pings do not wake what somebody stopped: a person's zero, or a stop command.
+// Pings do not wake a server that somebody stopped, by a zero of their own or by a stop command.
 func TestPingLeavesStoppedServers(t *testing.T) {
 	for name, s := range map[string]func() *Server{"command": asleep(policy.BecauseCommand), "somebody": running(0)} {
 		t.Run(name, func(t *testing.T) {
@@ -319,7 +326,8 @@ func TestPingLeavesStoppedServers(t *testing.T) {
 	}
 }
 
-// "kubectl rollout undo" brings old annotations back: a zero of ours without a mark is woken by a ping, with wake-replicas.
+// "kubectl rollout undo" brings old annotations back: a ping wakes a zero of ours without a mark,
+// with wake-replicas.
 func TestPingWakesWithoutAMark(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
@@ -327,7 +335,8 @@ func TestPingWakesWithoutAMark(t *testing.T) {
 	}, func() *Server { s := asleep("")(); s.Mark = Mark{}; s.Settings.WakeReplicas = 2; return s })
 }
 
-// A mark of sleep beside replicas is cleared: somebody else woke the server, and it counts as awake since then.
+// A mark of sleep beside replicas is cleared: somebody else woke the server, and it counts as awake
+// since then.
 func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 	lead(t, func(w *world) {
 		s := *w.alpha()
@@ -355,8 +364,8 @@ func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// When the answer to the write of a wake gets lost, the wake is told all the same, once.
-func TestUnsureWakeIsTold(t *testing.T) {
+// When the answer to the write of a wake gets lost, the wake is published all the same, once.
+func TestUnsureWakeIsPublished(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { return ErrUnsure }
 		w.ping()
@@ -396,7 +405,8 @@ func TestServersThatAreGoneLeaveNothingBehind(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// A panic while it is decided about one server is counted and keeps no other from being handled: in a sweep, after a ping, when a term begins.
+// A panic in the decision about one server is counted and keeps no other from its pass: in a sweep,
+// after a ping, when a term begins.
 func TestPanicInADecision(t *testing.T) {
 	broken := func() *Server {
 		s := named("broken", running(2))()
@@ -417,7 +427,7 @@ func TestPanicInADecision(t *testing.T) {
 	}, broken, running(2))
 }
 
-// A panic while one server is handled is counted and ends no other.
+// A panic in the pass over one server is counted and ends no other.
 func TestPanicOfOneServer(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { w.cluster.onWrite = nil; panic("a bug") }
@@ -436,8 +446,8 @@ func TestPanicOfOneServer(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// While it is not known what is said of servers elsewhere, as without the right to read it, none sleeps, commands and pings wake all the same,
-// and it is told. Then silence counts again.
+// While settings elsewhere are not known, as without the right to read them, nothing sleeps,
+// commands and pings still wake, and an event says so. Then silence counts again.
 func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.missing = "the namespaces have not been read"
@@ -466,8 +476,8 @@ func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// A server that waits for the sweep, and whose Deployment changes meanwhile, sleeps in a pass of the sweep all the same: those have
-// their share of the workers.
+// A server that waits for the sweep, and whose Deployment changes meanwhile, still sleeps in a pass
+// of the sweep: those have their share of the workers.
 func TestChangesDoNotWidenTheSweep(t *testing.T) {
 	var servers []func() *Server
 	for n := range 100 {
@@ -499,7 +509,7 @@ func TestChangesDoNotWidenTheSweep(t *testing.T) {
 	}, servers...)
 }
 
-// Settings that change while the sweep looks at them: run under -race.
+// Settings may change while the sweep looks at them. Run this under -race.
 func TestSettingsChangeInASweep(t *testing.T) {
 	lead(t, func(w *world) {
 		for i := range 100 {

@@ -10,8 +10,9 @@ import (
 	"idle-scaler/policy"
 )
 
-// Only of wakes it is measured how long they took. A scale of a server that has ready replicas has no "ready" event; that it failed is
-// published all the same, because a replica may wait for the rest. A start or a scale of one that has none has both.
+// Only wakes are measured. A scale of a server that has ready replicas has no "ready" event; that
+// it failed is published all the same, because a replica may wait for the rest. A start or a scale
+// of a server without any has both.
 func TestOnlyWakesAreMeasured(t *testing.T) {
 	more, start := Command{Verb: Scale, Replicas: 3, Wait: time.Minute}, Command{Verb: Start, Wait: time.Minute}
 	for _, tt := range []struct {
@@ -63,20 +64,21 @@ func TestOnlyWakesAreMeasured(t *testing.T) {
 	}
 }
 
-// Why a wake will not get ready is written and told once, however many leaders find it out; another reason is told, too.
-func TestFailureIsToldOnce(t *testing.T) {
+// The reason why a wake will not get ready is written and published once, however many leaders find
+// it out. Another reason is published too.
+func TestFailureIsPublishedOnce(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
 		w.ping()
 		w.pods.diagnoses <- Diagnosis{"ErrImagePull", "no such image", true}
 		time.Sleep(w.config.DiagnoseAfter + time.Second)
-		w.expectTold(Woken, Failed)
+		w.expectPublished(Woken, Failed)
 		writes := len(w.cluster.writes)
 		for range 2 {
 			w.nextLeader()
 			time.Sleep(w.config.Rules.StartDeadline)
 		}
-		w.expectTold(Woken, Failed)
+		w.expectPublished(Woken, Failed)
 		if n := len(w.cluster.writes); n != writes {
 			t.Errorf("%d more writes", n-writes)
 		}
@@ -97,7 +99,7 @@ func TestRefusedWakesDoNotGrow(t *testing.T) {
 	}
 }
 
-// That settings can't be read is published after a wake: a stream of events that is away delays none.
+// That settings can't be read is published after a wake: no wake waits for the stream of events.
 func TestUnreadableSettingsDelayNoWake(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.setAway(ErrUnsure)
@@ -110,7 +112,7 @@ func TestUnreadableSettingsDelayNoWake(t *testing.T) {
 	}, set(asleep(policy.BecauseIdle), "group", "g"))
 }
 
-// A start that was given up ends with "ready" if the server gets ready after all, also under another leader.
+// A failed start ends with "ready" if the server gets ready after all, also under another leader.
 func TestFailedEndsWithReady(t *testing.T) {
 	for name, meanwhile := range map[string]func(*world){"the same leader": func(*world) {}, "another leader": (*world).nextLeader} {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +121,7 @@ func TestFailedEndsWithReady(t *testing.T) {
 				w.ping()
 				w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true}
 				time.Sleep(10 * time.Second)
-				w.expectTold(Woken, Failed)
+				w.expectPublished(Woken, Failed)
 				meanwhile(w)
 				time.Sleep(20 * time.Minute)
 				w.getReady("alpha")
@@ -148,7 +150,7 @@ func TestReadyWhileNATSIsAway(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// A scale that has some replicas ready is tracked by the next leader, too.
+// The next leader tracks a scale that has some replicas ready.
 func TestScaleAcrossLeaders(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true

@@ -55,7 +55,7 @@ func named(name string, server func() *Server) func() *Server {
 	return with(server, func(s *Server) { s.ID.Name = name })
 }
 
-// with is the same server with something else about it.
+// with is the same server with a change.
 func with(server func() *Server, change func(*Server)) func() *Server {
 	return func() *Server {
 		s := server()
@@ -75,7 +75,8 @@ func set(server func() *Server, pairs ...string) func() *Server {
 	})
 }
 
-// lead runs the test in a bubble where a Scaler leads and the log has been heard for two idle-afters.
+// lead runs the test in a bubble where a Scaler leads and the log has been complete for two
+// idle-afters.
 func lead(t *testing.T, test func(w *world), servers ...func() *Server) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -113,8 +114,8 @@ func (w *world) begin(leads func() bool) {
 	w.end = func() { cancel(); <-ended }
 }
 
-// do submits a command, waits for the server as a replica that took the request does, and returns the outcome;
-// nil if the command was not finished within a day.
+// do submits a command, waits for the server as a replica that took the request does, and returns
+// the outcome; nil if the command was not finished within a day.
 func (w *world) do(c Command) *Outcome {
 	w.t.Helper()
 	if c.Server == (ID{}) {
@@ -180,7 +181,7 @@ func (w *world) change(name string, change func(*Server)) {
 	synctest.Wait()
 }
 
-// getReady makes a server as ready as is wanted: for a cluster that is slow.
+// getReady makes a server as ready as is wanted, for a cluster that is slow.
 func (w *world) getReady(name string) {
 	w.change(name, func(s *Server) {
 		s.Observed, s.Ready, s.Updated, s.Total = s.Generation, s.Replicas, s.Replicas, s.Replicas
@@ -226,8 +227,9 @@ func (w *world) expect(name string, want int) {
 	}
 }
 
-// expectTold compares the types of all events so far, but for ready, which comes beside the others.
-func (w *world) expectTold(want ...EventType) {
+// expectPublished compares the types of all events so far, except ready, which may come between any
+// others.
+func (w *world) expectPublished(want ...EventType) {
 	w.t.Helper()
 	synctest.Wait()
 	got := slices.DeleteFunc(w.bus.types(), func(kind EventType) bool { return kind == Ready })
