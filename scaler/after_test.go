@@ -19,9 +19,13 @@ func TestStartAfterOthers(t *testing.T) {
 		t.Run(fmt.Sprintf("change of leader %v", change), func(t *testing.T) {
 			lead(t, func(w *world) {
 				w.cluster.slow = true
-				c := Command{Verb: Start, Server: w.server("api").ID, Wait: 5 * time.Minute, Actor: "ann", ID: "c-1", Reason: "demo", Stamp: w.stamp()}
+				c := Command{
+					Verb: Start, Server: w.server("api").ID, Wait: 5 * time.Minute, Actor: "ann", ID: "c-1", Reason: "demo",
+					Stamp: w.stamp(),
+				}
 				outcomes := w.request(c)
-				if m := w.server("api").Mark; m.Because != policy.BecauseAfter || m.Done.ID != "c-1" || m.Restore != 3 || m.Last.Text != "wakes as soon as db is ready" {
+				if m := w.server("api").Mark; m.Because != policy.BecauseAfter || m.Done.ID != "c-1" || m.Restore != 3 ||
+					m.Last.Text != "wakes as soon as db is ready" {
 					t.Fatalf("marked %+v", m)
 				}
 				w.expect("api", 0)
@@ -35,7 +39,8 @@ func TestStartAfterOthers(t *testing.T) {
 				if len(outcomes) != 0 {
 					t.Fatal("answered before it was ready")
 				}
-				if e := w.last(Woken); e.Server.Name != "api" || e.Cause != policy.CauseCommand || e.Actor != "ann" || e.Command != "c-1" || e.Reason != "demo" {
+				if e := w.last(Woken); e.Server.Name != "api" || e.Cause != policy.CauseCommand || e.Actor != "ann" ||
+					e.Command != "c-1" || e.Reason != "demo" {
 					t.Errorf("event %+v", e)
 				}
 				time.Sleep(time.Minute)
@@ -61,13 +66,16 @@ func TestStartAfterOthersEnds(t *testing.T) {
 		w.cluster.slow = true
 		began := time.Now()
 		o := w.do(start)
-		if o == nil || !errors.Is(o.Err, ErrNotInTime) || !strings.Contains(o.Err.Error(), "waits for db") || time.Since(began) != time.Minute {
+		if o == nil || !errors.Is(o.Err, ErrNotInTime) || !strings.Contains(o.Err.Error(), "waits for db") ||
+			time.Since(began) != time.Minute {
 			t.Errorf("outcome %+v after %s", o, time.Since(began))
 		}
 		w.getReady("db")
 		w.expect("api", 3)
 	}, chain(asleep(policy.BecauseIdle))...)
-	for name, server := range map[string]func() *Server{"asleep": asleep(policy.BecauseIdle), "somebody's zero": running(0)} {
+	for name, server := range map[string]func() *Server{
+		"asleep": asleep(policy.BecauseIdle), "somebody's zero": running(0),
+	} {
 		for _, stop := range []Command{{Verb: Stop, Actor: "bob"}, {Verb: Hold, Asleep: true, Until: "1h", Actor: "bob"}} {
 			t.Run(fmt.Sprintf("%s %s", name, stop.Verb), func(t *testing.T) {
 				servers := chain(asleep(policy.BecauseIdle))
@@ -79,7 +87,8 @@ func TestStartAfterOthersEnds(t *testing.T) {
 						w.Submit(w.t.Context(), stop, func(Outcome) {})
 					})
 					began := time.Now()
-					if o := w.do(start); o == nil || !errors.Is(o.Err, ErrSuperseded) || !strings.Contains(o.Err.Error(), `a command of "bob"`) || time.Since(began) != time.Second {
+					if o := w.do(start); o == nil || !errors.Is(o.Err, ErrSuperseded) ||
+						!strings.Contains(o.Err.Error(), `a command of "bob"`) || time.Since(began) != time.Second {
 						t.Errorf("outcome %+v after %s", o, time.Since(began))
 					}
 					w.getReady("db")

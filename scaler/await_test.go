@@ -93,7 +93,8 @@ func TestAwaitInVain(t *testing.T) {
 		w.cluster.slow = true
 		w.change("alpha", func(s *Server) { s.Replicas, s.Ready = 3, 0 })
 		err := <-w.awaiting(Applied{Version: w.alpha().Version})
-		if want := "team-a/alpha is not ready after 1m0s (its image is pulled)"; !errors.Is(err, ErrNotInTime) || !strings.Contains(err.Error(), want) {
+		if want := "team-a/alpha is not ready after 1m0s (its image is pulled)"; !errors.Is(err, ErrNotInTime) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}, running(2))
@@ -129,7 +130,8 @@ func TestAwaitOfADeploymentMadeAgain(t *testing.T) {
 				w.cluster.remove(alpha)
 			}
 			time.AfterFunc(50*time.Millisecond, func() { w.cluster.put(s) })
-			_, err = w.Await(w.t.Context(), Applied{Server: alpha, UID: "new", Version: strconv.Itoa(version + 2), Wait: time.Minute}, nil)
+			_, err = w.Await(w.t.Context(),
+				Applied{Server: alpha, UID: "new", Version: strconv.Itoa(version + 2), Wait: time.Minute}, nil)
 			if gone && err != nil {
 				t.Errorf("gone: %v", err)
 			}

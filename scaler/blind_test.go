@@ -13,24 +13,30 @@ import (
 // The daemon says that it is blind whenever silence proves nothing, for whatever reason, on the
 // leader and on every other replica. The event "blinded" says the same.
 func TestBlind(t *testing.T) {
+	caughtUp := func(log activity.Log, ago time.Duration) func(w *world) {
+		return func(w *world) { w.tracker.CaughtUp(log, time.Now().Add(-ago)) }
+	}
 	log := activity.Log{CompleteSince: time.Unix(0, 0)}
 	for _, row := range []struct {
 		name    string
-		hear    func(w *world)
-		missing string // what has not been read elsewhere
+		read    func(w *world)
+		missing string // what else has not been read
 		want    string
 	}{
 		{"the log has not been read", func(*world) {}, "", "not been read yet"},
-		{"the log can't be heard", func(w *world) { w.tracker.CaughtUp(log, time.Now()); w.tracker.Lost("NATS is away", time.Now()) }, "", "NATS is away"},
-		{"the log never held a ping", func(w *world) { w.tracker.CaughtUp(activity.Log{Empty: true}, time.Now().Add(-time.Hour)) }, "", "never held a ping"},
-		{"the log can be heard since a moment", func(w *world) { w.tracker.CaughtUp(log, time.Now()) }, "", "since a moment ago"},
-		{"the namespaces have not been read", func(w *world) { w.tracker.CaughtUp(log, time.Now().Add(-time.Hour)) }, "the namespaces", "the namespaces"},
-		{"all is well", func(w *world) { w.tracker.CaughtUp(log, time.Now().Add(-time.Hour)) }, "", ""},
+		{"the log is lost", func(w *world) {
+			caughtUp(log, 0)(w)
+			w.tracker.Lost("NATS is away", time.Now())
+		}, "", "NATS is away"},
+		{"the log never held a ping", caughtUp(activity.Log{Empty: true}, time.Hour), "", "never held a ping"},
+		{"the log is complete since a moment ago", caughtUp(log, 0), "", "since a moment ago"},
+		{"the namespaces have not been read", caughtUp(log, time.Hour), "the namespaces", "the namespaces"},
+		{"all is well", caughtUp(log, time.Hour), "", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				row.hear(w)
+				row.read(w)
 				w.cluster.missing = row.missing
 				if got := w.Blind(); !strings.Contains(got, row.want) || row.want == "" && got != "" {
 					t.Errorf("blind: %q, want %q", got, row.want)

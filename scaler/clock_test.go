@@ -24,7 +24,8 @@ func (w *world) showing(more time.Duration) {
 // at the same instants of the log, commands are as old, holds are as long, and what is written or
 // published means the same to the next leader.
 func TestOnlyTheClockOfTheLogCounts(t *testing.T) {
-	for _, more := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute, 30 * 24 * time.Hour, -30 * 24 * time.Hour} {
+	const month = 30 * 24 * time.Hour
+	for _, more := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute, month, -month} {
 		t.Run(more.String(), func(t *testing.T) {
 			lead(t, func(w *world) {
 				w.showing(more)
@@ -113,7 +114,10 @@ func (w *world) setClock() *atomic.Int64 {
 // A proof of silence ends when the clock is set, as after a suspension of the machine: the proof,
 // and the difference between the clocks, are from before that.
 func TestSetClockEndsAProof(t *testing.T) {
-	for by, sleeps := range map[time.Duration]bool{time.Second: true, 2 * time.Second: false, 10 * time.Minute: false, -time.Second: true, -2 * time.Second: false, -10 * time.Minute: false} {
+	for by, sleeps := range map[time.Duration]bool{
+		time.Second: true, 2 * time.Second: false, 10 * time.Minute: false,
+		-time.Second: true, -2 * time.Second: false, -10 * time.Minute: false,
+	} {
 		t.Run(by.String(), func(t *testing.T) {
 			lead(t, func(w *world) {
 				set, proofs := w.setClock(), 0
@@ -136,7 +140,10 @@ func TestSetClockEndsAProof(t *testing.T) {
 
 // A decision that was made before the clock was set is not sent.
 func TestSetClockEndsADecision(t *testing.T) {
-	for by, want := range map[time.Duration]error{time.Second: nil, 2 * time.Second: ErrConflict, time.Hour: ErrConflict, -time.Second: nil, -time.Hour: ErrConflict} {
+	for by, want := range map[time.Duration]error{
+		time.Second: nil, 2 * time.Second: ErrConflict, time.Hour: ErrConflict,
+		-time.Second: nil, -time.Hour: ErrConflict,
+	} {
 		lead(t, func(w *world) {
 			set := w.setClock()
 			decided := w.local()

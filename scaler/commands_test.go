@@ -26,12 +26,12 @@ func TestCommands(t *testing.T) {
 		event   EventType
 		restore int
 	}{
-		{"start restores what was", asleep(policy.BecauseIdle), Command{Verb: Start}, 3, Woken, 0},
+		{"start restores the former replicas", asleep(policy.BecauseIdle), Command{Verb: Start}, 3, Woken, 0},
 		{"start ends a stop", asleep(policy.BecauseCommand), Command{Verb: Start}, 3, Woken, 0},
 		{"start wakes somebody's zero with wake-replicas", running(0), Command{Verb: Start}, 1, Woken, 0},
 		{"start of a running server leaves its replicas", running(2), Command{Verb: Start}, 2, Unchanged, 0},
 		{"stop remembers", running(2), Command{Verb: Stop}, 0, Slept, 2},
-		{"stop of a sleeping server keeps what is remembered", asleep(policy.BecauseIdle), Command{Verb: Stop}, 0, Unchanged, 3},
+		{"stop of a sleeping server remembers as before", asleep(policy.BecauseIdle), Command{Verb: Stop}, 0, Unchanged, 3},
 		{"scale", running(2), Command{Verb: Scale, Replicas: 5}, 5, Scaled, 0},
 		{"scale to what it is", running(2), Command{Verb: Scale, Replicas: 2}, 2, Unchanged, 0},
 		{"scale wakes", asleep(policy.BecauseIdle), Command{Verb: Scale, Replicas: 5}, 5, Woken, 0},
@@ -49,7 +49,8 @@ func TestCommands(t *testing.T) {
 				if m.Restore != tt.restore || m.Done.ID != "c-1" || !m.Done.Stamp.Equal(tt.command.Stamp) {
 					t.Errorf("marked %+v", m)
 				}
-				if e := o.Event; e.Type != tt.event || e.Actor != "ann" || e.Command != "c-1" || e.Cause != policy.CauseCommand || e.To != tt.want {
+				if e := o.Event; e.Type != tt.event || e.Actor != "ann" || e.Command != "c-1" || e.Cause != policy.CauseCommand ||
+					e.To != tt.want {
 					t.Errorf("event %+v", e)
 				}
 				if len(w.cluster.writes) != 1 || w.cluster.reads != 0 {
@@ -77,6 +78,7 @@ func TestStopOutlastsDemand(t *testing.T) {
 // A command that makes no sense, comes too late or names no server changes nothing. Its sender gets
 // an error and an event.
 func TestRejectedCommands(t *testing.T) {
+	alpah := ID{Namespace: "team-a", Name: "alpah"}
 	for _, tt := range []struct {
 		name    string
 		command Command
@@ -88,8 +90,8 @@ func TestRejectedCommands(t *testing.T) {
 		{"negative wait", Command{Verb: Start, Wait: -time.Second}, ErrInvalid, "negative"},
 		{"too long a wait", Command{Verb: Start, Wait: 10 * time.Hour}, ErrOutOfRange, "at most 5m0s"},
 		{"unknown verb", Command{Verb: "stat"}, ErrInvalid, "use start, stop, scale, hold or release"},
-		{"unknown server", Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "alpah"}}, ErrUnknown, "near it are: alpha"},
-		{"too old", Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1, Time: time.Unix(0, 0)}}, ErrExpired, "send it again"},
+		{"unknown server", Command{Verb: Start, Server: alpah}, ErrUnknown, "near it are: alpha"},
+		{"too old", Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1}}, ErrExpired, "send it again"},
 		{"past its deadline", Command{Verb: Stop, Deadline: time.Unix(1, 0)}, ErrExpired, "send it again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -175,7 +177,9 @@ func TestLateCommandsAreCheap(t *testing.T) {
 	lead(t, func(w *world) {
 		for _, id := range []ID{alpha, {Namespace: "team-a", Name: "nobody"}} {
 			for range 100 {
-				c := Command{Verb: Stop, Server: id, Stamp: activity.Stamp{Sequence: w.stamp().Sequence, Time: time.Now().Add(-time.Hour)}}
+				c := Command{
+					Verb: Stop, Server: id, Stamp: activity.Stamp{Sequence: w.stamp().Sequence, Time: time.Now().Add(-time.Hour)},
+				}
 				if o := w.do(c); o == nil || !errors.Is(o.Err, ErrExpired) {
 					t.Fatalf("outcome %+v", o)
 				}
@@ -258,7 +262,8 @@ func TestCommandsInOrder(t *testing.T) {
 		}
 		done := make(chan Outcome, 9)
 		for n := range 9 {
-			w.Submit(w.t.Context(), Command{Verb: Scale, Server: alpha, Replicas: n + 1, Stamp: w.stamp()}, func(o Outcome) { done <- o })
+			w.Submit(w.t.Context(), Command{Verb: Scale, Server: alpha, Replicas: n + 1, Stamp: w.stamp()},
+				func(o Outcome) { done <- o })
 		}
 		for n := range 9 {
 			if o := <-done; o.Err != nil || o.Event.To != n+1 {
@@ -296,7 +301,10 @@ func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
 		w.cluster.onWrite = func(server *Server) error {
 			w.cluster.onWrite = nil
 			other := written(server, 0, Mark{Restore: server.Replicas, Because: policy.BecauseIdle, Asleep: time.Now()})
-			other.Mark.Last = Event{ID: changeID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas, Cause: policy.CauseIdle}
+			other.Mark.Last = Event{
+				ID: changeID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas,
+				Cause: policy.CauseIdle,
+			}
 			w.cluster.put(other)
 			return ErrConflict
 		}
@@ -319,7 +327,10 @@ func TestCommandsFirstWriteLandsLate(t *testing.T) {
 				return fmt.Errorf("%w: not there yet", ErrUnsure)
 			}
 			first := written(server, 5, Mark{Done: Done{c.Stamp, c.ID}})
-			first.Mark.Last = Event{ID: changeID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: policy.CauseCommand, Command: c.ID}
+			first.Mark.Last = Event{
+				ID: changeID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: policy.CauseCommand,
+				Command: c.ID,
+			}
 			w.cluster.put(first)
 			return ErrConflict
 		}
@@ -397,7 +408,8 @@ func TestStartSaysWhyNot(t *testing.T) {
 	}{
 		{"nothing happens", func(*world) {}, ErrNotInTime, "it goes on starting", time.Minute, []EventType{Woken}},
 		{
-			"the image can't be pulled", func(w *world) { w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true} },
+			"the image can't be pulled",
+			func(w *world) { w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true} },
 			ErrFailed, "ImagePullBackOff: no such image", 3 * time.Second,
 			[]EventType{Woken, Failed},
 		},
@@ -456,7 +468,8 @@ func TestStartSaysWhyNot(t *testing.T) {
 				began := time.Now()
 				time.AfterFunc(time.Second, func() { tt.happen(w) })
 				o := w.do(Command{Verb: Start, Wait: time.Minute})
-				if o == nil || !errors.Is(o.Err, tt.want) || !strings.Contains(o.Err.Error(), tt.says) || time.Since(began) != tt.after {
+				if o == nil || !errors.Is(o.Err, tt.want) || !strings.Contains(o.Err.Error(), tt.says) ||
+					time.Since(began) != tt.after {
 					t.Errorf("outcome %+v after %s", o, time.Since(began))
 				}
 				synctest.Wait()

@@ -64,7 +64,9 @@ func TestSweepLeavesNoGarbage(t *testing.T) {
 		"dry":     dry(running(1)),
 		"held":    with(running(1), func(s *Server) { s.Mark.Hold.Until = time.Now().Add(time.Hour) }),
 		"asleep":  with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }),
-		"told":    with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{ID: "last", Server: s.ID, Type: Slept, At: time.Now()} }),
+		"published": with(asleep(policy.BecauseCommand), func(s *Server) {
+			s.Mark.Last = Event{ID: "last", Server: s.ID, Type: Slept, At: time.Now()}
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			quickly(t, 1000, server, func(w *world, _ *quick) {
@@ -112,9 +114,11 @@ func TestEverythingAtOnce(t *testing.T) {
 	var servers []func() *Server
 	for n := range 5 {
 		servers = append(servers,
-			set(named(fmt.Sprintf("group-%d", n), asleep(policy.BecauseIdle)), "group", "g", "sleep-notice", "1s", "idle-after", "5s"),
+			set(named(fmt.Sprintf("group-%d", n), asleep(policy.BecauseIdle)),
+				"group", "g", "sleep-notice", "1s", "idle-after", "5s"),
 			dry(named(fmt.Sprintf("dry-%d", n), running(1)), "idle-after", "5s"),
-			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)), "keep-warm", fmt.Sprintf("%d 0 * * * for 1m", n+1), "idle-after", "5s"))
+			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)),
+				"keep-warm", fmt.Sprintf("%d 0 * * * for 1m", n+1), "idle-after", "5s"))
 	}
 	lead(t, func(w *world) {
 		var all sync.WaitGroup
@@ -128,7 +132,9 @@ func TestEverythingAtOnce(t *testing.T) {
 				}
 			})
 			all.Go(func() {
-				for i, c := range []Command{holdAwake, holdAsleep, {Verb: Stop}, {Verb: Start, Wait: time.Minute}, {Verb: Release}} {
+				for i, c := range []Command{
+					holdAwake, holdAsleep, {Verb: Stop}, {Verb: Start, Wait: time.Minute}, {Verb: Release},
+				} {
 					time.Sleep(time.Duration(i) * time.Second)
 					c.Server, c.Stamp = id, w.stamp()
 					w.Submit(w.t.Context(), c, func(Outcome) {})

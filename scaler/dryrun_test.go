@@ -28,7 +28,8 @@ func TestDryRunWritesNothing(t *testing.T) {
 			t.Errorf("%d writes", len(w.cluster.writes))
 		}
 		w.expectPublished(WouldSleep)
-		if e := w.last(WouldSleep); e.Cause != policy.CauseIdle || e.From != 2 || e.To != 0 || e.Idle != time.Hour || !e.At.Equal(clockTime(0, 0)) {
+		if e := w.last(WouldSleep); e.Cause != policy.CauseIdle || e.From != 2 || e.To != 0 || e.Idle != time.Hour ||
+			!e.At.Equal(clockTime(0, 0)) {
 			t.Errorf("event %+v", e)
 		}
 		w.ping()
@@ -55,6 +56,14 @@ func TestDryRunWritesNothing(t *testing.T) {
 // A dry run publishes at once, with the cause, that a sleeping server would wake. A wake soon after
 // the sleep counts as a mistake.
 func TestDryRunWouldWake(t *testing.T) {
+	idle := dry(running(2))
+	swept := func(happen func(w *world)) func(w *world) {
+		return func(w *world) {
+			happen(w)
+			w.sweep()
+		}
+	}
+	orders := func(c Command) func(w *world) { return func(w *world) { w.must(c) } }
 	for _, tt := range []struct {
 		name   string
 		server func() *Server
@@ -63,21 +72,27 @@ func TestDryRunWouldWake(t *testing.T) {
 		cause  policy.Cause
 		wrong  int32
 	}{
-		{"a ping", dry(running(2)), time.Minute, (*world).ping, policy.CauseActivity, 1},
-		{"a late ping", dry(running(2)), 2 * time.Minute, (*world).ping, policy.CauseActivity, 0},
-		{"a lease", dry(running(2)), time.Minute, func(w *world) { w.lease(time.Hour) }, policy.CauseLease, 1},
-		{"a start", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Start, Actor: "ann"}) }, policy.CauseCommand, 1},
-		{"a hold awake", dry(running(2)), time.Minute, func(w *world) { w.must(holdAwake) }, policy.CauseCommand, 1},
-		{"a window", dry(running(2), "keep-warm", "1 0 * * * for 1h"), 61 * time.Second, func(w *world) { w.sweep() }, policy.CauseKeepWarm, 0},
-		{"its group", dry(running(2), "group", "g"), time.Minute, func(w *world) { w.pingTo("mate"); w.sweep() }, policy.CauseGroup, 2},
-		{"the end of the dry run", dry(running(2)), time.Minute, func(w *world) {
+		{"a ping", idle, time.Minute, (*world).ping, policy.CauseActivity, 1},
+		{"a late ping", idle, 2 * time.Minute, (*world).ping, policy.CauseActivity, 0},
+		{"a lease", idle, time.Minute, func(w *world) { w.lease(time.Hour) }, policy.CauseLease, 1},
+		{"a start", idle, time.Minute, orders(Command{Verb: Start, Actor: "ann"}), policy.CauseCommand, 1},
+		{"a hold awake", idle, time.Minute, orders(holdAwake), policy.CauseCommand, 1},
+		{
+			"a window", dry(running(2), "keep-warm", "1 0 * * * for 1h"), 61 * time.Second,
+			swept(func(*world) {}), policy.CauseKeepWarm, 0,
+		},
+		{
+			"its group", dry(running(2), "group", "g"), time.Minute,
+			swept(func(w *world) { w.pingTo("mate") }), policy.CauseGroup, 2,
+		},
+		{"the end of the dry run", idle, time.Minute, func(w *world) {
 			w.ping()
 			w.bus.kept = nil
 			w.term.Load().state(alpha).dryRun = dryRun{asleep: true, at: time.Now(), idle: time.Now()}
 			w.change("alpha", func(s *Server) { s.Settings.DryRun = false })
 			w.sweep()
 		}, policy.CauseExternal, 1},
-		{"a stop", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Stop}); w.sweep() }, policy.CauseExternal, 0},
+		{"a stop", idle, time.Minute, swept(orders(Command{Verb: Stop})), policy.CauseExternal, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -207,6 +222,12 @@ func TestWouldBeAsleep(t *testing.T) {
 	born := func(w *world) {
 		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-time.Hour)}, time.Now())
 	} // and the server, too
+	pingAfter := func(d time.Duration) func(w *world) {
+		return func(w *world) {
+			time.Sleep(d)
+			w.ping()
+		}
+	}
 	late := clockTime(0, 0).AddDate(0, 0, 2)
 	for _, tt := range []struct {
 		name   string
@@ -216,17 +237,23 @@ func TestWouldBeAsleep(t *testing.T) {
 		asleep time.Duration  // in the last day
 	}{
 		{"never used", dry(running(2)), func(*world) {}, clockTime(0, -30), 24 * time.Hour},
-		{"used", dry(running(2)), func(w *world) { time.Sleep(46 * time.Hour); w.ping() }, late.Add(-90 * time.Minute), 90 * time.Minute},
-		{"by sleep-at", dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"), func(*world) {}, clockTime(2, 30), 24 * time.Hour},
-		{"by sleep-at, before it is idle", dry(running(2), "idle-after", "10h", "sleep-at", "30 2 * * *"), func(w *world) { time.Sleep(26 * time.Hour); w.ping() }, clockTime(26, 30), 21*time.Hour + 30*time.Minute},
-		{"deaf meanwhile", dry(running(2)), func(w *world) {
+		{"used", dry(running(2)), pingAfter(46 * time.Hour), late.Add(-90 * time.Minute), 90 * time.Minute},
+		{
+			"by sleep-at", dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"),
+			func(*world) {}, clockTime(2, 30), 24 * time.Hour,
+		},
+		{
+			"by sleep-at, before it is idle", dry(running(2), "idle-after", "10h", "sleep-at", "30 2 * * *"),
+			pingAfter(26 * time.Hour), clockTime(26, 30), 21*time.Hour + 30*time.Minute,
+		},
+		{"log lost meanwhile", dry(running(2)), func(w *world) {
 			time.Sleep(46 * time.Hour)
 			w.ping()
 			w.tracker.Lost("nats is away", time.Now())
 			time.Sleep(time.Hour)
 			born(w)
 		}, late.Add(-30 * time.Minute), 30 * time.Minute},
-		{"in use", dry(running(2)), func(w *world) { time.Sleep(47*time.Hour + 40*time.Minute); w.ping() }, time.Time{}, 0},
+		{"in use", dry(running(2)), pingAfter(47*time.Hour + 40*time.Minute), time.Time{}, 0},
 		{"leased", dry(running(2)), func(w *world) { w.lease(100 * time.Hour) }, time.Time{}, 0},
 		{"stopped", dry(running(2)), func(w *world) { w.must(Command{Verb: Stop}) }, time.Time{}, 0},
 		{"no dry run", set(running(2), "paused", "true"), func(*world) {}, time.Time{}, 0},
@@ -235,7 +262,7 @@ func TestWouldBeAsleep(t *testing.T) {
 			lead(t, func(w *world) {
 				born(w)
 				tt.happen(w)
-				w.end() // who makes the report need not lead
+				w.end() // the replica that makes the report need not lead
 				time.Sleep(time.Until(late))
 				server := w.alpha()
 				got := w.WouldBeAsleep([]*Server{server})
@@ -299,7 +326,8 @@ func TestGroupThatIsKeptWarm(t *testing.T) {
 					time.Sleep(2 * time.Second)
 					w.sweep()
 					for _, e := range w.bus.kept {
-						if follows := e.Server.Name != tt.kept && (e.Server != alpha || !tt.leased); e.Type == kind && follows && (e.Cause != tt.cause || !strings.Contains(e.Text, "group g")) {
+						if follows := e.Server.Name != tt.kept && (e.Server != alpha || !tt.leased); e.Type == kind && follows &&
+							(e.Cause != tt.cause || !strings.Contains(e.Text, "group g")) {
 							t.Errorf("told %+v", e)
 						}
 					}

@@ -39,7 +39,8 @@ func TestWindowWakes(t *testing.T) {
 				w.expectReplicas(0)
 				time.Sleep(time.Hour)
 				w.expectReplicas(tt.want)
-				if got := w.wokenAt("alpha"); tt.want > 0 && (!got.Equal(clockTime(3, 17)) || w.last(Woken).Cause != policy.CauseKeepWarm) {
+				if got := w.wokenAt("alpha"); tt.want > 0 &&
+					(!got.Equal(clockTime(3, 17)) || w.last(Woken).Cause != policy.CauseKeepWarm) {
 					t.Errorf("woken at %s because of %q", got, w.last(Woken).Cause)
 				}
 			}, s)
@@ -107,7 +108,8 @@ func TestTimersDoNotDelayTheSweep(t *testing.T) {
 	var servers []func() *Server
 	for n := range 59 { // one a minute, and holds that end each second
 		servers = append(servers,
-			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)), "keep-warm", fmt.Sprintf("%d 0 * * * for 30s", n+1)),
+			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)),
+				"keep-warm", fmt.Sprintf("%d 0 * * * for 30s", n+1)),
 			with(named(fmt.Sprintf("held-%d", n), asleep(policy.BecauseHold)), func(s *Server) {
 				s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Duration(n+1) * time.Second)}
 			}))
@@ -127,6 +129,11 @@ func TestTimersDoNotDelayTheSweep(t *testing.T) {
 
 // A pass that is due at an instant comes once. Passes do not repeat while there is nothing to do.
 func TestPassesDoNotRunInCircles(t *testing.T) {
+	heldUntil := func(name string, at time.Time) func() *Server {
+		return with(named(name, asleep(policy.BecauseHold)), func(s *Server) {
+			s.Mark.Hold = policy.Hold{Asleep: true, Until: at}
+		})
+	}
 	var looks atomic.Int32
 	lead(t, func(w *world) {
 		w.end()
@@ -135,13 +142,12 @@ func TestPassesDoNotRunInCircles(t *testing.T) {
 		looks.Store(0)
 		time.Sleep(50 * time.Minute)
 		synctest.Wait()
-		if got := looks.Load(); got < 3 || got > 50 { // some in each pass: after two ends of holds, and of a window
+		if got := looks.Load(); got < 3 || got > 50 { // some in each pass: two holds end, and a window opens
 			t.Errorf("looked %d times", got)
 		}
 	},
 		set(asleep(policy.BecauseIdle), "keep-warm", "10 0 * * * for 1h"),
-		with(named("b", asleep(policy.BecauseHold)), func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: clockTime(0, 5)} }),
-		with(named("c", asleep(policy.BecauseHold)), func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: clockTime(0, 7)} }),
+		heldUntil("b", clockTime(0, 5)), heldUntil("c", clockTime(0, 7)),
 		named("d", asleep(policy.BecauseCommand)), named("e", asleep(policy.BecauseIdle)),
 	)
 }
@@ -167,7 +173,8 @@ func TestSleepAt(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(0)
 		e := w.last(Slept)
-		if e.Cause != policy.CauseSchedule || e.Text != "its sleep-at came, unused for 3h30m" || w.alpha().Mark.Because != policy.BecauseSchedule {
+		if e.Cause != policy.CauseSchedule || e.Text != "its sleep-at came, unused for 3h30m" ||
+			w.alpha().Mark.Because != policy.BecauseSchedule {
 			t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
 		}
 		time.Sleep(time.Minute)

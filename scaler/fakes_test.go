@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// The fakes of this file stand for the pods and the bus, as fakeCluster does for the cluster. They do what the real ones do in a world of
-// compare-and-set; what the real ones do beyond that is tested on the real servers, in internal and test/e2e.
+// The fakes of this file stand for the pods and the bus, as fakeCluster does for the cluster. They
+// do what the real ones do in a world of compare-and-set; what the real ones do beyond that is
+// tested on the real servers, in internal and test/e2e.
 
 // fakePods send what the test diagnoses, and count the kills.
 type fakePods struct {

@@ -62,7 +62,8 @@ func TestGroupWakesTogether(t *testing.T) {
 	},
 		set(named("a", asleep(policy.BecauseIdle)), "group", "g"), set(named("b", asleep(policy.BecauseIdle)), "group", "g"),
 		set(named("c", asleep(policy.BecauseSchedule)), "group", "g"),
-		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"), set(named("somebody's", running(0)), "group", "g"),
+		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"),
+		set(named("somebody's", running(0)), "group", "g"),
 		with(set(named("held", asleep(policy.BecauseHold)), "group", "g"), func(s *Server) {
 			s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Hour)}
 		}),
@@ -79,7 +80,8 @@ func TestGroupSleepsOnWhenAStoppedServerIsPinged(t *testing.T) {
 		w.expect("a", 0)
 	},
 		set(named("a", asleep(policy.BecauseIdle)), "group", "g"),
-		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"), set(named("somebody's", running(0)), "group", "g"),
+		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"),
+		set(named("somebody's", running(0)), "group", "g"),
 	)
 }
 
@@ -252,7 +254,9 @@ func TestGroupInACircle(t *testing.T) {
 			t.Errorf("told of %v", told)
 		}
 		for _, e := range w.bus.kept {
-			want := map[string]string{"a": "a after b after c after a", "self": "self after self", "lost": "after names nobody"}[e.Server.Name]
+			want := map[string]string{
+				"a": "a after b after c after a", "self": "self after self", "lost": "after names nobody",
+			}[e.Server.Name]
 			if !strings.Contains(e.Text, want) {
 				t.Errorf("%s: %s", e.Server.Name, e.Text)
 			}
@@ -314,7 +318,8 @@ func TestLargeGroup(t *testing.T) {
 // A ping to one server of a large group costs one look at the group, whichever of its servers
 // sleep.
 func TestAPingToAGroupIsOneLook(t *testing.T) {
-	quickly(t, 500, set(with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }), "group", "g"), func(w *world, q *quick) {
+	stopped := set(with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }), "group", "g")
+	quickly(t, 500, stopped, func(w *world, q *quick) {
 		synctest.Wait()
 		q.looks.Store(0)
 		w.Enqueue(q.all[0].ID)

@@ -37,7 +37,8 @@ func (w *world) stepTime() { time.Sleep(time.Millisecond) }
 // end; then the idle rule counts.
 func TestHoldAwake(t *testing.T) {
 	for name, s := range map[string]func() *Server{
-		"running": running(3), "asleep": asleep(policy.BecauseIdle), "stopped": asleep(policy.BecauseCommand), "held asleep": asleep(policy.BecauseHold),
+		"running": running(3), "asleep": asleep(policy.BecauseIdle),
+		"stopped": asleep(policy.BecauseCommand), "held asleep": asleep(policy.BecauseHold),
 	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -110,7 +111,8 @@ func TestHoldAsleepIsRestored(t *testing.T) {
 		w.bus.prove = func() { t.Error("asked the log") }
 		w.sweep()
 		w.expectReplicas(0)
-		if e := w.last(Slept); e.Cause != policy.CauseHold || e.Actor != "bob" || w.alpha().Mark.Because != policy.BecauseHold {
+		if e := w.last(Slept); e.Cause != policy.CauseHold || e.Actor != "bob" ||
+			w.alpha().Mark.Because != policy.BecauseHold {
 			t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
 		}
 	}, running(2))
@@ -128,7 +130,8 @@ func (s slowly) Get(id ID) (*Server, bool) {
 // proven.
 func TestHoldThatEndsProvesNothing(t *testing.T) {
 	lead(t, func(w *world) {
-		w.change("alpha", func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Millisecond)} })
+		w.change("alpha",
+			func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Millisecond)} })
 		w.bus.setAway(errors.New("nats is away"))
 		w.Scaler.cache = slowly{w.cluster}
 		w.sweep()
@@ -139,6 +142,13 @@ func TestHoldThatEndsProvesNothing(t *testing.T) {
 
 // The newest explicit order wins, and says which one it ends. Each is one write.
 func TestNewestOrderWins(t *testing.T) {
+	const (
+		two       = "until 2000-01-01T02:00:00Z"
+		endAwake  = "ends the hold awake " + two + ` by "ann" ("demo")`
+		endAsleep = "ends the hold asleep " + two + ` by "bob"`
+		endStop   = "ends the stop of 2000-01-01T00:00:00Z"
+	)
+	five := Command{Verb: Scale, Replicas: 5}
 	for _, tt := range []struct {
 		name     string
 		server   func() *Server
@@ -148,17 +158,31 @@ func TestNewestOrderWins(t *testing.T) {
 		held     string
 		says     string
 	}{
-		{"stop ends a hold awake", running(2), holdAwake, Command{Verb: Stop}, 0, "", `ends the hold awake until 2000-01-01T02:00:00Z by "ann" ("demo")`},
-		{"scale to zero ends a hold awake", running(2), holdAwake, Command{Verb: Scale}, 0, "", `ends the hold awake until 2000-01-01T02:00:00Z by "ann" ("demo")`},
-		{"start ends a hold asleep", running(2), holdAsleep, Command{Verb: Start}, 2, "", `ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
-		{"scale ends a hold asleep", running(2), holdAsleep, Command{Verb: Scale, Replicas: 5}, 5, "", `ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
+		{"stop ends a hold awake", running(2), holdAwake, Command{Verb: Stop}, 0, "", endAwake},
+		{"scale to zero ends a hold awake", running(2), holdAwake, Command{Verb: Scale}, 0, "", endAwake},
+		{"start ends a hold asleep", running(2), holdAsleep, Command{Verb: Start}, 2, "", endAsleep},
+		{"scale ends a hold asleep", running(2), holdAsleep, five, 5, "", endAsleep},
 		{"start keeps a hold awake", running(2), holdAwake, Command{Verb: Start}, 2, "awake", ""},
-		{"scale keeps a hold awake", running(2), holdAwake, Command{Verb: Scale, Replicas: 5}, 5, "awake", ""},
-		{"a hold awake ends a stop", running(2), Command{Verb: Stop}, holdAwake, 2, "awake", "held awake until 2000-01-01T02:00:00Z; ends the stop of 2000-01-01T00:00:00Z"},
-		{"a hold asleep ends a stop", running(2), Command{Verb: Stop}, holdAsleep, 0, "asleep", "ends the stop of 2000-01-01T00:00:00Z"},
-		{"a hold awake ends a hold asleep", running(2), holdAsleep, holdAwake, 2, "awake", `held awake until 2000-01-01T02:00:00Z; ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
-		{"a hold asleep ends a hold awake", running(2), holdAwake, holdAsleep, 0, "asleep", `held asleep until 2000-01-01T02:00:00Z; ends the hold awake until 2000-01-01T02:00:00Z by "ann"`},
-		{"a hold ends one of nobody", running(2), Command{Verb: Hold, Until: "1h"}, holdAsleep, 0, "asleep", "; ends the hold awake until 2000-01-01T01:00:00Z"},
+		{"scale keeps a hold awake", running(2), holdAwake, five, 5, "awake", ""},
+		{
+			"a hold awake ends a stop", running(2),
+			Command{Verb: Stop},
+			holdAwake, 2, "awake", "held awake " + two + "; " + endStop,
+		},
+		{"a hold asleep ends a stop", running(2), Command{Verb: Stop}, holdAsleep, 0, "asleep", endStop},
+		{
+			"a hold awake ends a hold asleep", running(2),
+			holdAsleep, holdAwake, 2, "awake", "held awake " + two + "; " + endAsleep,
+		},
+		{
+			"a hold asleep ends a hold awake", running(2),
+			holdAwake, holdAsleep, 0, "asleep", "held asleep " + two + "; " + endAwake,
+		},
+		{
+			"a hold ends one of nobody", running(2),
+			Command{Verb: Hold, Until: "1h"},
+			holdAsleep, 0, "asleep", "; ends the hold awake until 2000-01-01T01:00:00Z",
+		},
 		{"release ends a hold awake", running(2), holdAwake, Command{Verb: Release}, 2, "", `ends the hold awake`},
 		{"release ends a hold asleep", running(2), holdAsleep, Command{Verb: Release}, 0, "", `ends the hold asleep`},
 		{"release of nothing", running(2), Command{Verb: Start}, Command{Verb: Release}, 2, "", "there was no hold"},
@@ -217,7 +241,8 @@ func TestHoldCountsFromItsCommand(t *testing.T) {
 		c.Stamp = w.stamp()
 		time.Sleep(5 * time.Minute)
 		w.must(c)
-		if hold := w.alpha().Mark.Hold; !hold.Until.Equal(ordered.Add(2*time.Hour)) || hold.Actor != "ann" || hold.Reason != "demo" {
+		if hold := w.alpha().Mark.Hold; !hold.Until.Equal(ordered.Add(2*time.Hour)) || hold.Actor != "ann" ||
+			hold.Reason != "demo" {
 			t.Errorf("held %+v", hold)
 		}
 		c.Until, c.Stamp = "1m", w.stamp()
@@ -275,7 +300,8 @@ func TestHoldsWithoutAZone(t *testing.T) {
 	for until, want := range map[string]error{"18:00": ErrInvalid, "2h": nil, "2000-01-01T18:00:00Z": nil} {
 		lead(t, func(w *world) {
 			c := Command{Verb: Hold, Server: alpha, Until: until}
-			if _, err := w.Check(w.t.Context(), c); !errors.Is(err, want) || want != nil && !strings.Contains(err.Error(), "time-zone") {
+			if _, err := w.Check(w.t.Context(), c); !errors.Is(err, want) || want != nil &&
+				!strings.Contains(err.Error(), "time-zone") {
 				t.Errorf("until %q: checked %v", until, err)
 			}
 			if o := w.do(c); o == nil || !errors.Is(o.Err, want) {
@@ -317,8 +343,9 @@ func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 			time.Sleep(after)
 			now := time.Now()
 			mark := func(s *Server) { s.Mark.Hold = inForce }
-			slept := w.term.Load().planSleep(with(running(2), mark)(), policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark.Hold
-			woken := w.term.Load().planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
+			term, awake := w.term.Load(), with(running(2), mark)()
+			slept := term.planSleep(awake, policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark.Hold
+			woken := term.planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
 			if slept != woken || slept.Holds(now) != (after == 0) || after > 0 && slept != (policy.Hold{}) {
 				t.Errorf("after %s: asleep with %+v, woken with %+v", after, slept, woken)
 			}

@@ -51,7 +51,8 @@ func TestEndFinishesPassesThatHaveBegun(t *testing.T) {
 func TestEndLeavesWaitingCommands(t *testing.T) {
 	lead(t, func(w *world) {
 		finished := 0
-		w.Submit(w.t.Context(), Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "nobody"}, Stamp: w.stamp()}, func(Outcome) { finished++ })
+		w.Submit(w.t.Context(), Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "nobody"}, Stamp: w.stamp()},
+			func(Outcome) { finished++ })
 		synctest.Wait()
 		began := time.Now()
 		w.end()
@@ -124,7 +125,8 @@ func TestBlindnessIsPublished(t *testing.T) {
 				told = append(told, e)
 			}
 		}
-		if len(told) != 2 || told[0].Type != Blinded || !strings.Contains(told[0].Text, "NATS is away") || told[1].Type != Sighted || told[1].Took != 3*time.Hour {
+		if len(told) != 2 || told[0].Type != Blinded || !strings.Contains(told[0].Text, "NATS is away") ||
+			told[1].Type != Sighted || told[1].Took != 3*time.Hour {
 			t.Errorf("told %+v", told)
 		}
 	})
@@ -139,7 +141,8 @@ func TestUnreadableSettingsArePublished(t *testing.T) {
 		w.cluster.put(s)
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
-		if got := w.bus.types(); !slices.Equal(got, []EventType{Unreadable, Unreadable}) || !strings.Contains(w.bus.kept[1].Text, "paused: neither") {
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Unreadable, Unreadable}) ||
+			!strings.Contains(w.bus.kept[1].Text, "paused: neither") {
 			t.Errorf("told %v", w.bus.kept)
 		}
 	}, func() *Server { s := running(2)(); s.Bad = errors.New("idle-after: eh?"); return s })
@@ -203,7 +206,10 @@ func TestNoEventIsOverwritten(t *testing.T) {
 		stale := *w.alpha()
 		slept := stale
 		slept.Replicas, slept.Writer, slept.Ours = 0, "idle-scaler", true
-		slept.Mark = Mark{Restore: 2, Because: policy.BecauseIdle, Asleep: time.Now(), Last: Event{ID: "former", Type: Slept, Server: alpha, At: time.Now()}}
+		slept.Mark = Mark{
+			Restore: 2, Because: policy.BecauseIdle, Asleep: time.Now(),
+			Last: Event{ID: "former", Type: Slept, Server: alpha, At: time.Now()},
+		}
 		w.cluster.put(slept)
 		w.do(Command{Verb: Start})
 		if got := w.bus.types(); len(got) < 2 || got[0] != Slept || got[1] != Woken {

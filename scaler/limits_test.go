@@ -176,7 +176,8 @@ func TestCommandsForAbsentServersAreBounded(t *testing.T) {
 				const beyond = maxAbsent / 2 // what a namespace may not have
 				outcomes := make(chan Outcome, maxAbsent)
 				for i := range maxAbsent {
-					w.Submit(w.t.Context(), Command{Verb: Start, Server: server(i), Stamp: w.stamp()}, func(o Outcome) { outcomes <- o })
+					w.Submit(w.t.Context(), Command{Verb: Start, Server: server(i), Stamp: w.stamp()},
+						func(o Outcome) { outcomes <- o })
 				}
 				synctest.Wait()
 				if got := len(outcomes); got != beyond {
@@ -264,7 +265,8 @@ func TestEndLeavesTheCommandsBehindTheOneThatWaits(t *testing.T) {
 		lead(t, func(w *world) {
 			unsure := w.fail(fmt.Errorf("%w: no answer", ErrUnsure))
 			for _, replicas := range []int{3, 4} {
-				w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: replicas, Server: alpha, Stamp: w.stamp()}, func(o Outcome) { t.Errorf("finished: %+v", o) })
+				w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: replicas, Server: alpha, Stamp: w.stamp()},
+					func(o Outcome) { t.Errorf("finished: %+v", o) })
 			}
 			synctest.Wait()
 			unsure.end()
@@ -288,7 +290,8 @@ func TestKillsAreBounded(t *testing.T) {
 		left := len(many)
 		outcomes := make(chan Outcome, left)
 		for i := range many {
-			w.Submit(w.t.Context(), Command{Verb: Stop, Force: true, Server: many[i]().ID, Stamp: w.stamp()}, func(o Outcome) { outcomes <- o })
+			w.Submit(w.t.Context(), Command{Verb: Stop, Force: true, Server: many[i]().ID, Stamp: w.stamp()},
+				func(o Outcome) { outcomes <- o })
 		}
 		for ; left > 0; left-- {
 			if o := <-outcomes; o.Err != nil {

@@ -12,8 +12,8 @@ type unmanaged struct{ Cluster }
 
 func (unmanaged) Fresh(context.Context, ID) (*Server, error) { return nil, ErrUnmanaged }
 
-// Suggested names are of the namespace that was asked about: whoever may ask about one learns nothing of
-// others. Nothing is suggested for a Deployment that exists.
+// Suggested names are of the namespace that was asked about: whoever may ask about one learns
+// nothing of others. Nothing is suggested for a Deployment that exists.
 func TestSuggestionsStayInTheNamespace(t *testing.T) {
 	lead(t, func(w *world) {
 		for id, want := range map[ID]string{

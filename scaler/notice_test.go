@@ -24,7 +24,8 @@ func TestNotice(t *testing.T) {
 		w.sweep()
 		w.sweep()
 		w.expectPublished(SoonAsleep)
-		if e := w.last(SoonAsleep); e.From != 2 || e.To != 2 || e.Idle != time.Hour || e.Text != "sleeps at 2000-01-01T00:01:30Z or later, unless a ping or a lease comes before" {
+		if e := w.last(SoonAsleep); e.From != 2 || e.To != 2 || e.Idle != time.Hour ||
+			e.Text != "sleeps at 2000-01-01T00:01:30Z or later, unless a ping or a lease comes before" {
 			t.Errorf("event %+v", e)
 		}
 		time.Sleep(90*time.Second - 1)
@@ -48,7 +49,9 @@ func TestNotices(t *testing.T) {
 				t.Errorf("%s slept at %s", name, got)
 			}
 		}
-	}, noticed(named("one", running(1)), "sleep-notice", "1m"), noticed(named("two", running(1)), "sleep-notice", "2m"), noticed(named("three", running(1)), "sleep-notice", "3m"))
+	}, noticed(named("one", running(1)), "sleep-notice", "1m"),
+		noticed(named("two", running(1)), "sleep-notice", "2m"),
+		noticed(named("three", running(1)), "sleep-notice", "3m"))
 }
 
 // The notice is published before the server is idle, so that it sleeps when it is.
@@ -72,6 +75,9 @@ func TestNoticeAhead(t *testing.T) {
 // The cause of a notice is the cause of the sleep, also when the sleep is not due yet, and when
 // another cause comes within the notice.
 func TestCauseOfANotice(t *testing.T) {
+	sleepAt := func(at, idleAfter string) func() *Server {
+		return noticed(running(2), "sleep-at", at, "idle-after", idleAfter)
+	}
 	for _, tt := range []struct {
 		name   string
 		sweep  time.Time // the only one until it sleeps
@@ -80,10 +86,10 @@ func TestCauseOfANotice(t *testing.T) {
 	}{
 		{"idle", clockTime(0, 0), noticed(running(2)), policy.CauseIdle},
 		{"idle ahead", clockTime(0, 29), noticed(running(2), "idle-after", "90m"), policy.CauseIdle},
-		{"sleep-at is due", clockTime(0, 20), noticed(running(2), "idle-after", "never", "sleep-at", "10 0 * * *"), policy.CauseSchedule},
-		{"sleep-at ahead", clockTime(0, 29), noticed(running(2), "idle-after", "never", "sleep-at", "30 0 * * *"), policy.CauseSchedule},
-		{"idle first", clockTime(0, 29), noticed(running(2), "idle-after", "90m", "sleep-at", "40 0 * * *"), policy.CauseIdle},
-		{"idle, and sleep-at within the notice", clockTime(0, 29), noticed(running(2), "sleep-at", "30 0 * * *"), policy.CauseSchedule},
+		{"sleep-at is due", clockTime(0, 20), sleepAt("10 0 * * *", "never"), policy.CauseSchedule},
+		{"sleep-at ahead", clockTime(0, 29), sleepAt("30 0 * * *", "never"), policy.CauseSchedule},
+		{"idle first", clockTime(0, 29), sleepAt("40 0 * * *", "90m"), policy.CauseIdle},
+		{"idle, and sleep-at within the notice", clockTime(0, 29), sleepAt("30 0 * * *", "30m"), policy.CauseSchedule},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -216,7 +222,8 @@ func TestNoticedSleepsLeaveRoom(t *testing.T) {
 // at different times.
 func TestNoticeOfAGroup(t *testing.T) {
 	for name, notices := range map[string][]string{
-		"one": {"", "90s", ""}, "all": {"90s", "90s", "90s"}, "differing": {"30s", "5m", "90s"}, "the last": {"", "", "90s"}, "the first": {"90s", "", ""},
+		"one": {"", "90s", ""}, "all": {"90s", "90s", "90s"}, "differing": {"30s", "5m", "90s"},
+		"the last": {"", "", "90s"}, "the first": {"90s", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var servers []func() *Server

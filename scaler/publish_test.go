@@ -46,7 +46,8 @@ func TestUnsureSleepIsPublished(t *testing.T) {
 	}, running(3))
 	lead(t, func(w *world) { // it is seen long after the write was given up
 		w.cluster.onWrite = func(server *Server) error {
-			slept := written(server, 0, Mark{Restore: 3, Because: policy.BecauseIdle, Asleep: time.Now(), Last: Event{ID: changeID(server), Type: Slept, Server: alpha, At: time.Now(), From: 3}})
+			slept := written(server, 0, Mark{Restore: 3, Because: policy.BecauseIdle, Asleep: time.Now()})
+			slept.Mark.Last = Event{ID: changeID(server), Type: Slept, Server: alpha, At: time.Now(), From: 3}
 			time.AfterFunc(time.Minute, func() { w.cluster.put(slept) })
 			return fmt.Errorf("%w: no answer", ErrUnsure)
 		}
@@ -64,8 +65,11 @@ func TestUnsureSleepIsPublished(t *testing.T) {
 func TestLateWriteOfAFormerLeaderIsPublished(t *testing.T) {
 	for name, late := range map[string]struct {
 		age  time.Duration
-		told []EventType
-	}{"a moment ago": {time.Second, []EventType{Scaled}}, "long ago, when the stream may have had it": {republishFor, nil}} {
+		want []EventType
+	}{
+		"a moment ago": {time.Second, []EventType{Scaled}},
+		"long ago, when the stream may have had it": {republishFor, nil},
+	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
 				w.cluster.onChange = func(ID) {} // nor does anybody notice
@@ -76,7 +80,7 @@ func TestLateWriteOfAFormerLeaderIsPublished(t *testing.T) {
 				for range 3 {
 					w.sweep()
 				}
-				w.expectPublished(late.told...)
+				w.expectPublished(late.want...)
 			}, running(3))
 		})
 	}
@@ -115,7 +119,9 @@ func TestLastWriteIsLookedFor(t *testing.T) {
 		late := written(w.alpha(), 5, Mark{})
 		w.cluster.onWrite = func(server *Server) error {
 			if late.Mark.Last.ID == "" {
-				late.Mark.Last = Event{ID: changeID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: policy.CauseCommand}
+				late.Mark.Last = Event{
+					ID: changeID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: policy.CauseCommand,
+				}
 				return fmt.Errorf("%w: not there yet", ErrUnsure)
 			}
 			time.Sleep(w.config.RetryFor)
@@ -136,7 +142,8 @@ func TestForcedStopWhosePodsCannotBeEnded(t *testing.T) {
 		w.pods.err = ErrRefused
 		stop := Command{Verb: Stop, Force: true, Stamp: w.stamp()}
 		for _, time := range []string{"first", "second"} { // it comes again, as its acknowledgement got lost
-			if o := w.do(stop); o == nil || !errors.Is(o.Err, ErrRefused) || o.Event.Type != Slept || o.Server == nil || o.Server.Replicas != 0 {
+			if o := w.do(stop); o == nil || !errors.Is(o.Err, ErrRefused) || o.Event.Type != Slept || o.Server == nil ||
+				o.Server.Replicas != 0 {
 				t.Errorf("outcome %s %+v", time, o)
 			}
 		}
@@ -171,7 +178,8 @@ func TestAppliedCommandDoesNotExpireUnseen(t *testing.T) {
 					t.Errorf("outcome %+v", o)
 				}
 				w.expectPublished(Slept)
-				if o := w.do(Command{Verb: Start, Stamp: activity.Stamp{Sequence: 1 << 40, Time: stop.Stamp.Time.Add(time.Second)}}); o == nil || !errors.Is(o.Err, ErrExpired) {
+				late := activity.Stamp{Sequence: 1 << 40, Time: stop.Stamp.Time.Add(time.Second)}
+				if o := w.do(Command{Verb: Start, Stamp: late}); o == nil || !errors.Is(o.Err, ErrExpired) {
 					t.Errorf("of one that was not applied: outcome %+v", o)
 				}
 				w.expectPublished(Slept, Expired)

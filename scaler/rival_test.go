@@ -44,7 +44,9 @@ func TestContended(t *testing.T) {
 		if e.Actor != "argocd-controller" || e.Cause != policy.CauseExternal {
 			t.Errorf("event %+v", e)
 		}
-		for _, part := range []string{"Argo CD", "since 2000-01-01T00:00:00Z", "managedFieldsManagers: [idle-scaler]", "RespectIgnoreDifferences=true"} {
+		for _, part := range []string{
+			"Argo CD", "since 2000-01-01T00:00:00Z", "managedFieldsManagers: [idle-scaler]", "RespectIgnoreDifferences=true",
+		} {
 			if !strings.Contains(e.Text, part) {
 				t.Errorf("text lacks %q: %s", part, e.Text)
 			}

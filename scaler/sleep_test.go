@@ -25,7 +25,8 @@ func TestSweepPutsAnIdleServerToSleep(t *testing.T) {
 		}
 		w.expectReplicas(0)
 		m := w.alpha().Mark
-		if m.Restore != 3 || m.Because != policy.BecauseIdle || !m.Seen.Equal(seen) || !m.Asleep.Equal(time.Now()) || m.Last.Idle != 31*time.Minute {
+		if m.Restore != 3 || m.Because != policy.BecauseIdle || !m.Seen.Equal(seen) || !m.Asleep.Equal(time.Now()) ||
+			m.Last.Idle != 31*time.Minute {
 			t.Errorf("marked %+v", m)
 		}
 		if w.cluster.reads != 0 || len(w.cluster.writes) != 1 {
@@ -51,7 +52,8 @@ func TestSleepIsPublishedAsItIsExplained(t *testing.T) {
 			w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-50 * time.Hour)}, time.Now())
 			_, explained, _ := strings.Cut(w.View(w.alpha()).Why(), ": ")
 			w.sweep()
-			if told, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); told != explained || told != "unused for 2d, its idle-after is 36h" {
+			if told, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); told != explained ||
+				told != "unused for 2d, its idle-after is 36h" {
 				t.Errorf("%s: told %q, explained %q", tt.kind, told, explained)
 			}
 		}, tt.server)
@@ -64,10 +66,12 @@ func TestSweepLeavesAlone(t *testing.T) {
 	for name, prepare := range map[string]func(w *world){
 		"used a moment ago":         func(w *world) { w.tracker.Ping(alpha, w.stamp()) },
 		"leased":                    func(w *world) { w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) },
-		"the log can't be proved":   func(w *world) { w.bus.away = errors.New("nats is away") },
-		"the log is not heard":      func(w *world) { w.tracker.Lost("nats is away", time.Now()) },
+		"the log is not proven":     func(w *world) { w.bus.away = errors.New("nats is away") },
+		"the log is lost":           func(w *world) { w.tracker.Lost("nats is away", time.Now()) },
 		"the lease was not renewed": func(w *world) { w.end(); w.begin(func() bool { return false }) },
-		"a settings error":          func(w *world) { s := *w.alpha(); s.Bad = errors.New("idle-after: eh?"); w.cluster.put(s) },
+		"a settings error": func(w *world) {
+			w.change("alpha", func(s *Server) { s.Bad = errors.New("idle-after: eh?") })
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -172,7 +176,8 @@ func TestOldDecisionIsNotSent(t *testing.T) {
 	lead(t, func(w *world) {
 		decided := w.local()
 		time.Sleep(MaxDecisionAge + 1)
-		_, _, err := w.term.Load().write(w.term.Load().state(alpha), w.alpha(), Change{Event: Event{Type: Slept, At: w.now()}}, decided)
+		_, _, err := w.term.Load().write(w.term.Load().state(alpha), w.alpha(),
+			Change{Event: Event{Type: Slept, At: w.now()}}, decided)
 		if !errors.Is(err, ErrConflict) {
 			t.Errorf("error %v", err)
 		}
@@ -259,7 +264,14 @@ func TestHowLongItSleptIsPublished(t *testing.T) {
 		s.Mark.Asleep, s.Created = time.Now().Add(-30*time.Hour), time.Now().Add(-40*time.Hour)
 	}
 	slept := with(asleep(policy.BecauseIdle), marked)
-	start, stop, holds := Command{Verb: Start}, Command{Verb: Stop}, holdAsleep
+	madeAgain := with(slept, func(s *Server) { s.Created = time.Now().Add(-time.Hour) })
+	afterMate := set(slept, "group", "g", "after", "mate")
+	start, stop := Command{Verb: Start}, Command{Verb: Stop}
+	restarts := func(w *world) {
+		w.must(stop)
+		time.Sleep(time.Hour)
+		w.must(start)
+	}
 	for _, tt := range []struct {
 		name   string
 		server func() *Server
@@ -270,17 +282,20 @@ func TestHowLongItSleptIsPublished(t *testing.T) {
 		{"a start", slept, func(w *world) { w.must(start) }, Woken, 30 * time.Hour},
 		{"a ping", slept, func(w *world) { w.ping() }, Woken, 30 * time.Hour},
 		{"somebody else", slept, (*world).revert, Woken, 30 * time.Hour},
-		{"made again since", with(slept, func(s *Server) { s.Created = time.Now().Add(-time.Hour) }), func(w *world) { w.must(start) }, Woken, time.Hour},
+		{"made again since", madeAgain, func(w *world) { w.must(start) }, Woken, time.Hour},
 		{"without its mark", with(slept, func(s *Server) { s.Mark = Mark{} }), func(w *world) { w.must(start) }, Woken, 0},
 		{"somebody's zero", running(0), func(w *world) { w.must(start) }, Woken, 0},
-		{"somebody's zero that was stopped", running(0), func(w *world) { w.must(stop); time.Sleep(time.Hour); w.must(start) }, Woken, 0},
+		{"somebody's zero that was stopped", running(0), restarts, Woken, 0},
 		{"awake", running(2), func(w *world) { w.must(start) }, Unchanged, 0},
 		{"put to sleep", running(2), func(w *world) { w.must(stop) }, Slept, 0},
 		{"stopped", slept, func(w *world) { w.must(stop) }, Unchanged, 30 * time.Hour},
-		{"held", slept, func(w *world) { w.must(holds) }, Unchanged, 30 * time.Hour},
-		{"stopped and started", slept, func(w *world) { w.must(stop); time.Sleep(time.Hour); w.must(start) }, Woken, time.Hour},
-		{"waits for others", set(slept, "group", "g", "after", "mate"), func(w *world) { w.cluster.slow = true; w.must(start) }, Unchanged, 0},
-		{"woken after others", set(slept, "group", "g", "after", "mate"), func(w *world) {
+		{"held", slept, func(w *world) { w.must(holdAsleep) }, Unchanged, 30 * time.Hour},
+		{"stopped and started", slept, restarts, Woken, time.Hour},
+		{"waits for others", afterMate, func(w *world) {
+			w.cluster.slow = true
+			w.must(start)
+		}, Unchanged, 0},
+		{"woken after others", afterMate, func(w *world) {
 			w.cluster.slow = true
 			w.must(start)
 			w.must(Command{Verb: Start, Server: w.server("mate").ID})
@@ -293,7 +308,8 @@ func TestHowLongItSleptIsPublished(t *testing.T) {
 				tt.happen(w)
 				synctest.Wait()
 				e := w.last(tt.kind)
-				if e.ID == "" || e.Server != alpha || e.Asleep.Round(time.Second) != tt.want || e.Asleep != w.alpha().Mark.Last.Asleep {
+				if e.ID == "" || e.Server != alpha || e.Asleep.Round(time.Second) != tt.want ||
+					e.Asleep != w.alpha().Mark.Last.Asleep {
 					t.Errorf("told %+v", e)
 				}
 			}, tt.server, set(named("mate", asleep(policy.BecauseIdle)), "group", "g"))
@@ -345,7 +361,8 @@ func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 		w.Enqueue(alpha)
 		w.expectReplicas(2)
 		m := w.alpha().Mark
-		if !m.Asleep.IsZero() || !m.Awake.Equal(time.Now()) || m.Last.Cause != policy.CauseExternal || m.Last.Actor != "argocd-controller" {
+		if !m.Asleep.IsZero() || !m.Awake.Equal(time.Now()) || m.Last.Cause != policy.CauseExternal ||
+			m.Last.Actor != "argocd-controller" {
 			t.Errorf("marked %+v", m)
 		}
 		w.sweep()
@@ -400,7 +417,8 @@ func TestServersThatAreGoneLeaveNothingBehind(t *testing.T) {
 		w.Enqueue(alpha)
 		synctest.Wait()
 		if t1 := w.term.Load(); len(t1.queue.items) != 0 || len(t1.states) != 0 || len(w.cluster.watchers) != 0 {
-			t.Errorf("left behind: %d in the queue, %d states, %d watchers", len(t1.queue.items), len(t1.states), len(w.cluster.watchers))
+			t.Errorf("left behind: %d in the queue, %d states, %d watchers", len(t1.queue.items), len(t1.states),
+				len(w.cluster.watchers))
 		}
 	}, asleep(policy.BecauseIdle))
 }
@@ -481,7 +499,8 @@ func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 func TestChangesDoNotWidenTheSweep(t *testing.T) {
 	var servers []func() *Server
 	for n := range 100 {
-		servers = append(servers, with(named(fmt.Sprint("s-", n), running(1)), func(s *Server) { s.ID.Namespace = fmt.Sprint("team-", n%10) }))
+		servers = append(servers,
+			with(named(fmt.Sprint("s-", n), running(1)), func(s *Server) { s.ID.Namespace = fmt.Sprint("team-", n%10) }))
 	}
 	lead(t, func(w *world) {
 		var now, most atomic.Int32

@@ -104,7 +104,7 @@ func TestUnreadableSettingsDelayNoWake(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.setAway(ErrUnsure)
 		w.change("alpha", func(s *Server) {
-			s.Settings, s.Sources, s.Bad = policy.Parse(policy.Layer{Source: policy.FromServer, Written: map[string]string{"group": "g", "after": "nobody"}})
+			set(func() *Server { return s }, "group", "g", "after", "nobody")()
 		})
 		w.ping()
 		time.Sleep(time.Minute)
@@ -114,7 +114,9 @@ func TestUnreadableSettingsDelayNoWake(t *testing.T) {
 
 // A failed start ends with "ready" if the server gets ready after all, also under another leader.
 func TestFailedEndsWithReady(t *testing.T) {
-	for name, meanwhile := range map[string]func(*world){"the same leader": func(*world) {}, "another leader": (*world).nextLeader} {
+	for name, meanwhile := range map[string]func(*world){
+		"the same leader": func(*world) {}, "another leader": (*world).nextLeader,
+	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
 				w.cluster.slow = true

@@ -89,13 +89,16 @@ func lead(t *testing.T, test func(w *world), servers ...func() *Server) {
 }
 
 func newWorld(t *testing.T, servers ...func() *Server) *world {
-	w := &world{t: t, cluster: newCluster(), pods: &fakePods{diagnoses: make(chan Diagnosis, 1)}, bus: &fakeBus{}, meter: &noMeter{}, tracker: activity.NewTracker(2 * time.Minute), clock: new(activity.Clock)}
+	w := &world{
+		t: t, cluster: newCluster(), pods: &fakePods{diagnoses: make(chan Diagnosis, 1)}, bus: &fakeBus{}, meter: &noMeter{},
+		tracker: activity.NewTracker(2 * time.Minute), clock: new(activity.Clock),
+	}
 	for _, s := range servers {
 		w.cluster.put(*s())
 	}
 	w.Scaler = New(DefaultConfig(), w.tracker, World{
-		Cache: w.cluster, Cluster: w.cluster, Pods: w.pods, Endpoints: w.cluster, Log: w.bus, Pauses: NewPauses(), Events: w.bus, Meter: w.meter,
-		Now: w.clock.Now, Logger: slog.New(slog.DiscardHandler),
+		Cache: w.cluster, Cluster: w.cluster, Pods: w.pods, Endpoints: w.cluster, Log: w.bus, Events: w.bus,
+		Pauses: NewPauses(), Meter: w.meter, Now: w.clock.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	w.cluster.onChange = w.Enqueue
 	return w
@@ -131,7 +134,8 @@ func (w *world) do(c Command) *Outcome {
 		if s := o.Server; o.Err == nil && c.Wait > 0 && s.Wanted() {
 			ctx, cancel := context.WithTimeout(w.t.Context(), c.Wait)
 			defer cancel()
-			o.Server, o.Err = w.Await(ctx, Applied{s.ID, s.UID, s.Version, c.Verb == Scale, c.Wait}, func(*Server) string { return w.last(Progress).Text })
+			o.Server, o.Err = w.Await(ctx, Applied{s.ID, s.UID, s.Version, c.Verb == Scale, c.Wait},
+				func(*Server) string { return w.last(Progress).Text })
 		}
 		return &o
 	case <-time.After(24 * time.Hour):
