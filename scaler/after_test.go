@@ -104,7 +104,7 @@ func TestStartAfterOthersEnds(t *testing.T) {
 func TestOtherOrdersAfterOthers(t *testing.T) {
 	for _, c := range []Command{holdAwake, {Verb: Scale, Replicas: 3}} {
 		servers := chain(asleep(policy.BecauseIdle))
-		servers[0] = set(named("api", running(0)), "group", "g", "after", "db") // somebody's zero
+		servers[0] = set(named("api", running(0)), "group", "g", "after", "db") // a zero of somebody else
 		lead(t, func(w *world) {
 			w.cluster.slow = true
 			c.Server = ID{Namespace: "team-a", Name: "api"}

@@ -131,7 +131,7 @@ func TestSetClockEndsAProof(t *testing.T) {
 					t.Errorf("slept is %v", slept)
 				}
 				time.Sleep(time.Minute)
-				w.sweep() // it is proven anew
+				w.sweep() // it is proven again
 				w.expectReplicas(0)
 			}, with(running(3), func(s *Server) { s.Created = s.Created.Add(-2 * time.Hour) }))
 		})

@@ -105,7 +105,7 @@ func TestRejectedCommands(t *testing.T) {
 					kind = Expired
 				}
 				if got := w.bus.types(); !slices.Equal(got, []EventType{kind}) || len(w.cluster.writes) != 0 {
-					t.Errorf("told %v, %d writes", got, len(w.cluster.writes))
+					t.Errorf("published %v, %d writes", got, len(w.cluster.writes))
 				}
 			}, running(2))
 		})
@@ -141,7 +141,7 @@ func TestOlderCommandIsSuperseded(t *testing.T) {
 		}
 		w.expectReplicas(0)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 }
@@ -166,7 +166,7 @@ func TestAppliedCommandDoesNotExpire(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 		if got := w.bus.types(); slices.Contains(got, Expired) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 }
@@ -220,7 +220,7 @@ func TestUnsureWriteIsNotRepeated(t *testing.T) {
 			t.Errorf("outcome %+v after %d tries", o, tries)
 		}
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Scaled}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 }
@@ -289,7 +289,7 @@ func TestStartWaits(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }
@@ -474,7 +474,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 				}
 				synctest.Wait()
 				if got := w.bus.types(); !slices.Equal(got, tt.types) {
-					t.Errorf("told %v", got)
+					t.Errorf("published %v", got)
 				}
 				if failed := w.alpha().Mark.Failed; (failed != "") != errors.Is(tt.want, ErrFailed) {
 					t.Errorf("marked as failed: %q", failed)
@@ -561,7 +561,7 @@ func TestCommandsForNobody(t *testing.T) {
 		time.Sleep(time.Hour)
 		term := w.term.Load()
 		term.mu.Lock()
-		if n := len(term.states); n > 2 { // of alpha, and of the daemon itself
+		if n := len(term.states); n > 2 { // for alpha and the daemon itself
 			t.Errorf("%d states are left", n)
 		}
 		term.mu.Unlock()

@@ -118,7 +118,7 @@ func TestDryRunWouldWake(t *testing.T) {
 func (w *world) lastIs(kind EventType) {
 	w.t.Helper()
 	if w.last(kind).ID == "" {
-		w.t.Fatalf("%s was not told: %v", kind, w.bus.types())
+		w.t.Fatalf("%s was not published: %v", kind, w.bus.types())
 	}
 }
 
@@ -163,7 +163,7 @@ func TestDryRunAcrossLeaders(t *testing.T) {
 			t.Errorf("%d mistakes counted", n)
 		}
 	}, dry(running(2)))
-	lead(t, func(w *world) { // when the stream did not say what it has, the event is the same
+	lead(t, func(w *world) { // if the stream does not say what it has, the event has the same ID
 		w.sweep()
 		w.end()
 		w.begin(func() bool { return true })
@@ -221,7 +221,7 @@ func TestDryRunOfAGroup(t *testing.T) {
 func TestWouldBeAsleep(t *testing.T) {
 	born := func(w *world) {
 		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-time.Hour)}, time.Now())
-	} // and the server, too
+	} // the server is as old
 	pingAfter := func(d time.Duration) func(w *world) {
 		return func(w *world) {
 			time.Sleep(d)
@@ -321,14 +321,14 @@ func TestGroupThatIsKeptWarm(t *testing.T) {
 					w.sweep()
 					time.Sleep(time.Minute - time.Second)
 					if tt.leased {
-						w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) // which nobody looks at before the window begins
+						w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) // no pass sees it before the window begins
 					}
 					time.Sleep(2 * time.Second)
 					w.sweep()
 					for _, e := range w.bus.kept {
 						if follows := e.Server.Name != tt.kept && (e.Server != alpha || !tt.leased); e.Type == kind && follows &&
 							(e.Cause != tt.cause || !strings.Contains(e.Text, "group g")) {
-							t.Errorf("told %+v", e)
+							t.Errorf("published %+v", e)
 						}
 					}
 					if got := w.order(kind); len(got) != 4 {
@@ -356,7 +356,7 @@ func TestMisSleep(t *testing.T) {
 		wrong  int32
 	}{
 		{"a ping", asleep(policy.BecauseIdle), 59 * time.Second, (*world).ping, 1},
-		{"a late ping", asleep(policy.BecauseIdle), 60 * time.Second, (*world).ping, 0}, // it is asleep for a minute already
+		{"a late ping", asleep(policy.BecauseIdle), 60 * time.Second, (*world).ping, 0}, // it has slept for a minute already
 		{"after sleep-at", asleep(policy.BecauseSchedule), 0, (*world).ping, 1},
 		{"a lease", asleep(policy.BecauseIdle), 0, func(w *world) { w.lease(time.Hour) }, 1},
 		{"a start", asleep(policy.BecauseIdle), 0, func(w *world) { w.must(Command{Verb: Start}) }, 1},

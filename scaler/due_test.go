@@ -68,7 +68,7 @@ func TestWindowWakesServersThatSleptLater(t *testing.T) {
 			t.Errorf("woken at %s", got)
 		}
 	}, running(2))
-	lead(t, func(w *world) { // nobody noticed that it fell asleep but the sweep after that
+	lead(t, func(w *world) { // only the sweep notices that it fell asleep
 		w.cluster.onChange = func(ID) {}
 		w.sweep()
 		w.expectReplicas(0)
@@ -84,7 +84,7 @@ func TestLeaderInsideAWindowWakes(t *testing.T) {
 	lead(t, func(w *world) {
 		w.expectReplicas(3)
 		if w.last(Woken).Cause != policy.CauseKeepWarm {
-			t.Errorf("told %+v", w.last(Woken))
+			t.Errorf("published %+v", w.last(Woken))
 		}
 	}, set(asleep(policy.BecauseIdle), "keep-warm", "0 0 * * * for 1h"))
 }
@@ -195,7 +195,7 @@ func TestSleepAt(t *testing.T) {
 		time.Sleep(5 * time.Hour)
 		w.expectReplicas(0)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, nightly)
 }

@@ -248,10 +248,10 @@ func TestGroupInACircle(t *testing.T) {
 		for _, name := range names {
 			w.expect(name, 2)
 		}
-		told := w.order(Unreadable)
-		slices.Sort(told)
-		if !slices.Equal(told, names) {
-			t.Errorf("told of %v", told)
+		published := w.order(Unreadable)
+		slices.Sort(published)
+		if !slices.Equal(published, names) {
+			t.Errorf("published for %v", published)
 		}
 		for _, e := range w.bus.kept {
 			want := map[string]string{

@@ -251,7 +251,7 @@ func TestHoldCountsFromItsCommand(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 	}, running(2))
-	lead(t, func(w *world) { // by the clock on the wall of the server
+	lead(t, func(w *world) { // by a clock in the zone of the server
 		c := holdAwake
 		c.Until = "18:00"
 		w.must(c)
@@ -359,7 +359,7 @@ func TestHoldAwakeOfSomebodysZero(t *testing.T) {
 		w.must(holdAwake)
 		w.expectReplicas(1)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(0))
 }

@@ -75,15 +75,15 @@ func TestNextLeaderPublishesMissingEvents(t *testing.T) {
 		w.begin(func() bool { return true })
 		synctest.Wait()
 		if got := w.bus.types(); !slices.Contains(got, Woken) {
-			t.Fatalf("told %v", got)
+			t.Fatalf("published %v", got)
 		}
 		w.bus.known = map[string]bool{w.alpha().Mark.Last.ID: true}
 		w.end()
-		told := len(w.bus.types())
+		published := len(w.bus.types())
 		w.begin(func() bool { return true })
 		synctest.Wait()
-		if got := w.bus.types(); len(got) != told {
-			t.Errorf("told again: %v", got)
+		if got := w.bus.types(); len(got) != published {
+			t.Errorf("published again: %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }
@@ -104,7 +104,7 @@ func TestNextChangeWaitsForTheEvent(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.expectReplicas(2)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept, Woken, Ready}) || outcomes != 2 {
-			t.Errorf("told %v, %d outcomes", got, outcomes)
+			t.Errorf("published %v, %d outcomes", got, outcomes)
 		}
 	}, running(2))
 }
@@ -119,15 +119,15 @@ func TestBlindnessIsPublished(t *testing.T) {
 		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-12 * time.Hour)}, time.Now())
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
-		var told []Event
+		var published []Event
 		for _, e := range w.bus.kept {
 			if e.Server.Namespace == "_" {
-				told = append(told, e)
+				published = append(published, e)
 			}
 		}
-		if len(told) != 2 || told[0].Type != Blinded || !strings.Contains(told[0].Text, "NATS is away") ||
-			told[1].Type != Sighted || told[1].Took != 3*time.Hour {
-			t.Errorf("told %+v", told)
+		if len(published) != 2 || published[0].Type != Blinded || !strings.Contains(published[0].Text, "NATS is away") ||
+			published[1].Type != Sighted || published[1].Took != 3*time.Hour {
+			t.Errorf("published %+v", published)
 		}
 	})
 }
@@ -143,7 +143,7 @@ func TestUnreadableSettingsArePublished(t *testing.T) {
 		synctest.Wait()
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Unreadable, Unreadable}) ||
 			!strings.Contains(w.bus.kept[1].Text, "paused: neither") {
-			t.Errorf("told %v", w.bus.kept)
+			t.Errorf("published %v", w.bus.kept)
 		}
 	}, func() *Server { s := running(2)(); s.Bad = errors.New("idle-after: eh?"); return s })
 }
@@ -199,7 +199,7 @@ func TestNoEventIsOverwritten(t *testing.T) {
 		w.expectReplicas(0)
 		w.ping()
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept, Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 	lead(t, func(w *world) {
@@ -213,7 +213,7 @@ func TestNoEventIsOverwritten(t *testing.T) {
 		w.cluster.put(slept)
 		w.do(Command{Verb: Start})
 		if got := w.bus.types(); len(got) < 2 || got[0] != Slept || got[1] != Woken {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 }
@@ -227,7 +227,7 @@ func TestReadyIsPublishedAfterWoken(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }

@@ -173,7 +173,7 @@ func TestCommandsForAbsentServersAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
-				const beyond = maxAbsent / 2 // what a namespace may not have
+				const beyond = maxAbsent / 2 // the places that a namespace may not have
 				outcomes := make(chan Outcome, maxAbsent)
 				for i := range maxAbsent {
 					w.Submit(w.t.Context(), Command{Verb: Start, Server: server(i), Stamp: w.stamp()},
@@ -194,7 +194,7 @@ func TestCommandsForAbsentServersAreBounded(t *testing.T) {
 					}
 				}
 				late := named("late", running(1))()
-				time.AfterFunc(10*time.Second, func() { w.cluster.put(*late) }) // and the places are free again
+				time.AfterFunc(10*time.Second, func() { w.cluster.put(*late) }) // then the places are free again
 				if o := w.do(Command{Verb: Scale, Replicas: 2, Server: late.ID}); o == nil || o.Err != nil {
 					t.Errorf("outcome %+v", o)
 				}
@@ -247,7 +247,7 @@ func TestRejectionIsPublishedByTheNextLeader(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.setAway(ErrUnsure)
 		c := Command{Verb: Scale, Replicas: 99, Server: alpha, Stamp: w.stamp()}
-		w.Submit(w.t.Context(), c, func(o Outcome) { t.Errorf("finished before it was told: %+v", o) })
+		w.Submit(w.t.Context(), c, func(o Outcome) { t.Errorf("finished before its rejection was published: %+v", o) })
 		synctest.Wait()
 		w.end()
 		w.bus.setAway(nil)
@@ -261,7 +261,7 @@ func TestRejectionIsPublishedByTheNextLeader(t *testing.T) {
 
 // When a command is left to the next leader, so are those after it: they must not overtake it.
 func TestEndLeavesTheCommandsBehindTheOneThatWaits(t *testing.T) {
-	for range 20 { // what is too late is a matter of luck
+	for range 20 { // luck decides what is too late
 		lead(t, func(w *world) {
 			unsure := w.fail(fmt.Errorf("%w: no answer", ErrUnsure))
 			for _, replicas := range []int{3, 4} {
@@ -317,7 +317,7 @@ func TestRejectedIsNotAppliedLater(t *testing.T) {
 		time.Sleep(w.config.RetryFor)
 		synctest.Wait()
 		if got := w.bus.types(); len(got) > 0 {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 		if o := w.do(c); o == nil || !errors.Is(o.Err, ErrUnsure) || o.Event.Type != Rejected {
 			t.Errorf("outcome %+v", o)
@@ -331,7 +331,7 @@ func TestRejectedIsNotAppliedLater(t *testing.T) {
 			t.Errorf("the next leader: outcome %+v, %d writes", o, len(w.cluster.writes))
 		}
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Rejected}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 		c.Stamp = activity.Stamp{Sequence: c.Stamp.Sequence + 1, Time: time.Now()}
 		if o := w.do(c); o == nil || o.Err != nil {

@@ -63,8 +63,8 @@ func TestNoticeAhead(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		time.Sleep(5 * time.Minute)
-		if told := w.last(SoonAsleep).At; !told.Equal(clockTime(0, 29)) {
-			t.Errorf("told at %s", told)
+		if published := w.last(SoonAsleep).At; !published.Equal(clockTime(0, 29)) {
+			t.Errorf("published at %s", published)
 		}
 		if slept := w.sleptAt("alpha"); !slept.Equal(clockTime(0, 30).Add(30 * time.Second)) {
 			t.Errorf("slept at %s", slept)
@@ -99,8 +99,8 @@ func TestCauseOfANotice(t *testing.T) {
 				w.lastIs(SoonAsleep)
 				time.Sleep(5 * time.Minute)
 				w.expectReplicas(0)
-				if told, slept := w.last(SoonAsleep).Cause, w.last(Slept).Cause; told != tt.cause || slept != told {
-					t.Errorf("told %s, slept by %s, want %s", told, slept, tt.cause)
+				if published, slept := w.last(SoonAsleep).Cause, w.last(Slept).Cause; published != tt.cause || slept != published {
+					t.Errorf("published %s, slept by %s, want %s", published, slept, tt.cause)
 				}
 			}, tt.server)
 		})
@@ -128,13 +128,13 @@ func TestNoticeIsVetoed(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				before := len(w.bus.types())
 				w.sweep()
-				told := time.Now()
+				published := time.Now()
 				if got := w.bus.types(); len(got) != before+1 || got[before] != SoonAsleep {
-					t.Fatalf("told %v", got)
+					t.Fatalf("published %v", got)
 				}
 				time.Sleep(2 * time.Minute)
-				if slept := w.sleptAt("alpha"); slept.Sub(told) != 90*time.Second {
-					t.Errorf("slept %s after it was told", slept.Sub(told))
+				if slept := w.sleptAt("alpha"); slept.Sub(published) != 90*time.Second {
+					t.Errorf("slept %s after its notice was published", slept.Sub(published))
 				}
 			}, noticed(running(2)))
 		})
@@ -150,10 +150,10 @@ func TestLateNotice(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		w.expectReplicas(2)
 		fail(nil)
-		told := w.publishTime()
+		published := w.publishTime()
 		time.Sleep(5 * time.Minute)
-		if took := w.sleptAt("alpha").Sub(told); took != 90*time.Second {
-			t.Errorf("slept %s after it was told", took)
+		if took := w.sleptAt("alpha").Sub(published); took != 90*time.Second {
+			t.Errorf("slept %s after its notice was published", took)
 		}
 	}, noticed(running(2)))
 }
@@ -176,10 +176,10 @@ func TestNoticeAcrossLeaders(t *testing.T) {
 		w.nextLeader()
 		w.sweep()
 		w.expectPublished(SoonAsleep)
-		told := time.Now().Add(-80 * time.Second)
+		published := time.Now().Add(-80 * time.Second)
 		time.Sleep(5 * time.Minute)
-		if took := w.sleptAt("alpha").Sub(told); took != 90*time.Second {
-			t.Errorf("slept %s after it was told", took)
+		if took := w.sleptAt("alpha").Sub(published); took != 90*time.Second {
+			t.Errorf("slept %s after its notice was published", took)
 		}
 	}, noticed(running(2)))
 	lead(t, func(w *world) {
@@ -235,7 +235,7 @@ func TestNoticeOfAGroup(t *testing.T) {
 				servers = append(servers, set(named(fmt.Sprint(n), running(2)), pairs...))
 			}
 			lead(t, func(w *world) {
-				for range 20 { // as by default
+				for range 20 { // as often as by default
 					w.sweep()
 					time.Sleep(30 * time.Second)
 				}
@@ -267,7 +267,7 @@ func TestNoticeOfAGroup(t *testing.T) {
 			if got := w.toZero(); !slices.Equal(got, []string{"web", "api", "db"}) {
 				t.Errorf("slept in the order %v", got)
 			}
-			if got := w.order(Woken); got != nil { // by one that was only awake until its notice was over
+			if got := w.order(Woken); got != nil { // a server that only awaits its notice wakes none
 				t.Errorf("woken: %v", got)
 			}
 		}, servers...)
@@ -328,8 +328,8 @@ func TestNoticesDoNotQueue(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				w.sweep()
 				w.sweep()
-				if told := w.order(SoonAsleep); len(told) != 1 {
-					t.Errorf("told %v", told)
+				if published := w.order(SoonAsleep); len(published) != 1 {
+					t.Errorf("published %v", published)
 				}
 			}, noticed(running(2)))
 		})

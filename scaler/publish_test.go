@@ -26,7 +26,7 @@ func TestNoSleepOverwritesAnUnpublishedEvent(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(0)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Scaled, Slept}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(3))
 }
@@ -44,7 +44,7 @@ func TestUnsureSleepIsPublished(t *testing.T) {
 		}
 		w.expectPublished(Slept)
 	}, running(3))
-	lead(t, func(w *world) { // it is seen long after the write was given up
+	lead(t, func(w *world) { // it lands long after the sleep was given up
 		w.cluster.onWrite = func(server *Server) error {
 			slept := written(server, 0, Mark{Restore: 3, Because: policy.BecauseIdle, Asleep: time.Now()})
 			slept.Mark.Last = Event{ID: changeID(server), Type: Slept, Server: alpha, At: time.Now(), From: 3}
@@ -72,7 +72,7 @@ func TestLateWriteOfAFormerLeaderIsPublished(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
-				w.cluster.onChange = func(ID) {} // nor does anybody notice
+				w.cluster.onChange = func(ID) {} // and nobody notices
 				w.change("alpha", func(s *Server) {
 					s.Mark.Last = Event{ID: "of-another-leader", Type: Scaled, Server: alpha, At: time.Now().Add(-late.age), To: 3}
 					s.Mark.Hold = policy.Hold{Until: time.Now().Add(time.Hour)}
@@ -115,7 +115,7 @@ func TestLastWriteIsLookedFor(t *testing.T) {
 		}
 		w.expectPublished(Scaled)
 	}, running(2))
-	lead(t, func(w *world) { // it lands while the next, which is the last, is on its way
+	lead(t, func(w *world) { // it lands during the next try, which is the last
 		late := written(w.alpha(), 5, Mark{})
 		w.cluster.onWrite = func(server *Server) error {
 			if late.Mark.Last.ID == "" {
@@ -141,7 +141,7 @@ func TestForcedStopWhosePodsCannotBeEnded(t *testing.T) {
 	lead(t, func(w *world) {
 		w.pods.err = ErrRefused
 		stop := Command{Verb: Stop, Force: true, Stamp: w.stamp()}
-		for _, time := range []string{"first", "second"} { // it comes again, as its acknowledgement got lost
+		for _, time := range []string{"first", "second"} { // it comes again, because its acknowledgement got lost
 			if o := w.do(stop); o == nil || !errors.Is(o.Err, ErrRefused) || o.Event.Type != Slept || o.Server == nil ||
 				o.Server.Replicas != 0 {
 				t.Errorf("outcome %s %+v", time, o)

@@ -176,7 +176,7 @@ func TestRevertsOfAGroup(t *testing.T) {
 			w.expect("a", 0)
 			w.expect("b", 0)
 			w.end()
-			for _, name := range []string{"a", "b"} { // before a leader sees either
+			for _, name := range []string{"a", "b"} { // before a leader sees any of it
 				w.change(name, func(s *Server) { s.Replicas, s.Writer, s.Ours = 2, "argocd-controller", false })
 			}
 			w.nextLeader()

@@ -33,7 +33,7 @@ func TestSweepPutsAnIdleServerToSleep(t *testing.T) {
 			t.Errorf("%d reads and %d writes", w.cluster.reads, len(w.cluster.writes))
 		}
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(3))
 }
@@ -52,9 +52,9 @@ func TestSleepIsPublishedAsItIsExplained(t *testing.T) {
 			w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-50 * time.Hour)}, time.Now())
 			_, explained, _ := strings.Cut(w.View(w.alpha()).Why(), ": ")
 			w.sweep()
-			if told, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); told != explained ||
-				told != "unused for 2d, its idle-after is 36h" {
-				t.Errorf("%s: told %q, explained %q", tt.kind, told, explained)
+			if published, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); published != explained ||
+				published != "unused for 2d, its idle-after is 36h" {
+				t.Errorf("%s: published %q, explained %q", tt.kind, published, explained)
 			}
 		}, tt.server)
 	}
@@ -79,7 +79,7 @@ func TestSweepLeavesAlone(t *testing.T) {
 				w.sweep()
 				w.expectReplicas(3)
 				if slices.Contains(w.bus.types(), Slept) {
-					t.Errorf("told %v", w.bus.types())
+					t.Errorf("published %v", w.bus.types())
 				}
 			}, running(3))
 		})
@@ -249,7 +249,7 @@ func TestPingWakes(t *testing.T) {
 			t.Errorf("%d reads and %d writes", w.cluster.reads, len(w.cluster.writes))
 		}
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }
@@ -310,7 +310,7 @@ func TestHowLongItSleptIsPublished(t *testing.T) {
 				e := w.last(tt.kind)
 				if e.ID == "" || e.Server != alpha || e.Asleep.Round(time.Second) != tt.want ||
 					e.Asleep != w.alpha().Mark.Last.Asleep {
-					t.Errorf("told %+v", e)
+					t.Errorf("published %+v", e)
 				}
 			}, tt.server, set(named("mate", asleep(policy.BecauseIdle)), "group", "g"))
 		})
@@ -368,7 +368,7 @@ func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(2)
 	}, asleep(policy.BecauseIdle))
-	lead(t, func(w *world) { // missed when it happened, found by the sweep
+	lead(t, func(w *world) { // the sweep finds a change that was missed
 		w.cluster.onChange = func(ID) {}
 		s := *w.alpha()
 		s.Replicas = 2
@@ -389,7 +389,7 @@ func TestUnsureWakeIsPublished(t *testing.T) {
 		time.Sleep(time.Second)
 		w.expectReplicas(3)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }
@@ -428,7 +428,7 @@ func TestServersThatAreGoneLeaveNothingBehind(t *testing.T) {
 func TestPanicInADecision(t *testing.T) {
 	broken := func() *Server {
 		s := named("broken", running(2))()
-		s.Settings.KeepWarm = make(policy.Windows, 1) // no parser makes such a one
+		s.Settings.KeepWarm = make(policy.Windows, 1) // no parser makes such a window
 		return s
 	}
 	lead(t, func(w *world) {
@@ -456,10 +456,10 @@ func TestPanicOfOneServer(t *testing.T) {
 		time.Sleep(commandBackoff)
 		w.expectReplicas(3)
 	}, asleep(policy.BecauseIdle))
-	lead(t, func(w *world) { // a command is told, and does not come again
+	lead(t, func(w *world) { // its command is rejected, and does not come again
 		w.cluster.onWrite = func(*Server) error { w.cluster.onWrite = nil; panic("a bug") }
 		if o := w.do(Command{Verb: Start}); o == nil || o.Err == nil || !slices.Equal(w.bus.types(), []EventType{Rejected}) {
-			t.Errorf("outcome %+v, told %v", o, w.bus.types())
+			t.Errorf("outcome %+v, published %v", o, w.bus.types())
 		}
 	}, asleep(policy.BecauseIdle))
 }
@@ -486,7 +486,7 @@ func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 		}
 		w.expectReplicas(3)
 		if e := w.last(Blinded); e.Text != "no server is put to sleep: the namespaces have not been read" {
-			t.Errorf("told %+v", e)
+			t.Errorf("published %+v", e)
 		}
 		w.cluster.missing = ""
 		w.sweep()

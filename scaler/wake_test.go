@@ -16,13 +16,13 @@ import (
 func TestOnlyWakesAreMeasured(t *testing.T) {
 	more, start := Command{Verb: Scale, Replicas: 3, Wait: time.Minute}, Command{Verb: Start, Wait: time.Minute}
 	for _, tt := range []struct {
-		name   string
-		server func() *Server
-		ready  int
-		c      Command
-		fails  bool
-		told   []EventType
-		wakes  int32
+		name      string
+		server    func() *Server
+		ready     int
+		c         Command
+		fails     bool
+		published []EventType
+		wakes     int32
 	}{
 		{"a wake", asleep(policy.BecauseIdle), 0, start, false, []EventType{Woken, Ready}, 1},
 		{"a wake by scale", asleep(policy.BecauseIdle), 0, more, false, []EventType{Woken, Ready}, 1},
@@ -53,8 +53,8 @@ func TestOnlyWakesAreMeasured(t *testing.T) {
 				if o := <-outcomes; errors.Is(o.Err, ErrFailed) != tt.fails || !tt.fails && o.Err != nil {
 					t.Errorf("outcome %+v", o)
 				}
-				if got := w.bus.types(); !slices.Equal(got, tt.told) {
-					t.Errorf("told %v, want %v", got, tt.told)
+				if got := w.bus.types(); !slices.Equal(got, tt.published) {
+					t.Errorf("published %v, want %v", got, tt.published)
 				}
 				if n := w.meter.ready.Load(); n != tt.wakes {
 					t.Errorf("%d wakes measured, want %d", n, tt.wakes)

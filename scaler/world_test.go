@@ -238,7 +238,7 @@ func (w *world) expectPublished(want ...EventType) {
 	synctest.Wait()
 	got := slices.DeleteFunc(w.bus.types(), func(kind EventType) bool { return kind == Ready })
 	if !slices.Equal(got, want) {
-		w.t.Fatalf("told %v, want %v", got, want)
+		w.t.Fatalf("published %v, want %v", got, want)
 	}
 }
 
