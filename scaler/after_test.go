@@ -11,16 +11,21 @@ import (
 	"idle-scaler/policy"
 )
 
-// A start of what comes after others is written at once, wakes them, and takes effect when they are ready; who waits for it is answered
-// when it is ready itself. So it is after a change of leader in between.
+// A start of a server that comes after others is written at once. It wakes the others, and takes
+// effect when they are ready. Whoever waits for it is answered when the server itself is ready. A
+// change of leader in between changes nothing about that.
 func TestStartAfterOthers(t *testing.T) {
 	for _, change := range []bool{false, true} {
 		t.Run(fmt.Sprintf("change of leader %v", change), func(t *testing.T) {
 			lead(t, func(w *world) {
 				w.cluster.slow = true
-				c := Command{Verb: Start, Server: w.server("api").ID, Wait: 5 * time.Minute, Actor: "ann", ID: "c-1", Reason: "demo", Stamp: w.stamp()}
+				c := Command{
+					Verb: Start, Server: w.server("api").ID, Wait: 5 * time.Minute, Actor: "ann", ID: "c-1", Reason: "demo",
+					Stamp: w.stamp(),
+				}
 				outcomes := w.request(c)
-				if m := w.server("api").Mark; m.Because != policy.BecauseAfter || m.Done.ID != "c-1" || m.Restore != 3 || m.Last.Text != "wakes as soon as db is ready" {
+				if m := w.server("api").Mark; m.Because != policy.BecauseAfter || m.Done.ID != "c-1" || m.Restore != 3 ||
+					m.Last.Text != "wakes as soon as db is ready" {
 					t.Fatalf("marked %+v", m)
 				}
 				w.expect("api", 0)
@@ -34,7 +39,8 @@ func TestStartAfterOthers(t *testing.T) {
 				if len(outcomes) != 0 {
 					t.Fatal("answered before it was ready")
 				}
-				if e := w.last(Woken); e.Server.Name != "api" || e.Cause != policy.CauseCommand || e.Actor != "ann" || e.Command != "c-1" || e.Reason != "demo" {
+				if e := w.last(Woken); e.Server.Name != "api" || e.Cause != policy.CauseCommand || e.Actor != "ann" ||
+					e.Command != "c-1" || e.Reason != "demo" {
 					t.Errorf("event %+v", e)
 				}
 				time.Sleep(time.Minute)
@@ -52,20 +58,24 @@ func TestStartAfterOthers(t *testing.T) {
 	}
 }
 
-// A start that waits for others is answered with whom it waits for when its time is over, and with who stopped it when that happens.
+// A wait for such a start ends at its deadline with the names of the servers that it waits for, and
+// when somebody stops the server with who did it.
 func TestStartAfterOthersEnds(t *testing.T) {
 	start := Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "api"}, Wait: time.Minute}
 	lead(t, func(w *world) {
 		w.cluster.slow = true
 		began := time.Now()
 		o := w.do(start)
-		if o == nil || !errors.Is(o.Err, ErrNotInTime) || !strings.Contains(o.Err.Error(), "waits for db") || time.Since(began) != time.Minute {
+		if o == nil || !errors.Is(o.Err, ErrNotInTime) || !strings.Contains(o.Err.Error(), "waits for db") ||
+			time.Since(began) != time.Minute {
 			t.Errorf("outcome %+v after %s", o, time.Since(began))
 		}
 		w.getReady("db")
 		w.expect("api", 3)
 	}, chain(asleep(policy.BecauseIdle))...)
-	for name, server := range map[string]func() *Server{"asleep": asleep(policy.BecauseIdle), "somebody's zero": running(0)} {
+	for name, server := range map[string]func() *Server{
+		"asleep": asleep(policy.BecauseIdle), "somebody's zero": running(0),
+	} {
 		for _, stop := range []Command{{Verb: Stop, Actor: "bob"}, {Verb: Hold, Asleep: true, Until: "1h", Actor: "bob"}} {
 			t.Run(fmt.Sprintf("%s %s", name, stop.Verb), func(t *testing.T) {
 				servers := chain(asleep(policy.BecauseIdle))
@@ -77,7 +87,8 @@ func TestStartAfterOthersEnds(t *testing.T) {
 						w.Submit(w.t.Context(), stop, func(Outcome) {})
 					})
 					began := time.Now()
-					if o := w.do(start); o == nil || !errors.Is(o.Err, ErrSuperseded) || !strings.Contains(o.Err.Error(), `a command of "bob"`) || time.Since(began) != time.Second {
+					if o := w.do(start); o == nil || !errors.Is(o.Err, ErrSuperseded) ||
+						!strings.Contains(o.Err.Error(), `a command of "bob"`) || time.Since(began) != time.Second {
 						t.Errorf("outcome %+v after %s", o, time.Since(began))
 					}
 					w.getReady("db")
@@ -88,11 +99,12 @@ func TestStartAfterOthersEnds(t *testing.T) {
 	}
 }
 
-// A hold awake waits for those before it as a start does; a scale brings as many as were asked for.
+// A hold awake waits for the servers before it as a start does. A scale brings as many replicas as
+// were asked for.
 func TestOtherOrdersAfterOthers(t *testing.T) {
 	for _, c := range []Command{holdAwake, {Verb: Scale, Replicas: 3}} {
 		servers := chain(asleep(policy.BecauseIdle))
-		servers[0] = set(named("api", running(0)), "group", "g", "after", "db") // somebody's zero
+		servers[0] = set(named("api", running(0)), "group", "g", "after", "db") // a zero of somebody else
 		lead(t, func(w *world) {
 			w.cluster.slow = true
 			c.Server = ID{Namespace: "team-a", Name: "api"}

@@ -11,8 +11,8 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// Applied is where a command has left a server, and what is waited for. A replica that waits for the server
-// believes only what it sees of it in this version or a later one.
+// Applied is the state in which a command has left a server, and what a replica waits for. The
+// replica believes only what it sees of the server in this version or a later one.
 type Applied struct {
 	Server  ID
 	UID     string
@@ -21,13 +21,11 @@ type Applied struct {
 	Wait    time.Duration // how long the sender said to wait
 }
 
-// Wanted reports whether a server has replicas, or will have once those that it comes after are ready.
-func (s *Server) Wanted() bool { return s.Replicas > 0 || s.waits() }
-
-// Await waits on the cache of this replica, until a server that was started or scaled is as ready as the
-// command asks for: it has a ready replica, or for a scale all of them. It returns the server as it is then.
-// Errors: ErrFailed when it will not get ready, ErrSuperseded when it was stopped again, ErrUnknown when it was
-// deleted, ErrNotInTime when ctx is done. Why says why the server is not ready, as far as the caller knows.
+// Await waits on the cache of this replica until a server that was started or scaled is as ready as
+// the command asks for: it has a ready replica, or for a scale all of them. It returns the server
+// as it is then. Why says why the server is not ready, as far as the caller knows. Errors:
+// ErrFailed when it will not get ready, ErrSuperseded when it was stopped again, ErrUnknown when it
+// was deleted, ErrNotInTime when ctx is done.
 func (s *Scaler) Await(ctx context.Context, a Applied, why func(*Server) string) (*Server, error) {
 	changed, stop := s.cache.Watch(a.Server)
 	defer stop()
@@ -54,7 +52,7 @@ func (a Applied) over(server *Server) (over bool, err error) {
 	switch {
 	case server == nil || server.UID != a.UID:
 		return true, fmt.Errorf("%w: %s was deleted while its start was waiting", ErrUnknown, a.Server)
-	case server.waits():
+	case server.waitsForOthers():
 		return false, nil
 	case server.Replicas == 0:
 		return true, fmt.Errorf("%w: %s was set to zero again %s while its start was waiting: ask them, or start it again",
@@ -69,10 +67,11 @@ func (a Applied) over(server *Server) (over bool, err error) {
 
 func (s *Scaler) notInTime(a Applied, server *Server, reached bool, why func(*Server) string) error {
 	if server == nil || !reached {
-		return fmt.Errorf("%w: this replica has not seen within %s what became of %s: ask for its status", ErrNotInTime, a.Wait, a.Server)
+		return fmt.Errorf("%w: this replica has not seen within %s what became of %s: ask for its status",
+			ErrNotInTime, a.Wait, a.Server)
 	}
-	if server.waits() {
-		facts := s.facts(server, s.now())
+	if server.waitsForOthers() {
+		facts, _ := s.decider().decide(server)
 		return fmt.Errorf("%w: %s waits for %s: it wakes as soon as they are ready",
 			ErrNotInTime, a.Server, strings.Join(facts.Group.Waiting, ", "))
 	}
@@ -87,10 +86,10 @@ func (s *Scaler) notInTime(a Applied, server *Server, reached bool, why func(*Se
 // writer says who set the replicas, as in "by a command".
 func (s *Server) writer() string {
 	because := s.Mark.Because
-	if s.Replicas == 0 && (because == policy.BecauseCommand || because == policy.BecauseHold) { // also of a zero that was somebody's before
-		return explain.Command(s.Mark.Last.Actor, s.Mark.Last.Reason)
-	}
-	if s.Ours {
+	switch {
+	case s.Replicas == 0 && (because == policy.BecauseCommand || because == policy.BecauseHold):
+		return explain.Command(s.Mark.Last.Actor, s.Mark.Last.Reason) // also where somebody else made the zero
+	case s.Ours:
 		return "by idle-scaler"
 	}
 	return "by " + explain.Zeroer(s.Writer)

@@ -12,7 +12,7 @@ import (
 	"idle-scaler/policy"
 )
 
-// awaiting waits for alpha as a replica does whose cache may be behind what the leader said.
+// awaiting waits for alpha as a replica does whose cache may be older than the leader's answer.
 func (w *world) awaiting(a Applied) <-chan error {
 	a.Server, a.UID, a.Wait = alpha, "uid-alpha", time.Minute
 	done := make(chan error, 1)
@@ -26,8 +26,9 @@ func (w *world) awaiting(a Applied) <-chan error {
 	return done
 }
 
-// A replica whose cache is older than what the leader wrote waits until it has caught up: before that it would
-// say of a server that was woken that it is ready, as it was before its sleep, or that it was stopped.
+// A replica whose cache is older than the leader's write waits until the cache is as new. Before
+// that the cache would say that a woken server is ready, as it was before its sleep, or that
+// somebody stopped it.
 func TestAwaitBelievesNothingOlder(t *testing.T) {
 	lead(t, func(w *world) {
 		version, err := strconv.Atoi(w.alpha().Version)
@@ -45,7 +46,8 @@ func TestAwaitBelievesNothingOlder(t *testing.T) {
 	}, running(3))
 }
 
-// A Deployment that was deleted and made again under the same name is another one: what was started is gone.
+// A Deployment that was deleted and made again under the same name is another one: the started one
+// is gone.
 func TestAwaitOfAnotherDeployment(t *testing.T) {
 	lead(t, func(w *world) {
 		done := make(chan error, 1)
@@ -59,7 +61,8 @@ func TestAwaitOfAnotherDeployment(t *testing.T) {
 	}, running(3))
 }
 
-// A start is answered when one replica is ready, a scale when all are, and neither by counts of before.
+// A start is answered when one replica is ready, a scale when all are. Counts from before the
+// command answer neither.
 func TestAwaitOfAScale(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -84,13 +87,14 @@ func TestAwaitOfAScale(t *testing.T) {
 	}, running(2))
 }
 
-// Who has waited in vain is told for how long, and what was said last of why.
+// A wait in vain ends with how long it was and the last known reason.
 func TestAwaitInVain(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
 		w.change("alpha", func(s *Server) { s.Replicas, s.Ready = 3, 0 })
 		err := <-w.awaiting(Applied{Version: w.alpha().Version})
-		if want := "team-a/alpha is not ready after 1m0s (its image is pulled)"; !errors.Is(err, ErrNotInTime) || !strings.Contains(err.Error(), want) {
+		if want := "team-a/alpha is not ready after 1m0s (its image is pulled)"; !errors.Is(err, ErrNotInTime) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}, running(2))
@@ -109,7 +113,8 @@ func (o old) Seen(id ID, version string) (*Server, bool) {
 	return server, reached
 }
 
-// A replica that has not seen yet that a Deployment was deleted, or made again, does not take the former one for it.
+// A replica that has not seen yet that a Deployment was deleted, or made again, does not take the
+// former one for it.
 func TestAwaitOfADeploymentMadeAgain(t *testing.T) {
 	for _, gone := range []bool{false, true} {
 		lead(t, func(w *world) {
@@ -125,7 +130,8 @@ func TestAwaitOfADeploymentMadeAgain(t *testing.T) {
 				w.cluster.remove(alpha)
 			}
 			time.AfterFunc(50*time.Millisecond, func() { w.cluster.put(s) })
-			_, err = w.Await(w.t.Context(), Applied{Server: alpha, UID: "new", Version: strconv.Itoa(version + 2), Wait: time.Minute}, nil)
+			_, err = w.Await(w.t.Context(),
+				Applied{Server: alpha, UID: "new", Version: strconv.Itoa(version + 2), Wait: time.Minute}, nil)
 			if gone && err != nil {
 				t.Errorf("gone: %v", err)
 			}
@@ -133,7 +139,8 @@ func TestAwaitOfADeploymentMadeAgain(t *testing.T) {
 	}
 }
 
-// A start that waits for its group is ready by the counts of after the wake, not by those of before the stop.
+// A start that waits for its group is ready by counts from after the wake, not by those from before
+// the stop.
 func TestAwaitOfAStartAfterOthers(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true

@@ -10,27 +10,33 @@ import (
 	"idle-scaler/activity"
 )
 
-// The daemon says that it is blind whenever silence proves nothing, for whatever reason: it is what the event "blinded" tells, and whether this
-// replica leads does not matter.
+// The daemon says that it is blind whenever silence proves nothing, for whatever reason, on the
+// leader and on every other replica. The event "blinded" says the same.
 func TestBlind(t *testing.T) {
+	caughtUp := func(log activity.Log, ago time.Duration) func(w *world) {
+		return func(w *world) { w.tracker.CaughtUp(log, time.Now().Add(-ago)) }
+	}
 	log := activity.Log{CompleteSince: time.Unix(0, 0)}
 	for _, row := range []struct {
 		name    string
-		hear    func(w *world)
-		missing string // what has not been read elsewhere
+		read    func(w *world)
+		missing string // what else has not been read
 		want    string
 	}{
 		{"the log has not been read", func(*world) {}, "", "not been read yet"},
-		{"the log can't be heard", func(w *world) { w.tracker.CaughtUp(log, time.Now()); w.tracker.Lost("NATS is away", time.Now()) }, "", "NATS is away"},
-		{"the log never held a ping", func(w *world) { w.tracker.CaughtUp(activity.Log{Empty: true}, time.Now().Add(-time.Hour)) }, "", "never held a ping"},
-		{"the log can be heard since a moment", func(w *world) { w.tracker.CaughtUp(log, time.Now()) }, "", "since a moment ago"},
-		{"the namespaces have not been read", func(w *world) { w.tracker.CaughtUp(log, time.Now().Add(-time.Hour)) }, "the namespaces", "the namespaces"},
-		{"all is well", func(w *world) { w.tracker.CaughtUp(log, time.Now().Add(-time.Hour)) }, "", ""},
+		{"the log is lost", func(w *world) {
+			caughtUp(log, 0)(w)
+			w.tracker.Lost("NATS is away", time.Now())
+		}, "", "NATS is away"},
+		{"the log never held a ping", caughtUp(activity.Log{Empty: true}, time.Hour), "", "never held a ping"},
+		{"the log is complete since a moment ago", caughtUp(log, 0), "", "since a moment ago"},
+		{"the namespaces have not been read", caughtUp(log, time.Hour), "the namespaces", "the namespaces"},
+		{"all is well", caughtUp(log, time.Hour), "", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				row.hear(w)
+				row.read(w)
 				w.cluster.missing = row.missing
 				if got := w.Blind(); !strings.Contains(got, row.want) || row.want == "" && got != "" {
 					t.Errorf("blind: %q, want %q", got, row.want)
@@ -40,8 +46,8 @@ func TestBlind(t *testing.T) {
 	}
 }
 
-// What is published of blindness is when it began and how long it was, also when NATS was away meanwhile and takes the event hours
-// later; and it is counted once.
+// The events about blindness say when it began and how long it was, also when NATS was away and
+// takes them hours later. Each is counted once.
 func TestBlindnessWhileNATSIsAway(t *testing.T) {
 	lead(t, func(w *world) {
 		began := time.Now()
@@ -56,6 +62,6 @@ func TestBlindnessWhileNATSIsAway(t *testing.T) {
 		if !blinded.At.Equal(began) || !strings.Contains(blinded.Text, "NATS is away") || sighted.Took < 3*time.Hour {
 			t.Errorf("published %+v and %+v", blinded, sighted)
 		}
-		w.expectTold(Blinded, Sighted)
+		w.expectPublished(Blinded, Sighted)
 	}, set(running(2), "idle-after", "never"))
 }

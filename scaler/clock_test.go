@@ -11,7 +11,7 @@ import (
 	"idle-scaler/test/clocktest"
 )
 
-// showing makes the clock of the log show so much more than that of this process.
+// showing makes the clock of the log show so much more than the clock of this process.
 func (w *world) showing(more time.Duration) {
 	now := time.Now()
 	w.clock.Measured(now.Add(more), now, now)
@@ -20,10 +20,12 @@ func (w *world) showing(more time.Duration) {
 	w.tracker.CaughtUp(log, w.now())
 }
 
-// The domain knows one clock, that of the log: whatever that of the leader shows, servers sleep and wake at the same instants of the
-// log, commands are as old and holds as long, and what is written down and published means the same to the next leader.
+// Only the clock of the log counts. Whatever the leader's own clock shows, servers sleep and wake
+// at the same instants of the log, commands are as old, holds are as long, and what is written or
+// published means the same to the next leader.
 func TestOnlyTheClockOfTheLogCounts(t *testing.T) {
-	for _, more := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute, 30 * 24 * time.Hour, -30 * 24 * time.Hour} {
+	const month = 30 * 24 * time.Hour
+	for _, more := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute, month, -month} {
 		t.Run(more.String(), func(t *testing.T) {
 			lead(t, func(w *world) {
 				w.showing(more)
@@ -86,7 +88,8 @@ func TestOnlyTheClockOfTheLogCounts(t *testing.T) {
 	}
 }
 
-// A clock that was measured wrong makes no command expire: it is measured again before that is published.
+// A wrong measurement of the clock makes no command expire: the clock is measured again before that
+// is published.
 func TestClockIsMeasuredBeforeACommandExpires(t *testing.T) {
 	lead(t, func(w *world) {
 		taken := w.now()
@@ -98,7 +101,8 @@ func TestClockIsMeasuredBeforeACommandExpires(t *testing.T) {
 	}, running(2))
 }
 
-// setClock lets a test set the clock on the wall of this process, as far as the Scaler sees it. The monotonic clock goes on.
+// setClock lets a test set the wall clock of this process, as far as the Scaler sees it. The
+// monotonic clock goes on.
 func (w *world) setClock() *atomic.Int64 {
 	w.end()
 	by := &atomic.Int64{}
@@ -107,10 +111,13 @@ func (w *world) setClock() *atomic.Int64 {
 	return by
 }
 
-// A proof of silence ends when the clock is set, as after a suspension of the machine: what was heard by then, and how far the clock of NATS is behind ours, is
-// of before that.
+// A proof of silence ends when the clock is set, as after a suspension of the machine: the proof,
+// and the difference between the clocks, are from before that.
 func TestSetClockEndsAProof(t *testing.T) {
-	for by, sleeps := range map[time.Duration]bool{time.Second: true, 2 * time.Second: false, 10 * time.Minute: false, -time.Second: true, -2 * time.Second: false, -10 * time.Minute: false} {
+	for by, sleeps := range map[time.Duration]bool{
+		time.Second: true, 2 * time.Second: false, 10 * time.Minute: false,
+		-time.Second: true, -2 * time.Second: false, -10 * time.Minute: false,
+	} {
 		t.Run(by.String(), func(t *testing.T) {
 			lead(t, func(w *world) {
 				set, proofs := w.setClock(), 0
@@ -124,22 +131,26 @@ func TestSetClockEndsAProof(t *testing.T) {
 					t.Errorf("slept is %v", slept)
 				}
 				time.Sleep(time.Minute)
-				w.sweep() // it is proven anew
+				w.sweep() // it is proven again
 				w.expectReplicas(0)
 			}, with(running(3), func(s *Server) { s.Created = s.Created.Add(-2 * time.Hour) }))
 		})
 	}
 }
 
-// Nor is a decision sent that was made before the clock was set.
+// A decision that was made before the clock was set is not sent.
 func TestSetClockEndsADecision(t *testing.T) {
-	for by, want := range map[time.Duration]error{time.Second: nil, 2 * time.Second: ErrConflict, time.Hour: ErrConflict, -time.Second: nil, -time.Hour: ErrConflict} {
+	for by, want := range map[time.Duration]error{
+		time.Second: nil, 2 * time.Second: ErrConflict, time.Hour: ErrConflict,
+		-time.Second: nil, -time.Hour: ErrConflict,
+	} {
 		lead(t, func(w *world) {
 			set := w.setClock()
 			decided := w.local()
 			set.Store(int64(by))
 			c := Change{Replicas: 5, Event: Event{Type: Scaled, At: w.now()}}
-			if _, _, err := w.leading().write(w.alpha(), c, decided); !errors.Is(err, want) {
+			term := w.term.Load()
+			if _, _, err := term.write(term.state(alpha), w.alpha(), c, decided); !errors.Is(err, want) {
 				t.Errorf("set by %s: error %v", by, err)
 			}
 		}, running(3))

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// fakeCluster is Cache, Cluster and Endpoints at once: a map of Deployments with versions. Its replicas get ready at once
-// unless slow is set.
+// fakeCluster is Cache, Cluster and Endpoints at once: a map of Deployments with versions. Its
+// replicas get ready at once unless slow is set.
 type fakeCluster struct {
 	mu       sync.Mutex
 	servers  map[ID]*Server

@@ -2,15 +2,12 @@ package scaler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/agnivade/levenshtein"
-
 	"idle-scaler/activity"
+	"idle-scaler/policy"
 	"idle-scaler/policy/explain"
 )
 
@@ -36,8 +33,8 @@ type Command struct {
 	Force    bool          // of a stop: end the pods at once
 	Asleep   bool          // of a hold: asleep, not awake
 	Until    string        // of a hold: until when, as policy.ParseUntil reads it
-	Wait     time.Duration // how long the replica that took the request waits for the server; the leader only checks it
-	Deadline time.Time     // not to be applied after this instant; zero: none but the age limit
+	Wait     time.Duration // how long the replica that took the request waits; the leader only checks it
+	Deadline time.Time     // it expires at this instant; zero: only by its age
 	ID       string        // its sender's name for it, may be empty
 	Actor    string        // who sent it, as it says itself
 	Reason   string        // why, in the words of the actor
@@ -50,8 +47,10 @@ type Outcome struct {
 	Event  Event   // what it did
 }
 
-// Check says whether a command can be applied, from what is in memory (and, for a server that is not there, from the
-// API server). It is asked by any replica before a request is put on the command stream, and again by the leader.
+// Check returns the server of a command, or why the command can't be applied to it. Any replica
+// asks before it puts a request on the command stream, and the leader asks again. Only a server
+// that is not in memory costs a request to the API server. Errors: ErrInvalid, ErrOutOfRange,
+// ErrSuperseded, and those of Status.
 func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 	if err := s.checkValues(c); err != nil {
 		return nil, err
@@ -67,24 +66,9 @@ func (s *Scaler) Check(ctx context.Context, c Command) (*Server, error) {
 	return server, err
 }
 
-// lookUp is find for requests: whoever asks for servers that are not there must not flood the API server.
-func (s *Scaler) lookUp(ctx context.Context, id ID) (*Server, error) {
-	if server, ok := s.cache.Get(id); ok {
-		return server, nil
-	}
-	select {
-	case s.lookups <- struct{}{}:
-		defer func() { <-s.lookups }()
-		return s.find(ctx, id)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: too many requests to the API server are under way: try again in a moment", ErrUnsure)
-	}
-}
-
+// checkValues checks what a command says, whatever its server is.
 func (s *Scaler) checkValues(c Command) error {
-	switch c.Verb {
-	case Start, Stop, Scale, Hold, Release:
-	default:
+	if !slices.Contains([]Verb{Start, Stop, Scale, Hold, Release}, c.Verb) {
 		return fmt.Errorf("%w: unknown verb %q: use start, stop, scale, hold or release", ErrInvalid, c.Verb)
 	}
 	if c.Wait < 0 {
@@ -99,14 +83,15 @@ func (s *Scaler) checkValues(c Command) error {
 	return nil
 }
 
-// checkOrder says whether a command asks for what this server may be.
+// checkOrder checks whether the server allows what a command asks for.
 func checkOrder(c Command, server *Server) error {
-	if c.Verb == Scale && c.Replicas > server.Settings.MaxReplicas {
-		return fmt.Errorf("%w: replicas %d is above the limit of %s: ask for at most %d, or raise its annotation idle-scaler/max-replicas",
-			ErrOutOfRange, c.Replicas, server.ID, server.Settings.MaxReplicas)
+	if most := server.Settings.MaxReplicas; c.Verb == Scale && c.Replicas > most {
+		return fmt.Errorf("%w: replicas %d is above the limit of %s: ask for at most %d, "+
+			"or raise its annotation idle-scaler/max-replicas", ErrOutOfRange, c.Replicas, server.ID, most)
 	}
 	if c.sleeps() && server.Rival != "" {
-		return fmt.Errorf("%w: %s is scaled by %s, which would undo it: %s", ErrSuperseded, server.ID, server.Rival, explain.Advice(server.Rival))
+		return fmt.Errorf("%w: %s is scaled by %s, which would undo it: %s",
+			ErrSuperseded, server.ID, server.Rival, explain.Advice(server.Rival))
 	}
 	return nil
 }
@@ -116,40 +101,14 @@ func (c Command) sleeps() bool {
 	return c.Verb == Stop || c.Verb == Scale && c.Replicas == 0 || c.Verb == Hold && c.Asleep
 }
 
-// nearest is how many letters a suggested name may differ.
-const nearest = 3
+// event returns the event that the command caused, without what it did.
+func (c Command) event(now time.Time) Event {
+	return Event{At: now, Cause: policy.CauseCommand, Actor: c.Actor, Command: c.ID, Reason: c.Reason}
+}
 
-// suggest adds the names that the sender may have meant, nearest first. They are of the same namespace: who may ask about one must not be told
-// what there is in others.
-func (s *Scaler) suggest(id ID, err error) error {
-	if !errors.Is(err, ErrUnknown) {
-		return err
-	}
-	type candidate struct {
-		name     string
-		distance int
-	}
-	var near []candidate
-	for server := range s.cache.All {
-		if server.ID.Namespace != id.Namespace {
-			continue
-		}
-		if d := levenshtein.ComputeDistance(id.Name, server.ID.Name); d <= nearest {
-			near = append(near, candidate{server.ID.Name, d})
-		}
-	}
-	if len(near) == 0 {
-		return err
-	}
-	slices.SortFunc(near, func(a, b candidate) int {
-		if a.distance != b.distance {
-			return a.distance - b.distance
-		}
-		return strings.Compare(a.name, b.name)
-	})
-	names := make([]string, 0, 3)
-	for _, c := range near[:min(len(near), 3)] {
-		names = append(names, c.name)
-	}
-	return fmt.Errorf("%w; near it are: %s", err, strings.Join(names, ", "))
+// appliedTo reports whether the command, or a newer one, was applied to the server. Then it comes
+// again only because its acknowledgement got lost, and did not come too late.
+func (c Command) appliedTo(server *Server) bool {
+	done := server.Mark.Done.Stamp
+	return c.Stamp.Equal(done) || c.Stamp.OlderThan(done)
 }

@@ -15,7 +15,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// Each command ends in exactly one write, also when the replicas stay, and says what it did.
+// Each command ends in exactly one write, also when the replicas stay, and its event says what it
+// did.
 func TestCommands(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -25,12 +26,12 @@ func TestCommands(t *testing.T) {
 		event   EventType
 		restore int
 	}{
-		{"start restores what was", asleep(policy.BecauseIdle), Command{Verb: Start}, 3, Woken, 0},
+		{"start restores the former replicas", asleep(policy.BecauseIdle), Command{Verb: Start}, 3, Woken, 0},
 		{"start ends a stop", asleep(policy.BecauseCommand), Command{Verb: Start}, 3, Woken, 0},
 		{"start wakes somebody's zero with wake-replicas", running(0), Command{Verb: Start}, 1, Woken, 0},
 		{"start of a running server leaves its replicas", running(2), Command{Verb: Start}, 2, Unchanged, 0},
 		{"stop remembers", running(2), Command{Verb: Stop}, 0, Slept, 2},
-		{"stop of a sleeping server keeps what is remembered", asleep(policy.BecauseIdle), Command{Verb: Stop}, 0, Unchanged, 3},
+		{"stop of a sleeping server remembers as before", asleep(policy.BecauseIdle), Command{Verb: Stop}, 0, Unchanged, 3},
 		{"scale", running(2), Command{Verb: Scale, Replicas: 5}, 5, Scaled, 0},
 		{"scale to what it is", running(2), Command{Verb: Scale, Replicas: 2}, 2, Unchanged, 0},
 		{"scale wakes", asleep(policy.BecauseIdle), Command{Verb: Scale, Replicas: 5}, 5, Woken, 0},
@@ -48,7 +49,8 @@ func TestCommands(t *testing.T) {
 				if m.Restore != tt.restore || m.Done.ID != "c-1" || !m.Done.Stamp.Equal(tt.command.Stamp) {
 					t.Errorf("marked %+v", m)
 				}
-				if e := o.Event; e.Type != tt.event || e.Actor != "ann" || e.Command != "c-1" || e.Cause != policy.CauseCommand || e.To != tt.want {
+				if e := o.Event; e.Type != tt.event || e.Actor != "ann" || e.Command != "c-1" || e.Cause != policy.CauseCommand ||
+					e.To != tt.want {
 					t.Errorf("event %+v", e)
 				}
 				if len(w.cluster.writes) != 1 || w.cluster.reads != 0 {
@@ -59,7 +61,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// A stop lasts until somebody orders otherwise.
+// A stop lasts until somebody orders something else.
 func TestStopOutlastsDemand(t *testing.T) {
 	lead(t, func(w *world) {
 		w.do(Command{Verb: Stop})
@@ -73,8 +75,10 @@ func TestStopOutlastsDemand(t *testing.T) {
 	}, running(2))
 }
 
-// What makes no sense, comes too late or concerns nobody is told to its sender, as an event, and changes nothing.
+// A command that makes no sense, comes too late or names no server changes nothing. Its sender gets
+// an error and an event.
 func TestRejectedCommands(t *testing.T) {
+	alpah := ID{Namespace: "team-a", Name: "alpah"}
 	for _, tt := range []struct {
 		name    string
 		command Command
@@ -86,8 +90,8 @@ func TestRejectedCommands(t *testing.T) {
 		{"negative wait", Command{Verb: Start, Wait: -time.Second}, ErrInvalid, "negative"},
 		{"too long a wait", Command{Verb: Start, Wait: 10 * time.Hour}, ErrOutOfRange, "at most 5m0s"},
 		{"unknown verb", Command{Verb: "stat"}, ErrInvalid, "use start, stop, scale, hold or release"},
-		{"unknown server", Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "alpah"}}, ErrUnknown, "near it are: alpha"},
-		{"too old", Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1, Time: time.Unix(0, 0)}}, ErrExpired, "send it again"},
+		{"unknown server", Command{Verb: Start, Server: alpah}, ErrUnknown, "near it are: alpha"},
+		{"too old", Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1}}, ErrExpired, "send it again"},
 		{"past its deadline", Command{Verb: Stop, Deadline: time.Unix(1, 0)}, ErrExpired, "send it again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,14 +105,15 @@ func TestRejectedCommands(t *testing.T) {
 					kind = Expired
 				}
 				if got := w.bus.types(); !slices.Equal(got, []EventType{kind}) || len(w.cluster.writes) != 0 {
-					t.Errorf("told %v, %d writes", got, len(w.cluster.writes))
+					t.Errorf("published %v, %d writes", got, len(w.cluster.writes))
 				}
 			}, running(2))
 		})
 	}
 }
 
-// A command that is delivered again is not applied again, but what was left of it is done: pods, event, answer.
+// A command that is delivered again is not applied again. What was left to do for it is done: pods,
+// event, answer.
 func TestRedeliveredCommand(t *testing.T) {
 	lead(t, func(w *world) {
 		stop := Command{Verb: Stop, Force: true, Stamp: w.stamp()}
@@ -124,8 +129,8 @@ func TestRedeliveredCommand(t *testing.T) {
 	}, running(2))
 }
 
-// An older command that is delivered again after a newer one was applied does nothing, and is not told to be rejected: it was applied
-// before, and its acknowledgement got lost.
+// An older command that is delivered again after a newer one was applied does nothing. No event
+// says that it was rejected, because it was applied before, and only its acknowledgement got lost.
 func TestOlderCommandIsSuperseded(t *testing.T) {
 	lead(t, func(w *world) {
 		start, stop := w.stamp(), w.stamp()
@@ -136,12 +141,12 @@ func TestOlderCommandIsSuperseded(t *testing.T) {
 		}
 		w.expectReplicas(0)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 }
 
-// After the stream was made again its sequences begin anew: a new command must not look old.
+// A stream that was made again counts from 1. A new command does not look old for that.
 func TestCommandOfARecreatedStream(t *testing.T) {
 	lead(t, func(w *world) {
 		w.do(Command{Verb: Stop, Stamp: activity.Stamp{Sequence: 1000, Time: time.Now()}})
@@ -150,7 +155,8 @@ func TestCommandOfARecreatedStream(t *testing.T) {
 	}, running(2))
 }
 
-// An applied command that comes again long after, because its acknowledgement got lost, is not told to have expired.
+// An applied command that comes again long after, because its acknowledgement got lost, has no
+// event that it expired.
 func TestAppliedCommandDoesNotExpire(t *testing.T) {
 	lead(t, func(w *world) {
 		stop := Command{Verb: Stop, Stamp: w.stamp()}
@@ -160,17 +166,20 @@ func TestAppliedCommandDoesNotExpire(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 		if got := w.bus.types(); slices.Contains(got, Expired) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 }
 
-// A long backlog that comes too late asks the API server once for each server that is there, and never for one that is not.
+// A long backlog of late commands reads each server once from the API server, and never one that is
+// not there.
 func TestLateCommandsAreCheap(t *testing.T) {
 	lead(t, func(w *world) {
 		for _, id := range []ID{alpha, {Namespace: "team-a", Name: "nobody"}} {
 			for range 100 {
-				c := Command{Verb: Stop, Server: id, Stamp: activity.Stamp{Sequence: w.stamp().Sequence, Time: time.Now().Add(-time.Hour)}}
+				c := Command{
+					Verb: Stop, Server: id, Stamp: activity.Stamp{Sequence: w.stamp().Sequence, Time: time.Now().Add(-time.Hour)},
+				}
 				if o := w.do(c); o == nil || !errors.Is(o.Err, ErrExpired) {
 					t.Fatalf("outcome %+v", o)
 				}
@@ -182,7 +191,7 @@ func TestLateCommandsAreCheap(t *testing.T) {
 	}, running(2))
 }
 
-// Commands meet a rival writer on fresh facts, until they are through.
+// A command that conflicts with a rival's writes is tried on fresh facts until it is written.
 func TestCommandRetriesAfterConflict(t *testing.T) {
 	lead(t, func(w *world) {
 		conflicts := 3
@@ -201,7 +210,7 @@ func TestCommandRetriesAfterConflict(t *testing.T) {
 	}, running(2))
 }
 
-// When the answer to a write gets lost, the write is looked for, not done again.
+// When the answer to a write gets lost, the next try looks for the write and does not repeat it.
 func TestUnsureWriteIsNotRepeated(t *testing.T) {
 	lead(t, func(w *world) {
 		tries := 0
@@ -211,12 +220,13 @@ func TestUnsureWriteIsNotRepeated(t *testing.T) {
 			t.Errorf("outcome %+v after %d tries", o, tries)
 		}
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Scaled}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 }
 
-// An API server that stays away makes a command fail after the retries, and be told.
+// A command fails when the API server stays away for longer than the retries, and its event says
+// so.
 func TestCommandGivesUp(t *testing.T) {
 	lead(t, func(w *world) {
 		began := time.Now()
@@ -228,7 +238,7 @@ func TestCommandGivesUp(t *testing.T) {
 	}, running(2))
 }
 
-// The server of a command may appear after it.
+// The server of a command may appear after the command.
 func TestCommandWaitsForItsServer(t *testing.T) {
 	lead(t, func(w *world) {
 		time.AfterFunc(10*time.Second, func() { w.cluster.put(*running(0)()) })
@@ -239,7 +249,7 @@ func TestCommandWaitsForItsServer(t *testing.T) {
 	})
 }
 
-// The commands of one server are applied in their order, however long each takes.
+// The commands of one server are applied in order, however long each takes.
 func TestCommandsInOrder(t *testing.T) {
 	lead(t, func(w *world) {
 		slow := true
@@ -252,7 +262,8 @@ func TestCommandsInOrder(t *testing.T) {
 		}
 		done := make(chan Outcome, 9)
 		for n := range 9 {
-			w.Submit(w.t.Context(), Command{Verb: Scale, Server: alpha, Replicas: n + 1, Stamp: w.stamp()}, func(o Outcome) { done <- o })
+			w.Submit(w.t.Context(), Command{Verb: Scale, Server: alpha, Replicas: n + 1, Stamp: w.stamp()},
+				func(o Outcome) { done <- o })
 		}
 		for n := range 9 {
 			if o := <-done; o.Err != nil || o.Event.To != n+1 {
@@ -262,7 +273,7 @@ func TestCommandsInOrder(t *testing.T) {
 	}, running(2))
 }
 
-// A start that waits is answered when the first replica is ready, not when it is written.
+// A start that waits is answered when the first replica is ready, not when the start is written.
 func TestStartWaits(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -278,19 +289,22 @@ func TestStartWaits(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }
 
-// A command whose write meets that of another leader, who has put the server to sleep from the very same version, is applied all the
-// same: the two transitions have the same ID, and only one of them is the command's.
+// A command is applied although another leader has put the server to sleep from the same version.
+// The two changes have the same ID, and only one of them is the command's.
 func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(server *Server) error {
 			w.cluster.onWrite = nil
 			other := written(server, 0, Mark{Restore: server.Replicas, Because: policy.BecauseIdle, Asleep: time.Now()})
-			other.Mark.Last = Event{ID: eventID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas, Cause: policy.CauseIdle}
+			other.Mark.Last = Event{
+				ID: changeID(server), Type: Slept, Server: alpha, At: time.Now().Add(-time.Second), From: server.Replicas,
+				Cause: policy.CauseIdle,
+			}
 			w.cluster.put(other)
 			return ErrConflict
 		}
@@ -302,8 +316,8 @@ func TestCommandMeetsAnotherLeadersWrite(t *testing.T) {
 	}, running(2))
 }
 
-// A write that got no answer may land while the next one is on its way, which then meets a conflict. It is the command's all the same,
-// and is answered as what it did.
+// A write without an answer may land while the next write is on its way, which then conflicts. The
+// landed write is the command's, and the outcome says what it did.
 func TestCommandsFirstWriteLandsLate(t *testing.T) {
 	lead(t, func(w *world) {
 		c := Command{Verb: Scale, Replicas: 5, ID: "c-1", Stamp: w.stamp()}
@@ -313,7 +327,10 @@ func TestCommandsFirstWriteLandsLate(t *testing.T) {
 				return fmt.Errorf("%w: not there yet", ErrUnsure)
 			}
 			first := written(server, 5, Mark{Done: Done{c.Stamp, c.ID}})
-			first.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: policy.CauseCommand, Command: c.ID}
+			first.Mark.Last = Event{
+				ID: changeID(server), Type: Scaled, Server: alpha, At: began, From: 2, To: 5, Cause: policy.CauseCommand,
+				Command: c.ID,
+			}
 			w.cluster.put(first)
 			return ErrConflict
 		}
@@ -323,7 +340,7 @@ func TestCommandsFirstWriteLandsLate(t *testing.T) {
 	}, running(2))
 }
 
-// Ready counts of before the wake do not answer a wait for it.
+// Ready counts from before the wake do not answer a wait for it.
 func TestStartWaitsForNewCounts(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -340,7 +357,7 @@ func TestStartWaitsForNewCounts(t *testing.T) {
 	}, func() *Server { s := running(1)(); s.Ready, s.Total, s.Updated = 1, 1, 1; return s })
 }
 
-// A refusal of the time before the wake does not fail it.
+// A refusal from before the wake does not fail it.
 func TestStaleRefusalFailsNoWake(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -359,7 +376,7 @@ func TestStaleRefusalFailsNoWake(t *testing.T) {
 	})
 }
 
-// What a session of the bus has submitted is not applied after the session has ended: the next one has it, in order.
+// A command of a session that has ended is not applied: the next session has it, in order.
 func TestEndedSessionAppliesNothing(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { time.Sleep(time.Second); return nil }
@@ -378,7 +395,8 @@ func TestEndedSessionAppliesNothing(t *testing.T) {
 	}, running(1))
 }
 
-// A wait ends as soon as it is known that it won't help, with the reason; the reason is kept on the server.
+// A wait ends with the reason as soon as it is clear that waiting does not help. The server keeps
+// the reason.
 func TestStartSaysWhyNot(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -390,7 +408,8 @@ func TestStartSaysWhyNot(t *testing.T) {
 	}{
 		{"nothing happens", func(*world) {}, ErrNotInTime, "it goes on starting", time.Minute, []EventType{Woken}},
 		{
-			"the image can't be pulled", func(w *world) { w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true} },
+			"the image can't be pulled",
+			func(w *world) { w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true} },
 			ErrFailed, "ImagePullBackOff: no such image", 3 * time.Second,
 			[]EventType{Woken, Failed},
 		},
@@ -449,12 +468,13 @@ func TestStartSaysWhyNot(t *testing.T) {
 				began := time.Now()
 				time.AfterFunc(time.Second, func() { tt.happen(w) })
 				o := w.do(Command{Verb: Start, Wait: time.Minute})
-				if o == nil || !errors.Is(o.Err, tt.want) || !strings.Contains(o.Err.Error(), tt.says) || time.Since(began) != tt.after {
+				if o == nil || !errors.Is(o.Err, tt.want) || !strings.Contains(o.Err.Error(), tt.says) ||
+					time.Since(began) != tt.after {
 					t.Errorf("outcome %+v after %s", o, time.Since(began))
 				}
 				synctest.Wait()
 				if got := w.bus.types(); !slices.Equal(got, tt.types) {
-					t.Errorf("told %v", got)
+					t.Errorf("published %v", got)
 				}
 				if failed := w.alpha().Mark.Failed; (failed != "") != errors.Is(tt.want, ErrFailed) {
 					t.Errorf("marked as failed: %q", failed)
@@ -464,8 +484,9 @@ func TestStartSaysWhyNot(t *testing.T) {
 	}
 }
 
-// A command that ends takes nothing from its server: what is due at an instant happens then, and not at the next sweep. So it is
-// when the command is rejected, and when its event is published only at the second try.
+// The end of a command takes nothing from its server: what is due at an instant happens then, and
+// not at the next sweep. That holds when the command is rejected, and when its event is published
+// only at the second try.
 func TestACommandForgetsNothing(t *testing.T) {
 	rejected := Command{Verb: Scale, Replicas: 1000}
 	lead(t, func(w *world) {
@@ -495,7 +516,7 @@ func TestACommandForgetsNothing(t *testing.T) {
 	}
 }
 
-// hooked is a cluster in which something happens just before it is asked for a server.
+// hooked is a cluster in which something happens just before a server is read.
 type hooked struct {
 	*fakeCluster
 	before atomic.Pointer[func()]
@@ -508,7 +529,7 @@ func (h *hooked) Get(id ID) (*Server, bool) {
 	return h.fakeCluster.Get(id)
 }
 
-// A command that comes while a pass forgets its server, which was deleted, is not lost.
+// A command is not lost when it comes while a pass forgets its deleted server.
 func TestCommandWhileItsServerIsForgotten(t *testing.T) {
 	lead(t, func(w *world) {
 		w.end()
@@ -529,8 +550,8 @@ func TestCommandWhileItsServerIsForgotten(t *testing.T) {
 	}, running(2))
 }
 
-// Commands for names that never were leave nothing behind; but that one was rejected is remembered: it may come again,
-// because its acknowledgement got lost, when its Deployment is there.
+// Commands for names that never existed leave nothing behind, except that they were rejected: if
+// the acknowledgement got lost, the command comes again, perhaps when its Deployment exists.
 func TestCommandsForNobody(t *testing.T) {
 	lead(t, func(w *world) {
 		for i := range 1000 {
@@ -538,9 +559,9 @@ func TestCommandsForNobody(t *testing.T) {
 			w.Submit(w.t.Context(), Command{Verb: Start, Server: id, Stamp: w.stamp()}, func(Outcome) {})
 		}
 		time.Sleep(time.Hour)
-		term := w.leading()
+		term := w.term.Load()
 		term.mu.Lock()
-		if n := len(term.states); n > 2 { // of alpha, and of the daemon itself
+		if n := len(term.states); n > 2 { // for alpha and the daemon itself
 			t.Errorf("%d states are left", n)
 		}
 		term.mu.Unlock()
@@ -555,7 +576,7 @@ func TestCommandsForNobody(t *testing.T) {
 	}, running(2))
 }
 
-// Pings to a name that has no Deployment, and for which a command waits, ask nobody for it.
+// Pings to a name that has no Deployment cause no reads, also while a command waits for it.
 func TestPingsWhileACommandWaits(t *testing.T) {
 	lead(t, func(w *world) {
 		ghost := ID{Namespace: "team-a", Name: "ghost"}
@@ -577,7 +598,7 @@ func TestPingsWhileACommandWaits(t *testing.T) {
 	})
 }
 
-// A panic in a pass without a command rejects none that came meanwhile.
+// A panic in a pass without a command rejects no command that came meanwhile.
 func TestPanicBesideACommand(t *testing.T) {
 	lead(t, func(w *world) {
 		var panics atomic.Bool

@@ -12,7 +12,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// quick is a Cache that costs nothing to ask, as the real one: what is measured is what the Scaler does.
+// quick is a Cache that costs nothing to ask, like the real one, so that the costs of the Scaler
+// are measured.
 type quick struct {
 	*fakeCluster
 	all   []*Server
@@ -55,7 +56,7 @@ func quickly(t *testing.T, n int, server func() *Server, test func(w *world, q *
 	})
 }
 
-// A sweep of many servers that have nothing to do leaves no garbage behind for each of them, whatever is written on them.
+// A sweep allocates nothing for a server that has nothing to do, whatever is written on it.
 func TestSweepLeavesNoGarbage(t *testing.T) {
 	for name, server := range map[string]func() *Server{
 		"plain":   running(1),
@@ -63,7 +64,9 @@ func TestSweepLeavesNoGarbage(t *testing.T) {
 		"dry":     dry(running(1)),
 		"held":    with(running(1), func(s *Server) { s.Mark.Hold.Until = time.Now().Add(time.Hour) }),
 		"asleep":  with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }),
-		"told":    with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{ID: "last", Server: s.ID, Type: Slept, At: time.Now()} }),
+		"published": with(asleep(policy.BecauseCommand), func(s *Server) {
+			s.Mark.Last = Event{ID: "last", Server: s.ID, Type: Slept, At: time.Now()}
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			quickly(t, 1000, server, func(w *world, _ *quick) {
@@ -76,8 +79,9 @@ func TestSweepLeavesNoGarbage(t *testing.T) {
 	}
 }
 
-// What is wrong with the order of a group is published for each of its servers, once. After that a sweep looks at the group once.
-func TestDisorderOfALargeGroupIsToldCheaply(t *testing.T) {
+// The mistake in the order of a group is published once for each of its servers. After that a sweep
+// looks at the group once.
+func TestDisorderOfALargeGroupIsPublishedCheaply(t *testing.T) {
 	quickly(t, 100, set(running(1), "group", "g", "after", "nobody"), func(w *world, q *quick) {
 		time.Sleep(61 * time.Minute) // the schedule is hourly
 		q.looks.Store(0)
@@ -88,7 +92,7 @@ func TestDisorderOfALargeGroupIsToldCheaply(t *testing.T) {
 	})
 }
 
-// A ping to a server that is awake costs no memory, and no look at its group.
+// A ping to a server that is awake allocates nothing, and causes no look at its group.
 func TestPingOfAnAwakeServerIsCheap(t *testing.T) {
 	for name, server := range map[string]func() *Server{
 		"plain": running(1), "group": set(running(1), "group", "g"), "dry": dry(running(1)), "noticed": noticed(running(1)),
@@ -104,14 +108,17 @@ func TestPingOfAnAwakeServerIsCheap(t *testing.T) {
 	}
 }
 
-// Everything at once, from many goroutines, ends: with nothing left to do, nothing left behind and the last word of each server kept.
+// Everything at once, from many goroutines, ends: nothing is left to do, nothing is kept, and the
+// last event of each server is published.
 func TestEverythingAtOnce(t *testing.T) {
 	var servers []func() *Server
 	for n := range 5 {
 		servers = append(servers,
-			set(named(fmt.Sprintf("group-%d", n), asleep(policy.BecauseIdle)), "group", "g", "sleep-notice", "1s", "idle-after", "5s"),
+			set(named(fmt.Sprintf("group-%d", n), asleep(policy.BecauseIdle)),
+				"group", "g", "sleep-notice", "1s", "idle-after", "5s"),
 			dry(named(fmt.Sprintf("dry-%d", n), running(1)), "idle-after", "5s"),
-			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)), "keep-warm", fmt.Sprintf("%d 0 * * * for 1m", n+1), "idle-after", "5s"))
+			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)),
+				"keep-warm", fmt.Sprintf("%d 0 * * * for 1m", n+1), "idle-after", "5s"))
 	}
 	lead(t, func(w *world) {
 		var all sync.WaitGroup
@@ -125,7 +132,9 @@ func TestEverythingAtOnce(t *testing.T) {
 				}
 			})
 			all.Go(func() {
-				for i, c := range []Command{holdAwake, holdAsleep, {Verb: Stop}, {Verb: Start, Wait: time.Minute}, {Verb: Release}} {
+				for i, c := range []Command{
+					holdAwake, holdAsleep, {Verb: Stop}, {Verb: Start, Wait: time.Minute}, {Verb: Release},
+				} {
 					time.Sleep(time.Duration(i) * time.Second)
 					c.Server, c.Stamp = id, w.stamp()
 					w.Submit(w.t.Context(), c, func(Outcome) {})
@@ -156,26 +165,26 @@ func TestEverythingAtOnce(t *testing.T) {
 				t.Errorf("%s has %d replicas", server.ID, server.Replicas)
 			}
 		}
-		term := w.leading()
+		term := w.term.Load()
 		for id, item := range term.queue.items {
 			if item.wanted > 0 || item.running || item.failures > 0 {
 				t.Errorf("%s is left in the queue: %+v", id, item)
 			}
 		}
 		for id, st := range term.states {
-			if st.start != nil || len(st.commands) > 0 {
+			if st.readiness != nil || len(st.commands) > 0 {
 				t.Errorf("%s is left behind: %+v", id, st)
 			}
 		}
 	}, servers...)
 }
 
-// Thousands of pings a second come for servers that are awake: they ask for no pass.
+// Thousands of pings a second to servers that are awake ask for no pass.
 func TestAPingToAServerThatIsAwakeAsksForNoPass(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
 		synctest.Wait()
-		q := w.leading().queue
+		q := w.term.Load().queue
 		w.tracker.Ping(alpha, w.stamp())
 		w.Enqueue(alpha)
 		q.mu.Lock()

@@ -14,11 +14,11 @@ import (
 // clockTime is a time of the first day, which is a Saturday.
 func clockTime(h, m int) time.Time { return time.Date(2000, 1, 1, h, m, 0, 0, time.UTC) }
 
-// wokenAt is when the daemon woke a server last.
+// wokenAt is when the daemon last woke a server.
 func (w *world) wokenAt(name string) time.Time { return w.server(name).Mark.Awake }
 
-// What the daemon has put to sleep is woken at the very start of a window, although sweeps are an hour apart; what somebody stopped, or
-// another made zero, is not.
+// A server that the daemon has put to sleep is woken at the very start of a window, although sweeps
+// are an hour apart. A server that somebody stopped, or another made zero, is not.
 func TestWindowWakes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		because policy.Because
@@ -39,7 +39,8 @@ func TestWindowWakes(t *testing.T) {
 				w.expectReplicas(0)
 				time.Sleep(time.Hour)
 				w.expectReplicas(tt.want)
-				if got := w.wokenAt("alpha"); tt.want > 0 && (!got.Equal(clockTime(3, 17)) || w.last(Woken).Cause != policy.CauseKeepWarm) {
+				if got := w.wokenAt("alpha"); tt.want > 0 &&
+					(!got.Equal(clockTime(3, 17)) || w.last(Woken).Cause != policy.CauseKeepWarm) {
 					t.Errorf("woken at %s because of %q", got, w.last(Woken).Cause)
 				}
 			}, s)
@@ -47,8 +48,9 @@ func TestWindowWakes(t *testing.T) {
 	}
 }
 
-// The alarm of a window is also set for what sleeps only after the leader began, and when the window itself is new.
-func TestWindowWakesWhatSleptLater(t *testing.T) {
+// A window also wakes servers that fell asleep after the leader began, and it may be newer than
+// that.
+func TestWindowWakesServersThatSleptLater(t *testing.T) {
 	warm := set(running(2), "keep-warm", "17 3 * * * for 1h")
 	lead(t, func(w *world) {
 		w.sweep()
@@ -66,7 +68,7 @@ func TestWindowWakesWhatSleptLater(t *testing.T) {
 			t.Errorf("woken at %s", got)
 		}
 	}, running(2))
-	lead(t, func(w *world) { // nobody noticed that it fell asleep but the sweep after that
+	lead(t, func(w *world) { // only the sweep notices that it fell asleep
 		w.cluster.onChange = func(ID) {}
 		w.sweep()
 		w.expectReplicas(0)
@@ -77,17 +79,17 @@ func TestWindowWakesWhatSleptLater(t *testing.T) {
 	}, warm)
 }
 
-// A leader that begins inside a window wakes what should be awake.
+// A leader that begins inside a window wakes the servers that should be awake.
 func TestLeaderInsideAWindowWakes(t *testing.T) {
 	lead(t, func(w *world) {
 		w.expectReplicas(3)
 		if w.last(Woken).Cause != policy.CauseKeepWarm {
-			t.Errorf("told %+v", w.last(Woken))
+			t.Errorf("published %+v", w.last(Woken))
 		}
 	}, set(asleep(policy.BecauseIdle), "keep-warm", "0 0 * * * for 1h"))
 }
 
-// Inside a window nothing sleeps; after its end idle rules.
+// Inside a window nothing sleeps. After its end the idle rule counts.
 func TestWindowKeepsAwake(t *testing.T) {
 	lead(t, func(w *world) {
 		for range 5 {
@@ -100,12 +102,14 @@ func TestWindowKeepsAwake(t *testing.T) {
 	}, set(running(2), "keep-warm", "0 0 * * * for 5h"))
 }
 
-// However many alarms there are, each server is woken at its time and the sweep comes when it is due.
-func TestAlarmsDoNotDelayTheSweep(t *testing.T) {
+// However many instants are due, each server is woken at its time, and the sweep comes when it is
+// due.
+func TestTimersDoNotDelayTheSweep(t *testing.T) {
 	var servers []func() *Server
 	for n := range 59 { // one a minute, and holds that end each second
 		servers = append(servers,
-			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)), "keep-warm", fmt.Sprintf("%d 0 * * * for 30s", n+1)),
+			set(named(fmt.Sprintf("warm-%d", n), asleep(policy.BecauseIdle)),
+				"keep-warm", fmt.Sprintf("%d 0 * * * for 30s", n+1)),
 			with(named(fmt.Sprintf("held-%d", n), asleep(policy.BecauseHold)), func(s *Server) {
 				s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Duration(n+1) * time.Second)}
 			}))
@@ -123,8 +127,13 @@ func TestAlarmsDoNotDelayTheSweep(t *testing.T) {
 	}, append(servers, running(2))...)
 }
 
-// A pass that comes by itself comes once: passes do not run in circles while there is nothing to do.
-func TestAlarmRests(t *testing.T) {
+// A pass that is due at an instant comes once. Passes do not repeat while there is nothing to do.
+func TestPassesDoNotRunInCircles(t *testing.T) {
+	heldUntil := func(name string, at time.Time) func() *Server {
+		return with(named(name, asleep(policy.BecauseHold)), func(s *Server) {
+			s.Mark.Hold = policy.Hold{Asleep: true, Until: at}
+		})
+	}
 	var looks atomic.Int32
 	lead(t, func(w *world) {
 		w.end()
@@ -133,18 +142,17 @@ func TestAlarmRests(t *testing.T) {
 		looks.Store(0)
 		time.Sleep(50 * time.Minute)
 		synctest.Wait()
-		if got := looks.Load(); got < 3 || got > 50 { // some in each pass: after two ends of holds, and of a window
+		if got := looks.Load(); got < 3 || got > 50 { // some in each pass: two holds end, and a window opens
 			t.Errorf("looked %d times", got)
 		}
 	},
 		set(asleep(policy.BecauseIdle), "keep-warm", "10 0 * * * for 1h"),
-		with(named("b", asleep(policy.BecauseHold)), func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: clockTime(0, 5)} }),
-		with(named("c", asleep(policy.BecauseHold)), func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: clockTime(0, 7)} }),
+		heldUntil("b", clockTime(0, 5)), heldUntil("c", clockTime(0, 7)),
 		named("d", asleep(policy.BecauseCommand)), named("e", asleep(policy.BecauseIdle)),
 	)
 }
 
-// counting counts how often a server is looked at.
+// counting counts how often a server is read.
 type counting struct {
 	*fakeCluster
 	looks *atomic.Int32
@@ -152,8 +160,9 @@ type counting struct {
 
 func (c counting) Get(id ID) (*Server, bool) { c.looks.Add(1); return c.fakeCluster.Get(id) }
 
-// A sleep-at puts to sleep what is not in use, whatever its idle-after, and says so; a ping after it wakes. What is in use then, or was used
-// since it was due, stays awake until the next.
+// A sleep-at puts servers to sleep that are not in use, whatever their idle-after, and the event
+// says so. A ping after it wakes. A server in use then, or used since it was due, stays awake until
+// the next sleep-at.
 func TestSleepAt(t *testing.T) {
 	nightly := set(running(2), "idle-after", "never", "sleep-at", "30 2 * * *")
 	lead(t, func(w *world) {
@@ -164,7 +173,8 @@ func TestSleepAt(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(0)
 		e := w.last(Slept)
-		if e.Cause != policy.CauseSchedule || e.Text != "its sleep-at came, unused for 3h30m" || w.alpha().Mark.Because != policy.BecauseSchedule {
+		if e.Cause != policy.CauseSchedule || e.Text != "its sleep-at came, unused for 3h30m" ||
+			w.alpha().Mark.Because != policy.BecauseSchedule {
 			t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
 		}
 		time.Sleep(time.Minute)
@@ -185,7 +195,7 @@ func TestSleepAt(t *testing.T) {
 		time.Sleep(5 * time.Hour)
 		w.expectReplicas(0)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, nightly)
 }

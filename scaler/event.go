@@ -2,6 +2,8 @@ package scaler
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
 	"time"
 
 	"idle-scaler/policy"
@@ -11,24 +13,24 @@ import (
 // EventType is what happened.
 type EventType string
 
-// The types of events.
+// The types of events. Blinded and Sighted are about the daemon itself.
 const (
 	Slept      EventType = "slept"         // some → 0
 	Woken      EventType = "woken"         // 0 → some
 	Scaled     EventType = "scaled"        // some → another number
 	Unchanged  EventType = "unchanged"     // a command was applied and the replicas stay
-	Progress   EventType = "progress"      // a server that was woken, scaled, or started is not as ready yet as was asked; Text says why
-	Ready      EventType = "ready"         // such a server has its first ready replica
-	Failed     EventType = "failed"        // such a server will not get as ready as was asked; Text says why
+	Progress   EventType = "progress"      // a started server is not as ready yet as was asked; Text says why
+	Ready      EventType = "ready"         // a started server has its first ready replica
+	Failed     EventType = "failed"        // a started server will not get as ready as was asked; Text says why
 	Rejected   EventType = "rejected"      // a command was not applied
 	Expired    EventType = "expired"       // a command came too late to be applied
 	Unreadable EventType = "unreadable"    // its annotations can't be read, so it is left as it is; Text says why
-	Contended  EventType = "contended"     // somebody else keeps raising it, so it is not put to sleep any more; Text says who, and what to change
+	Contended  EventType = "contended"     // somebody else keeps raising it, so it sleeps no more; Text says who
 	SoonAsleep EventType = "sleeping-soon" // it sleeps in a moment unless somebody uses it; Text says when
-	WouldSleep EventType = "would-sleep"   // it would have been put to sleep, were it not for dry-run
-	WouldWake  EventType = "would-wake"    // it would have been woken after that
-	Blinded    EventType = "blinded"       // of the daemon itself: silence proves nothing, so nothing sleeps; Text says why
-	Sighted    EventType = "sighted"       // of the daemon itself: silence proves something again
+	WouldSleep EventType = "would-sleep"   // without dry-run it would have been put to sleep
+	WouldWake  EventType = "would-wake"    // without dry-run it would have been woken after that
+	Blinded    EventType = "blinded"       // silence proves nothing, so nothing sleeps; Text says why
+	Sighted    EventType = "sighted"       // silence proves something again
 )
 
 // Event is something that happened to a server.
@@ -45,10 +47,13 @@ type Event struct {
 	Text     string        // what happened and why, in words
 	Idle     time.Duration // how long the server was unused before it slept
 	Took     time.Duration // ready: from the patch to the first ready replica; sighted: how long it was blind
-	Asleep   time.Duration // woken, would-wake: how long the daemon had it at zero, or would have; also of an order that it sleeps when it does. 0: it did not
+
+	// Asleep is how long the daemon had the server at zero before a wake or a new order to sleep,
+	// or would have had it in a dry run. 0: it had not.
+	Asleep time.Duration
 }
 
-// Change is what happened, to be said in words.
+// Change returns what happened, to be put in words.
 func (e Event) Change() explain.Change {
 	return explain.Change{
 		Type: string(e.Type), At: e.At, From: e.From, To: e.To, Cause: e.Cause,
@@ -56,10 +61,33 @@ func (e Event) Change() explain.Change {
 	}
 }
 
-// Events publishes. Implemented by internal/bus/event.Publisher.
+// Events is the stream of events. internal/bus/event.Publisher implements it.
 type Events interface {
-	// Publish returns after the event is kept by the stream. Publishing the same event twice is harmless.
+	// Publish returns after the stream has the event. It is harmless to publish an event twice.
 	Publish(ctx context.Context, e Event) error
 	// Known returns the IDs of the last event of each server and type that the stream has.
 	Known(ctx context.Context) (map[string]bool, error)
 }
+
+// newEvent returns an event that changes no replicas.
+func newEvent(kind EventType, server *Server, id string, at time.Time) Event {
+	return Event{ID: id, Type: kind, Server: server.ID, At: at, From: server.Replicas, To: server.Replicas}
+}
+
+// changeID names the change of this version of the server, of which there is at most one.
+func changeID(server *Server) string { return server.UID + "-" + server.Version }
+
+// instantID names the event of a type that belongs to an instant, whoever publishes it and when.
+func instantID(kind EventType, server *Server, at time.Time) string {
+	return fmt.Sprintf("%s-%s-%d", server.UID, kind, at.UnixNano())
+}
+
+// noticeID names something that was noticed about this generation of the server, and said in these
+// words.
+func noticeID(kind EventType, server *Server, text string) string {
+	hash := fnv.New64a()
+	hash.Write([]byte(text))
+	return fmt.Sprintf("%s%s-%x", noticePrefix(server), kind, hash.Sum64())
+}
+
+func noticePrefix(server *Server) string { return fmt.Sprintf("%s-%d-", server.UID, server.Generation) }

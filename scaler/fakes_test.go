@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// The fakes of this file stand for the pods and the bus, as fakeCluster does for the cluster. They do what the real ones do in a world of
-// compare-and-set; what the real ones do beyond that is tested on the real servers, in internal and test/e2e.
+// The fakes of this file stand for the pods and the bus, as fakeCluster does for the cluster. They
+// do what the real ones do in a world of compare-and-set; what the real ones do beyond that is
+// tested on the real servers, in internal and test/e2e.
 
-// fakePods diagnose what they are told, and count the kills.
+// fakePods send what the test diagnoses, and count the kills.
 type fakePods struct {
 	diagnoses chan Diagnosis
 	killing   func() // what happens while pods are killed
@@ -20,7 +21,22 @@ type fakePods struct {
 	killed []ID
 }
 
-func (p *fakePods) Diagnose(context.Context, *Server) <-chan Diagnosis { return p.diagnoses }
+func (p *fakePods) Diagnose(ctx context.Context, _ *Server) <-chan Diagnosis {
+	diagnoses := make(chan Diagnosis)
+	go func() {
+		defer close(diagnoses)
+		for {
+			select {
+			case d := <-p.diagnoses:
+				diagnoses <- d
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return diagnoses
+}
+
 func (p *fakePods) Kill(_ context.Context, s *Server) error {
 	if p.killing != nil {
 		p.killing()
@@ -31,7 +47,7 @@ func (p *fakePods) Kill(_ context.Context, s *Server) error {
 	return p.err
 }
 
-// fakeBus is Events and ActivityLog: it keeps what was published, and can be away.
+// fakeBus is Events and ActivityLog. It keeps what was published, and can be away.
 type fakeBus struct {
 	mu    sync.Mutex
 	away  error

@@ -2,6 +2,7 @@ package scaler
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -9,45 +10,27 @@ import (
 	"idle-scaler/policy"
 )
 
-// look is one look at several servers at one moment. What those of a group make of each other is worked out once: done for each of
-// them anew, a group of a thousand would take a thousand times as long.
-type look struct {
-	s      *Scaler
-	now    time.Time
-	groups map[ID]*group // by namespace and the name of the group
-}
-
-func (s *Scaler) look() look { return look{s: s, now: s.now()} }
-
-// facts are what a decision about the server depends on.
-func (l *look) facts(server *Server) policy.Facts {
-	f := l.s.factsAlone(server, l.now)
-	if server.Settings.Group != "" {
-		f.Group = l.group(server).of(server)
-	}
-	return f
-}
-
-func (l *look) group(server *Server) *group {
-	id := ID{Namespace: server.ID.Namespace, Name: server.Settings.Group}
-	g := l.groups[id]
-	if g == nil {
-		g = l.s.group(id, l.now)
-		if l.groups == nil {
-			l.groups = make(map[ID]*group)
+// mates yields the other servers of a server's group, in order of name.
+func (s *Scaler) mates(server *Server) iter.Seq[*Server] {
+	return func(yield func(*Server) bool) {
+		if server.Settings.Group == "" {
+			return
 		}
-		l.groups[id] = g
+		for _, mate := range s.cache.Group(server.ID.Namespace, server.Settings.Group) {
+			if mate.ID != server.ID && !yield(mate) {
+				return
+			}
+		}
 	}
-	return g
 }
 
-// group is what its servers want at one moment, each for its own sake.
+// group is what its servers want at one instant, each for its own sake.
 type group struct {
-	s      *Scaler
-	now    time.Time
-	mates  map[string]*Server   // by name
-	wanted []wanted             // in order of name
-	after  map[string][]*Server // those awake that come after a server, by its name
+	s       *Scaler
+	now     time.Time
+	servers map[string]*Server   // by name
+	wanted  []wanted             // in order of name
+	after   map[string][]*Server // those awake that come after a server, by its name
 }
 
 // wanted is a server that is awake and not idle, or has to wake.
@@ -57,55 +40,57 @@ type wanted struct {
 }
 
 func (s *Scaler) group(id ID, now time.Time) *group {
-	all := s.cache.Group(id.Namespace, id.Name)
-	g := &group{s: s, now: now, mates: make(map[string]*Server, len(all)), after: make(map[string][]*Server)}
-	for _, mate := range all {
-		g.mates[mate.ID.Name] = mate
-		facts := s.factsAlone(mate, now)
+	servers := s.cache.Group(id.Namespace, id.Name)
+	g := &group{
+		s: s, now: now, servers: make(map[string]*Server, len(servers)), after: make(map[string][]*Server),
+	}
+	for _, server := range servers {
+		g.servers[server.ID.Name] = server
+		facts := s.factsAlone(server, now)
 		d := s.config.Rules.Decide(&facts, now)
-		if d.Action == policy.Wake || d.Action == policy.Notify || mate.Replicas > 0 && d.Action == policy.Keep {
-			g.wanted = append(g.wanted, wanted{mate, d})
+		awake := server.Replicas > 0
+		if d.Action == policy.Wake || d.Action == policy.Notify || awake && d.Action == policy.Keep {
+			g.wanted = append(g.wanted, wanted{server, d})
 		}
-		if mate.Replicas > 0 {
-			for _, name := range mate.Settings.After {
-				g.after[name] = append(g.after[name], mate)
+		if awake {
+			for _, name := range server.Settings.After {
+				g.after[name] = append(g.after[name], server)
 			}
 		}
 	}
 	return g
 }
 
-// of says what the others make of a server.
+// of returns what the others of the group mean for a server.
 func (g *group) of(server *Server) policy.Group {
 	v := policy.Group{Bad: g.disorder(server)}
 	known := true
 	for i := range g.wanted {
 		mate := &g.wanted[i]
-		if mate.ID == server.ID || mate.idle() && (server.Replicas == 0 || mate.untold() && server.Settings.SleepNotice > 0) {
-			continue // it wakes none; and two that have to be told would wait for each other
+		if mate.ID == server.ID || mate.idle() &&
+			(server.Replicas == 0 || mate.lacksNotice() && server.Settings.SleepNotice > 0) {
+			continue // an idle mate wakes none; and two that lack their notice would wait for each other
 		}
-		if v.Wanted == "" || tells(mate.Reason) > tells(v.Why) {
+		if v.Wanted == "" || weight(mate.Reason) > weight(v.Why) {
 			v.Wanted, v.Why = mate.ID.Name, mate.Reason
-			if mate.untold() {
+			if mate.lacksNotice() {
 				v.Why = policy.Noticing
 			}
 		}
 		known = known && !mate.Sleeps.IsZero()
-		if mate.Sleeps.After(v.Free) {
-			v.Free = mate.Sleeps
-		}
+		v.Free = latestOf(v.Free, mate.Sleeps)
 	}
 	if !known {
 		v.Free = time.Time{}
 	}
 	for _, mate := range g.after[server.ID.Name] {
-		if mate.ID != server.ID && !(mate.Settings.DryRun && server.Settings.DryRun) { // which would stay awake for ever
+		if mate.ID != server.ID && !(mate.Settings.DryRun && server.Settings.DryRun) { // a dry run never sleeps
 			v.Before = append(v.Before, mate.ID.Name)
 		}
 	}
 	if server.Replicas == 0 && v.Bad == "" {
 		for _, name := range server.Settings.After {
-			if g.comes(g.mates[name]) {
+			if g.willBeReady(g.servers[name]) {
 				v.Waiting = append(v.Waiting, name)
 			}
 		}
@@ -113,9 +98,9 @@ func (g *group) of(server *Server) policy.Group {
 	return v
 }
 
-// tells says how much the reason of a server tells about why its group is wanted: first that somebody wants it, then that it is kept warm. Any
-// other may only follow from one of these, as of who was woken with the group.
-func tells(reason policy.Reason) int {
+// weight says how much the reason of a server explains why its group is wanted: most if somebody
+// uses the server, less if it is kept warm. Any other reason may only follow from one of these.
+func weight(reason policy.Reason) int {
 	switch reason {
 	case policy.Leased, policy.Activity, policy.Started, policy.Held:
 		return 2
@@ -125,17 +110,19 @@ func tells(reason policy.Reason) int {
 	return 0
 }
 
-// idle reports whether the server is only awake because it has to be told that it sleeps.
-func (w *wanted) idle() bool { return w.untold() || w.Reason == policy.Noticing }
+// idle reports whether the server is only awake because a notice comes before its sleep.
+func (w *wanted) idle() bool { return w.lacksNotice() || w.Reason == policy.Noticing }
 
-func (w *wanted) untold() bool { return w.Action == policy.Notify && w.Reason != policy.Awake }
+// lacksNotice reports whether the server is idle, and its notice is not published yet.
+func (w *wanted) lacksNotice() bool { return w.Action == policy.Notify && w.Reason != policy.Awake }
 
-// comes reports whether a server that is not ready will be, as far as is known, when another of its group wants it: only then is it
-// waited for.
-func (g *group) comes(server *Server) bool {
+// willBeReady reports whether a server is not ready but will be, as far as is known, when another
+// of its group wants it. Only then does the other wait for it.
+func (g *group) willBeReady(server *Server) bool {
 	if server.Replicas > 0 {
-		if late := startingAt(server).Add(g.s.config.Rules.StartDeadline); server.Observed < server.Generation && g.now.Before(late) {
-			return true // what is said of it is of before it was woken
+		late := startingAt(server).Add(g.s.config.Rules.StartDeadline)
+		if server.Observed < server.Generation && g.now.Before(late) {
+			return true // the counts are older than its wake
 		}
 		status, _ := g.s.status(server, g.now)
 		return server.Ready == 0 && status != policy.StatusFailed
@@ -145,11 +132,13 @@ func (g *group) comes(server *Server) bool {
 	return g.s.config.Rules.Decide(&f, g.now).Action == policy.Wake
 }
 
-// disorder says why the order in which a group wakes can't be kept for a server; empty when it can.
+// disorder returns why the order in which a group wakes can't be kept for a server; empty when it
+// can.
 func (g *group) disorder(server *Server) string {
 	for _, name := range server.Settings.After {
-		if g.mates[name] == nil {
-			return fmt.Sprintf("after names %s, which is not in the group %s of namespace %s: write the annotation idle-scaler/group: %[2]s on it, or take it out of after",
+		if g.servers[name] == nil {
+			return fmt.Sprintf("after names %s, which is not in the group %s of namespace %s: "+
+				"write the annotation idle-scaler/group: %[2]s on it, or take it out of after",
 				name, server.Settings.Group, server.ID.Namespace)
 		}
 	}
@@ -161,33 +150,24 @@ func (g *group) disorder(server *Server) string {
 
 // cycle returns the way from a server by "after" back to itself, nil when there is none.
 func (g *group) cycle(server *Server) []string {
+	if len(server.Settings.After) == 0 {
+		return nil
+	}
 	seen := make(map[string]bool)
-	var back func(to string, after []string) []string // the way from there
-	back = func(to string, after []string) []string {
-		if slices.Contains(after, server.ID.Name) {
-			return []string{to, server.ID.Name}
+	var back func(from *Server) []string
+	back = func(from *Server) []string {
+		if slices.Contains(from.Settings.After, server.ID.Name) {
+			return []string{from.ID.Name, server.ID.Name}
 		}
-		for _, name := range after {
-			if mate := g.mates[name]; mate != nil && !seen[name] {
+		for _, name := range from.Settings.After {
+			if mate := g.servers[name]; mate != nil && !seen[name] {
 				seen[name] = true
-				if way := back(name, mate.Settings.After); way != nil {
-					return append([]string{to}, way...)
+				if way := back(mate); way != nil {
+					return append([]string{from.ID.Name}, way...)
 				}
 			}
 		}
 		return nil
 	}
-	if len(server.Settings.After) == 0 {
-		return nil
-	}
-	return back(server.ID.Name, server.Settings.After)
-}
-
-// waitingFor returns those of its group that have to be ready before the server is started, and will be.
-func (t *term) waitingFor(server *Server) []string {
-	if len(server.Settings.After) == 0 || server.Replicas > 0 {
-		return nil
-	}
-	l := t.s.look()
-	return l.facts(server).Group.Waiting
+	return back(server)
 }

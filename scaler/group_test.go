@@ -33,7 +33,7 @@ func (w *world) order(kind EventType) (names []string) {
 	return names
 }
 
-// toZero is the order in which servers were put to zero. They tell it side by side, in any order.
+// toZero is the order in which servers were put to zero. Their events may come in another order.
 func (w *world) toZero() (names []string) {
 	synctest.Wait()
 	for _, s := range w.cluster.writes {
@@ -44,8 +44,8 @@ func (w *world) toZero() (names []string) {
 	return names
 }
 
-// Demand for any member wakes all that the daemon has put to sleep, and no other: not what was stopped, not somebody's zero, not a
-// server of the same group name elsewhere.
+// Demand for any member wakes all that the daemon has put to sleep, and no others: no stopped
+// server, no zero of somebody else, no server of a group of the same name elsewhere.
 func TestGroupWakesTogether(t *testing.T) {
 	lead(t, func(w *world) {
 		w.pingTo("b")
@@ -62,7 +62,8 @@ func TestGroupWakesTogether(t *testing.T) {
 	},
 		set(named("a", asleep(policy.BecauseIdle)), "group", "g"), set(named("b", asleep(policy.BecauseIdle)), "group", "g"),
 		set(named("c", asleep(policy.BecauseSchedule)), "group", "g"),
-		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"), set(named("somebody's", running(0)), "group", "g"),
+		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"),
+		set(named("somebody's", running(0)), "group", "g"),
 		with(set(named("held", asleep(policy.BecauseHold)), "group", "g"), func(s *Server) {
 			s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Hour)}
 		}),
@@ -70,7 +71,7 @@ func TestGroupWakesTogether(t *testing.T) {
 	)
 }
 
-// Demand for what was stopped, or is somebody's zero, is no demand for its group.
+// Demand for a stopped server, or for somebody else's zero, is no demand for its group.
 func TestGroupSleepsOnWhenAStoppedServerIsPinged(t *testing.T) {
 	lead(t, func(w *world) {
 		w.pingTo("stopped")
@@ -79,11 +80,13 @@ func TestGroupSleepsOnWhenAStoppedServerIsPinged(t *testing.T) {
 		w.expect("a", 0)
 	},
 		set(named("a", asleep(policy.BecauseIdle)), "group", "g"),
-		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"), set(named("somebody's", running(0)), "group", "g"),
+		set(named("stopped", asleep(policy.BecauseCommand)), "group", "g"),
+		set(named("somebody's", running(0)), "group", "g"),
 	)
 }
 
-// A group sleeps only when all of it is idle, then in one sweep, each after those that come after it; and sleeps on.
+// A group sleeps only when all of it is idle, then in one sweep, each server after those that come
+// after it. It stays asleep.
 func TestGroupSleepsTogether(t *testing.T) {
 	lead(t, func(w *world) {
 		w.pingTo("db")
@@ -108,7 +111,7 @@ func TestGroupSleepsTogether(t *testing.T) {
 	}, chain(running(2))...)
 }
 
-// One that can't be put to sleep keeps those awake that it needs, and wakes none.
+// A server that can't be put to sleep keeps awake those that it needs, and wakes none.
 func TestGroupWithOneThatCannotSleep(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(s *Server) error {
@@ -134,7 +137,7 @@ func TestGroupWithOneThatCannotSleep(t *testing.T) {
 	}, chain(running(2))...)
 }
 
-// Dependencies are ready before what comes after them is woken.
+// Dependencies are ready before the servers after them are woken.
 func TestGroupWakesInOrder(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -157,7 +160,7 @@ func TestGroupWakesInOrder(t *testing.T) {
 	}, chain(asleep(policy.BecauseIdle))...)
 }
 
-// What is said of a dependency from before it was woken neither makes it ready nor failed.
+// Counts of a dependency from before its wake make it neither ready nor failed.
 func TestGroupDoesNotBelieveOldCounts(t *testing.T) {
 	for name, stale := range map[string]func(s *Server){
 		"ready":  func(s *Server) { s.Ready = 1 },
@@ -185,8 +188,8 @@ func TestGroupDoesNotBelieveOldCounts(t *testing.T) {
 	}
 }
 
-// A dependency that failed, or that is stopped, is not waited for for ever.
-func TestGroupDoesNotWaitForWhatWillNotCome(t *testing.T) {
+// Nobody waits for ever for a dependency that failed or that is stopped.
+func TestGroupDoesNotWaitForServersThatWillNotBeReady(t *testing.T) {
 	t.Run("failed", func(t *testing.T) {
 		lead(t, func(w *world) {
 			w.cluster.slow = true
@@ -229,7 +232,8 @@ func TestGroupDoesNotWaitForWhatWillNotCome(t *testing.T) {
 	})
 }
 
-// An order that can't be kept is told of each server concerned; it stays awake as it is, and still wakes on demand.
+// An order that can't be kept is published for each server concerned. That server stays as it is,
+// and still wakes on demand.
 func TestGroupInACircle(t *testing.T) {
 	circle := func(server func() *Server) []func() *Server {
 		return []func() *Server{
@@ -244,13 +248,15 @@ func TestGroupInACircle(t *testing.T) {
 		for _, name := range names {
 			w.expect(name, 2)
 		}
-		told := w.order(Unreadable)
-		slices.Sort(told)
-		if !slices.Equal(told, names) {
-			t.Errorf("told of %v", told)
+		published := w.order(Unreadable)
+		slices.Sort(published)
+		if !slices.Equal(published, names) {
+			t.Errorf("published for %v", published)
 		}
 		for _, e := range w.bus.kept {
-			want := map[string]string{"a": "a after b after c after a", "self": "self after self", "lost": "after names nobody"}[e.Server.Name]
+			want := map[string]string{
+				"a": "a after b after c after a", "self": "self after self", "lost": "after names nobody",
+			}[e.Server.Name]
 			if !strings.Contains(e.Text, want) {
 				t.Errorf("%s: %s", e.Server.Name, e.Text)
 			}
@@ -264,12 +270,12 @@ func TestGroupInACircle(t *testing.T) {
 	}, circle(asleep(policy.BecauseIdle))...)
 }
 
-// Who only comes after a circle is not part of it.
+// A server that only comes after a circle is not part of it.
 func TestGroupBesideACircle(t *testing.T) {
 	lead(t, func(w *world) {
-		l := w.look()
+		decider := w.decider()
 		for name, bad := range map[string]bool{"a": true, "b": true, "beside": false} {
-			if f := l.facts(w.server(name)); (f.Group.Bad != "") != bad {
+			if f, _ := decider.decide(w.server(name)); (f.Group.Bad != "") != bad {
 				t.Errorf("%s: %q", name, f.Group.Bad)
 			}
 		}
@@ -277,7 +283,7 @@ func TestGroupBesideACircle(t *testing.T) {
 		set(named("beside", running(1)), "group", "g", "after", "a"))
 }
 
-// Who leads next wakes what waits for those that got ready meanwhile.
+// The next leader wakes servers that wait for others which got ready meanwhile.
 func TestNextLeaderGoesOnInOrder(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
@@ -290,7 +296,7 @@ func TestNextLeaderGoesOnInOrder(t *testing.T) {
 	}, chain(asleep(policy.BecauseIdle))...)
 }
 
-// A large group is woken, and put to sleep, in a time that does not grow as its cube.
+// The time to wake a large group, or to put it to sleep, does not grow as its cube.
 func TestLargeGroup(t *testing.T) {
 	var servers []func() *Server
 	for n := range 100 {
@@ -309,9 +315,11 @@ func TestLargeGroup(t *testing.T) {
 	}, servers...)
 }
 
-// A ping to one of a large group costs one look at the group, whoever of it sleeps.
+// A ping to one server of a large group costs one look at the group, whichever of its servers
+// sleep.
 func TestAPingToAGroupIsOneLook(t *testing.T) {
-	quickly(t, 500, set(with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }), "group", "g"), func(w *world, q *quick) {
+	stopped := set(with(asleep(policy.BecauseCommand), func(s *Server) { s.Mark.Last = Event{} }), "group", "g")
+	quickly(t, 500, stopped, func(w *world, q *quick) {
 		synctest.Wait()
 		q.looks.Store(0)
 		w.Enqueue(q.all[0].ID)

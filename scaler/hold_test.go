@@ -18,7 +18,7 @@ var (
 	holdAsleep = Command{Verb: Hold, Until: "2h", Asleep: true, Actor: "bob"}
 )
 
-// do submits a command that has to succeed, and returns its event.
+// must submits a command that has to succeed, and returns its event.
 func (w *world) must(c Command) Event {
 	w.t.Helper()
 	w.stepTime()
@@ -30,13 +30,15 @@ func (w *world) must(c Command) Event {
 	return o.Event
 }
 
-// stepTime makes two commands differ in their instants, which those of a stream do.
+// stepTime makes two commands differ in their instants, as those of a stream do.
 func (w *world) stepTime() { time.Sleep(time.Millisecond) }
 
-// A hold awake wakes at once, whatever made the server zero, keeps it awake until its end, and then idle rules.
+// A hold awake wakes at once, whatever made the server zero. It keeps the server awake until its
+// end; then the idle rule counts.
 func TestHoldAwake(t *testing.T) {
 	for name, s := range map[string]func() *Server{
-		"running": running(3), "asleep": asleep(policy.BecauseIdle), "stopped": asleep(policy.BecauseCommand), "held asleep": asleep(policy.BecauseHold),
+		"running": running(3), "asleep": asleep(policy.BecauseIdle),
+		"stopped": asleep(policy.BecauseCommand), "held asleep": asleep(policy.BecauseHold),
 	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -64,8 +66,8 @@ func TestHoldAwake(t *testing.T) {
 	}
 }
 
-// A hold asleep sleeps at once, also while silence proves nothing, and no ping, lease, window or group wakes the server until its end.
-// Then the demand that is there does, at once.
+// A hold asleep sleeps at once, also while silence proves nothing. No ping, lease, window or group
+// wakes the server until its end. Then demand wakes it at once.
 func TestHoldAsleep(t *testing.T) {
 	mate := set(named("mate", running(1)), "group", "g", "idle-after", "never")
 	lead(t, func(w *world) {
@@ -99,7 +101,7 @@ func TestHoldAsleep(t *testing.T) {
 	}, running(2))
 }
 
-// A hold asleep is put right when somebody raises the server, without asking the log.
+// When somebody raises a server that is held asleep, it sleeps again without a proof of silence.
 func TestHoldAsleepIsRestored(t *testing.T) {
 	lead(t, func(w *world) {
 		w.must(holdAsleep)
@@ -109,7 +111,8 @@ func TestHoldAsleepIsRestored(t *testing.T) {
 		w.bus.prove = func() { t.Error("asked the log") }
 		w.sweep()
 		w.expectReplicas(0)
-		if e := w.last(Slept); e.Cause != policy.CauseHold || e.Actor != "bob" || w.alpha().Mark.Because != policy.BecauseHold {
+		if e := w.last(Slept); e.Cause != policy.CauseHold || e.Actor != "bob" ||
+			w.alpha().Mark.Because != policy.BecauseHold {
 			t.Errorf("event %+v, marked %+v", e, w.alpha().Mark)
 		}
 	}, running(2))
@@ -123,10 +126,12 @@ func (s slowly) Get(id ID) (*Server, bool) {
 	return s.fakeCluster.Get(id)
 }
 
-// When a hold asleep ends while its sleep is being decided, silence was not proved: nothing sleeps.
+// When a hold asleep ends while its sleep is being decided, nothing sleeps, because silence was not
+// proven.
 func TestHoldThatEndsProvesNothing(t *testing.T) {
 	lead(t, func(w *world) {
-		w.change("alpha", func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Millisecond)} })
+		w.change("alpha",
+			func(s *Server) { s.Mark.Hold = policy.Hold{Asleep: true, Until: time.Now().Add(time.Millisecond)} })
 		w.bus.setAway(errors.New("nats is away"))
 		w.Scaler.cache = slowly{w.cluster}
 		w.sweep()
@@ -137,6 +142,13 @@ func TestHoldThatEndsProvesNothing(t *testing.T) {
 
 // The newest explicit order wins, and says which one it ends. Each is one write.
 func TestNewestOrderWins(t *testing.T) {
+	const (
+		two       = "until 2000-01-01T02:00:00Z"
+		endAwake  = "ends the hold awake " + two + ` by "ann" ("demo")`
+		endAsleep = "ends the hold asleep " + two + ` by "bob"`
+		endStop   = "ends the stop of 2000-01-01T00:00:00Z"
+	)
+	five := Command{Verb: Scale, Replicas: 5}
 	for _, tt := range []struct {
 		name     string
 		server   func() *Server
@@ -146,17 +158,31 @@ func TestNewestOrderWins(t *testing.T) {
 		held     string
 		says     string
 	}{
-		{"stop ends a hold awake", running(2), holdAwake, Command{Verb: Stop}, 0, "", `ends the hold awake until 2000-01-01T02:00:00Z by "ann" ("demo")`},
-		{"scale to zero ends a hold awake", running(2), holdAwake, Command{Verb: Scale}, 0, "", `ends the hold awake until 2000-01-01T02:00:00Z by "ann" ("demo")`},
-		{"start ends a hold asleep", running(2), holdAsleep, Command{Verb: Start}, 2, "", `ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
-		{"scale ends a hold asleep", running(2), holdAsleep, Command{Verb: Scale, Replicas: 5}, 5, "", `ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
+		{"stop ends a hold awake", running(2), holdAwake, Command{Verb: Stop}, 0, "", endAwake},
+		{"scale to zero ends a hold awake", running(2), holdAwake, Command{Verb: Scale}, 0, "", endAwake},
+		{"start ends a hold asleep", running(2), holdAsleep, Command{Verb: Start}, 2, "", endAsleep},
+		{"scale ends a hold asleep", running(2), holdAsleep, five, 5, "", endAsleep},
 		{"start keeps a hold awake", running(2), holdAwake, Command{Verb: Start}, 2, "awake", ""},
-		{"scale keeps a hold awake", running(2), holdAwake, Command{Verb: Scale, Replicas: 5}, 5, "awake", ""},
-		{"a hold awake ends a stop", running(2), Command{Verb: Stop}, holdAwake, 2, "awake", "held awake until 2000-01-01T02:00:00Z; ends the stop of 2000-01-01T00:00:00Z"},
-		{"a hold asleep ends a stop", running(2), Command{Verb: Stop}, holdAsleep, 0, "asleep", "ends the stop of 2000-01-01T00:00:00Z"},
-		{"a hold awake ends a hold asleep", running(2), holdAsleep, holdAwake, 2, "awake", `held awake until 2000-01-01T02:00:00Z; ends the hold asleep until 2000-01-01T02:00:00Z by "bob"`},
-		{"a hold asleep ends a hold awake", running(2), holdAwake, holdAsleep, 0, "asleep", `held asleep until 2000-01-01T02:00:00Z; ends the hold awake until 2000-01-01T02:00:00Z by "ann"`},
-		{"a hold ends one of nobody", running(2), Command{Verb: Hold, Until: "1h"}, holdAsleep, 0, "asleep", "; ends the hold awake until 2000-01-01T01:00:00Z"},
+		{"scale keeps a hold awake", running(2), holdAwake, five, 5, "awake", ""},
+		{
+			"a hold awake ends a stop", running(2),
+			Command{Verb: Stop},
+			holdAwake, 2, "awake", "held awake " + two + "; " + endStop,
+		},
+		{"a hold asleep ends a stop", running(2), Command{Verb: Stop}, holdAsleep, 0, "asleep", endStop},
+		{
+			"a hold awake ends a hold asleep", running(2),
+			holdAsleep, holdAwake, 2, "awake", "held awake " + two + "; " + endAsleep,
+		},
+		{
+			"a hold asleep ends a hold awake", running(2),
+			holdAwake, holdAsleep, 0, "asleep", "held asleep " + two + "; " + endAwake,
+		},
+		{
+			"a hold ends one of nobody", running(2),
+			Command{Verb: Hold, Until: "1h"},
+			holdAsleep, 0, "asleep", "; ends the hold awake until 2000-01-01T01:00:00Z",
+		},
 		{"release ends a hold awake", running(2), holdAwake, Command{Verb: Release}, 2, "", `ends the hold awake`},
 		{"release ends a hold asleep", running(2), holdAsleep, Command{Verb: Release}, 0, "", `ends the hold asleep`},
 		{"release of nothing", running(2), Command{Verb: Start}, Command{Verb: Release}, 2, "", "there was no hold"},
@@ -183,7 +209,7 @@ func TestNewestOrderWins(t *testing.T) {
 	}
 }
 
-// After a release the other rules count: demand that is there wakes, silence puts to sleep, a stop lasts.
+// After a release the other rules count: demand wakes, silence puts to sleep, a stop lasts.
 func TestRelease(t *testing.T) {
 	lead(t, func(w *world) {
 		w.must(holdAsleep)
@@ -207,14 +233,16 @@ func TestRelease(t *testing.T) {
 	}, running(2))
 }
 
-// A hold is counted from when it was ordered, not from when it is applied; one that is over by then is told to have expired.
+// A hold counts from when it was ordered, not from when it is applied. A hold that is over by then
+// has expired, and its event says so.
 func TestHoldCountsFromItsCommand(t *testing.T) {
 	lead(t, func(w *world) {
 		c, ordered := holdAwake, time.Now()
 		c.Stamp = w.stamp()
 		time.Sleep(5 * time.Minute)
 		w.must(c)
-		if hold := w.alpha().Mark.Hold; !hold.Until.Equal(ordered.Add(2*time.Hour)) || hold.Actor != "ann" || hold.Reason != "demo" {
+		if hold := w.alpha().Mark.Hold; !hold.Until.Equal(ordered.Add(2*time.Hour)) || hold.Actor != "ann" ||
+			hold.Reason != "demo" {
 			t.Errorf("held %+v", hold)
 		}
 		c.Until, c.Stamp = "1m", w.stamp()
@@ -223,7 +251,7 @@ func TestHoldCountsFromItsCommand(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 	}, running(2))
-	lead(t, func(w *world) { // by the clock on the wall of the server
+	lead(t, func(w *world) { // by a clock in the zone of the server
 		c := holdAwake
 		c.Until = "18:00"
 		w.must(c)
@@ -233,7 +261,7 @@ func TestHoldCountsFromItsCommand(t *testing.T) {
 	}, set(running(2), "time-zone", "Europe/Rome"))
 }
 
-// A hold that comes again is applied once, also after it has ended.
+// A hold that is delivered again is applied once, also after it has ended.
 func TestRedeliveredHold(t *testing.T) {
 	for _, c := range []Command{holdAwake, holdAsleep} {
 		lead(t, func(w *world) {
@@ -250,7 +278,7 @@ func TestRedeliveredHold(t *testing.T) {
 	}
 }
 
-// A hold that makes no sense is told to its sender, by any replica, and changes nothing.
+// A hold that makes no sense is an error on any replica, and changes nothing.
 func TestRejectedHolds(t *testing.T) {
 	for until, want := range map[string]error{"": ErrInvalid, "soon": ErrInvalid, "-1h": ErrInvalid, "9000h": ErrInvalid} {
 		lead(t, func(w *world) {
@@ -261,17 +289,19 @@ func TestRejectedHolds(t *testing.T) {
 			if o := w.do(c); o == nil || !errors.Is(o.Err, want) {
 				t.Errorf("until %q: outcome %+v", until, o)
 			}
-			w.expectTold(Rejected)
+			w.expectPublished(Rejected)
 		}, running(2))
 	}
 }
 
-// What a clock shows where the server is can't be known while its settings can't be read: nothing is guessed.
+// While the settings of a server can't be read, its time zone is not known, and a hold until a time
+// of the day is an error.
 func TestHoldsWithoutAZone(t *testing.T) {
 	for until, want := range map[string]error{"18:00": ErrInvalid, "2h": nil, "2000-01-01T18:00:00Z": nil} {
 		lead(t, func(w *world) {
 			c := Command{Verb: Hold, Server: alpha, Until: until}
-			if _, err := w.Check(w.t.Context(), c); !errors.Is(err, want) || want != nil && !strings.Contains(err.Error(), "time-zone") {
+			if _, err := w.Check(w.t.Context(), c); !errors.Is(err, want) || want != nil &&
+				!strings.Contains(err.Error(), "time-zone") {
 				t.Errorf("until %q: checked %v", until, err)
 			}
 			if o := w.do(c); o == nil || !errors.Is(o.Err, want) {
@@ -281,8 +311,8 @@ func TestHoldsWithoutAZone(t *testing.T) {
 	}
 }
 
-// Somebody else who decides about the replicas would undo it: what asks for zero is refused at once, with who it is and what to do, and
-// told. What asks for more is not.
+// An order for zero is refused at once while somebody else decides about the replicas and would
+// undo it. The error and the event say who that is and what to do. An order for more is applied.
 func TestOrdersBesideKEDA(t *testing.T) {
 	keda := with(running(2), func(s *Server) { s.Rival = policy.KEDA })
 	for _, c := range []Command{holdAsleep, {Verb: Stop}, {Verb: Scale}} {
@@ -295,7 +325,7 @@ func TestOrdersBesideKEDA(t *testing.T) {
 			if o == nil || !errors.Is(o.Err, ErrSuperseded) || !strings.Contains(o.Err.Error(), "delete the ScaledObject") {
 				t.Errorf("%s: outcome %+v", c.Verb, o)
 			}
-			w.expectTold(Rejected)
+			w.expectPublished(Rejected)
 			w.expectReplicas(2)
 		}, keda)
 	}
@@ -304,7 +334,8 @@ func TestOrdersBesideKEDA(t *testing.T) {
 	}
 }
 
-// A hold is kept on the server through automatic sleeps and wakes as long as it is in force, and not longer.
+// The server keeps a hold through automatic sleeps and wakes as long as the hold is in force, and
+// no longer.
 func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 	inForce := policy.Hold{Asleep: true, Until: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC), Actor: "bob"}
 	for _, after := range []time.Duration{0, 2 * time.Hour} {
@@ -312,8 +343,9 @@ func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 			time.Sleep(after)
 			now := time.Now()
 			mark := func(s *Server) { s.Mark.Hold = inForce }
-			slept := w.leading().planSleep(with(running(2), mark)(), policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark.Hold
-			woken := w.leading().planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
+			term, awake := w.term.Load(), with(running(2), mark)()
+			slept := term.planSleep(awake, policy.BecauseIdle, activity.Stamp{}, Event{At: now}).Mark.Hold
+			woken := term.planWake(with(asleep(policy.BecauseHold), mark)(), 2, Event{At: now}).Mark.Hold
 			if slept != woken || slept.Holds(now) != (after == 0) || after > 0 && slept != (policy.Hold{}) {
 				t.Errorf("after %s: asleep with %+v, woken with %+v", after, slept, woken)
 			}
@@ -321,13 +353,13 @@ func TestHoldOutlivesAutomaticChanges(t *testing.T) {
 	}
 }
 
-// A hold awake of a server whose zero is somebody's counts as an order does: it wakes.
+// A hold awake is an order, so it wakes a server whose zero is somebody else's.
 func TestHoldAwakeOfSomebodysZero(t *testing.T) {
 	lead(t, func(w *world) {
 		w.must(holdAwake)
 		w.expectReplicas(1)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(0))
 }

@@ -13,7 +13,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// Nobody but the leader writes; what is submitted to others is not finished, so that it comes again.
+// Only the leader writes. A command that is submitted to another replica is not finished, so that
+// it comes again.
 func TestOnlyTheLeaderWrites(t *testing.T) {
 	lead(t, func(w *world) {
 		w.end()
@@ -30,8 +31,8 @@ func TestOnlyTheLeaderWrites(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// What a term has begun is finished when the daemon is asked to end.
-func TestEndFinishesWhatWasBegun(t *testing.T) {
+// A pass that has begun ends before the daemon does.
+func TestEndFinishesPassesThatHaveBegun(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { time.Sleep(time.Second); return nil }
 		finished := 0
@@ -46,11 +47,12 @@ func TestEndFinishesWhatWasBegun(t *testing.T) {
 	}, running(2))
 }
 
-// What can't be done yet does not hold up the end: it is left to the next leader.
-func TestEndLeavesWhatHasToWait(t *testing.T) {
+// A command that can't be applied yet does not delay the end: it is left to the next leader.
+func TestEndLeavesWaitingCommands(t *testing.T) {
 	lead(t, func(w *world) {
 		finished := 0
-		w.Submit(w.t.Context(), Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "nobody"}, Stamp: w.stamp()}, func(Outcome) { finished++ })
+		w.Submit(w.t.Context(), Command{Verb: Start, Server: ID{Namespace: "team-a", Name: "nobody"}, Stamp: w.stamp()},
+			func(Outcome) { finished++ })
 		synctest.Wait()
 		began := time.Now()
 		w.end()
@@ -61,8 +63,9 @@ func TestEndLeavesWhatHasToWait(t *testing.T) {
 	})
 }
 
-// An event whose publication the former leader did not live to see is on the Deployment, and published by the next.
-func TestNextLeaderPublishesWhatTheStreamLacks(t *testing.T) {
+// If a leader dies before it publishes an event, the event is on the Deployment, and the next
+// leader publishes it.
+func TestNextLeaderPublishesMissingEvents(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.away = ErrUnsure
 		w.ping()
@@ -72,15 +75,15 @@ func TestNextLeaderPublishesWhatTheStreamLacks(t *testing.T) {
 		w.begin(func() bool { return true })
 		synctest.Wait()
 		if got := w.bus.types(); !slices.Contains(got, Woken) {
-			t.Fatalf("told %v", got)
+			t.Fatalf("published %v", got)
 		}
 		w.bus.known = map[string]bool{w.alpha().Mark.Last.ID: true}
 		w.end()
-		told := len(w.bus.types())
+		published := len(w.bus.types())
 		w.begin(func() bool { return true })
 		synctest.Wait()
-		if got := w.bus.types(); len(got) != told {
-			t.Errorf("told again: %v", got)
+		if got := w.bus.types(); len(got) != published {
+			t.Errorf("published again: %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }
@@ -101,13 +104,14 @@ func TestNextChangeWaitsForTheEvent(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.expectReplicas(2)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept, Woken, Ready}) || outcomes != 2 {
-			t.Errorf("told %v, %d outcomes", got, outcomes)
+			t.Errorf("published %v, %d outcomes", got, outcomes)
 		}
 	}, running(2))
 }
 
-// That nothing can be put to sleep is told once, with the reason, and so is its end.
-func TestBlindnessIsTold(t *testing.T) {
+// It is published once, with the reason, that nothing can be put to sleep, and once that this is
+// over.
+func TestBlindnessIsPublished(t *testing.T) {
 	lead(t, func(w *world) {
 		time.Sleep(70 * time.Minute)
 		w.tracker.Lost("NATS is away", time.Now())
@@ -115,20 +119,21 @@ func TestBlindnessIsTold(t *testing.T) {
 		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-12 * time.Hour)}, time.Now())
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
-		var told []Event
+		var published []Event
 		for _, e := range w.bus.kept {
 			if e.Server.Namespace == "_" {
-				told = append(told, e)
+				published = append(published, e)
 			}
 		}
-		if len(told) != 2 || told[0].Type != Blinded || !strings.Contains(told[0].Text, "NATS is away") || told[1].Type != Sighted || told[1].Took != 3*time.Hour {
-			t.Errorf("told %+v", told)
+		if len(published) != 2 || published[0].Type != Blinded || !strings.Contains(published[0].Text, "NATS is away") ||
+			published[1].Type != Sighted || published[1].Took != 3*time.Hour {
+			t.Errorf("published %+v", published)
 		}
 	})
 }
 
-// Settings that can't be read are told, once for each mistake.
-func TestUnreadableSettingsAreTold(t *testing.T) {
+// Settings that can't be read are published, once for each mistake.
+func TestUnreadableSettingsArePublished(t *testing.T) {
 	lead(t, func(w *world) {
 		time.Sleep(3 * time.Hour)
 		s := *w.alpha()
@@ -136,13 +141,14 @@ func TestUnreadableSettingsAreTold(t *testing.T) {
 		w.cluster.put(s)
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
-		if got := w.bus.types(); !slices.Equal(got, []EventType{Unreadable, Unreadable}) || !strings.Contains(w.bus.kept[1].Text, "paused: neither") {
-			t.Errorf("told %v", w.bus.kept)
+		if got := w.bus.types(); !slices.Equal(got, []EventType{Unreadable, Unreadable}) ||
+			!strings.Contains(w.bus.kept[1].Text, "paused: neither") {
+			t.Errorf("published %v", w.bus.kept)
 		}
 	}, func() *Server { s := running(2)(); s.Bad = errors.New("idle-after: eh?"); return s })
 }
 
-// The sweep runs on the schedule, and a server is found asleep after the first that comes when it was idle.
+// Sweeps come on the schedule, and the first one after a server is idle puts it to sleep.
 func TestSweepsOnSchedule(t *testing.T) {
 	lead(t, func(w *world) {
 		time.Sleep(59 * time.Minute)
@@ -152,8 +158,8 @@ func TestSweepsOnSchedule(t *testing.T) {
 	}, running(2))
 }
 
-// A leader whose lease is late for a moment writes nothing meanwhile, and then what it was told meanwhile: a command that it dropped would
-// come again after newer ones.
+// While its lease is late, a leader writes nothing. It keeps the commands that come meanwhile: a
+// dropped command would come again after newer ones.
 func TestLateLeaseDropsNoCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, running(2))
@@ -183,7 +189,8 @@ func TestLateLeaseDropsNoCommand(t *testing.T) {
 	})
 }
 
-// A change to which no answer came, and one that the former leader did not live to tell, are told before the next overwrites them.
+// A change without an answer, and a change whose leader died before it published the event, are
+// published before the next change overwrites them.
 func TestNoEventIsOverwritten(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { return ErrUnsure }
@@ -192,31 +199,35 @@ func TestNoEventIsOverwritten(t *testing.T) {
 		w.expectReplicas(0)
 		w.ping()
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept, Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 	lead(t, func(w *world) {
 		stale := *w.alpha()
 		slept := stale
 		slept.Replicas, slept.Writer, slept.Ours = 0, "idle-scaler", true
-		slept.Mark = Mark{Restore: 2, Because: policy.BecauseIdle, Asleep: time.Now(), Last: Event{ID: "former", Type: Slept, Server: alpha, At: time.Now()}}
+		slept.Mark = Mark{
+			Restore: 2, Because: policy.BecauseIdle, Asleep: time.Now(),
+			Last: Event{ID: "former", Type: Slept, Server: alpha, At: time.Now()},
+		}
 		w.cluster.put(slept)
 		w.do(Command{Verb: Start})
 		if got := w.bus.types(); len(got) < 2 || got[0] != Slept || got[1] != Woken {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(2))
 }
 
-// However long it takes to tell that a server is woken, that it is ready is told after that.
-func TestReadyIsToldAfterWoken(t *testing.T) {
+// However long it takes to publish that a server is woken, that it is ready is published after
+// that.
+func TestReadyIsPublishedAfterWoken(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.takes = map[EventType]time.Duration{Woken: time.Minute}
 		w.ping()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }

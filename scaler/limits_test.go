@@ -14,7 +14,7 @@ import (
 	"idle-scaler/policy"
 )
 
-// within runs f, and fails if it takes longer than limit.
+// within runs f, and fails if that takes longer than limit.
 func within(t *testing.T, limit time.Duration, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -26,8 +26,8 @@ func within(t *testing.T, limit time.Duration, what string, f func()) {
 	}
 }
 
-// NATS may go away between a sleep and its event. The sweep does not wait for it, nor those after it; the end of the term does, as long
-// as what was begun may take, and not at all when the lease is lost.
+// NATS may go away between a sleep and its event. No sweep waits for it. The end of the term waits
+// for it only as long as passes may go on, and not at all when the lease is lost.
 func TestNothingWaitsForNATS(t *testing.T) {
 	for name, want := range map[string]time.Duration{"asked to end": DefaultConfig().DrainFor, "lost the lease": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -47,13 +47,13 @@ func TestNothingWaitsForNATS(t *testing.T) {
 				}
 				w.bus.setAway(nil)
 				w.begin(func() bool { return true })
-				w.expectTold(Slept)
+				w.expectPublished(Slept)
 			}, running(2))
 		})
 	}
 }
 
-// What is tried for minutes on one server holds up no sweep, which would put that server to sleep, or wake it.
+// While a command is tried for minutes on one server, sweeps go on.
 func TestSweepWaitsForNoCommand(t *testing.T) {
 	for name, server := range map[string]func() *Server{"to sleep": running(2), "to wake": asleep(policy.BecauseIdle)} {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestSweepWaitsForNoCommand(t *testing.T) {
 	}
 }
 
-// failing is how the writes go, and how many were tried, by the name of the server.
+// failing says how writes go, and counts the tries by the name of the server.
 type failing struct {
 	mu    sync.Mutex
 	err   error
@@ -107,7 +107,8 @@ func (f *failing) tried(name string) int {
 	return f.tries[name]
 }
 
-// A wake that the API server refuses is not tried again at each of a thousand pings; but it is tried again.
+// A wake that the API server refuses is not tried again at each of a thousand pings, but it is
+// tried again.
 func TestRefusedWakesAreFew(t *testing.T) {
 	lead(t, func(w *world) {
 		refused := w.fail(ErrRefused)
@@ -132,7 +133,8 @@ func TestRefusedWakesAreFew(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// A wake that failed is tried again though nobody asks again and the sweep is far: soon after it can succeed, but not much more often than at pings.
+// A failed wake is tried again without another ping or sweep: soon after it can succeed, and not
+// much more often than at pings.
 func TestFailedWakesAreTriedAgain(t *testing.T) {
 	unsure := fmt.Errorf("%w: no answer", ErrUnsure)
 	for name, tt := range map[string]struct {
@@ -162,8 +164,8 @@ func TestFailedWakesAreTriedAgain(t *testing.T) {
 	}
 }
 
-// Commands for servers that are not there, all different or all the same, leave places to the others: some wait, not for long, and
-// what is beyond those is rejected at once. None is without an outcome.
+// Commands for servers that are not there leave places to the others, whether they name one server
+// or many. Some wait for a short time; those beyond are rejected at once. Each has an outcome.
 func TestCommandsForAbsentServersAreBounded(t *testing.T) {
 	for name, server := range map[string]func(i int) ID{
 		"of many names": func(i int) ID { return ID{Namespace: "team-a", Name: fmt.Sprintf("ghost-%d", i)} },
@@ -171,10 +173,11 @@ func TestCommandsForAbsentServersAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
-				const beyond = maxAbsent / 2 // what a namespace may not have
+				const beyond = maxAbsent / 2 // the places that a namespace may not have
 				outcomes := make(chan Outcome, maxAbsent)
 				for i := range maxAbsent {
-					w.Submit(w.t.Context(), Command{Verb: Start, Server: server(i), Stamp: w.stamp()}, func(o Outcome) { outcomes <- o })
+					w.Submit(w.t.Context(), Command{Verb: Start, Server: server(i), Stamp: w.stamp()},
+						func(o Outcome) { outcomes <- o })
 				}
 				synctest.Wait()
 				if got := len(outcomes); got != beyond {
@@ -191,7 +194,7 @@ func TestCommandsForAbsentServersAreBounded(t *testing.T) {
 					}
 				}
 				late := named("late", running(1))()
-				time.AfterFunc(10*time.Second, func() { w.cluster.put(*late) }) // and the places are free again
+				time.AfterFunc(10*time.Second, func() { w.cluster.put(*late) }) // then the places are free again
 				if o := w.do(Command{Verb: Scale, Replicas: 2, Server: late.ID}); o == nil || o.Err != nil {
 					t.Errorf("outcome %+v", o)
 				}
@@ -200,7 +203,7 @@ func TestCommandsForAbsentServersAreBounded(t *testing.T) {
 	}
 }
 
-// A command of the time in which nobody led waits as long for its server as one of now.
+// A command from the time in which nobody led waits as long for its server as a new one.
 func TestOldCommandWaitsForItsServer(t *testing.T) {
 	lead(t, func(w *world) {
 		w.end()
@@ -214,8 +217,8 @@ func TestOldCommandWaitsForItsServer(t *testing.T) {
 	})
 }
 
-// A forced stop ends the pods that it was about, and none of somebody who has started the server since: also when it comes again long
-// after, because its acknowledgement got lost.
+// A forced stop ends the pods of its server, and none of a later start, also when the stop comes
+// again because its acknowledgement got lost.
 func TestForcedStopSparesThePodsOfALaterStart(t *testing.T) {
 	raise := func(w *world) {
 		w.change("alpha", func(s *Server) { s.Replicas, s.Writer, s.Ours = 2, "kubectl", false })
@@ -238,12 +241,13 @@ func TestForcedStopSparesThePodsOfALaterStart(t *testing.T) {
 	}, with(running(2), func(s *Server) { s.Total = 2 }))
 }
 
-// A rejection that can't be told before the term ends is told by the next leader, to whom the command comes again: it is not finished before.
-func TestRejectionIsToldByTheNextLeader(t *testing.T) {
+// If the term ends before a rejection is published, the command is not finished. It comes again to
+// the next leader, which publishes the rejection.
+func TestRejectionIsPublishedByTheNextLeader(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.setAway(ErrUnsure)
 		c := Command{Verb: Scale, Replicas: 99, Server: alpha, Stamp: w.stamp()}
-		w.Submit(w.t.Context(), c, func(o Outcome) { t.Errorf("finished before it was told: %+v", o) })
+		w.Submit(w.t.Context(), c, func(o Outcome) { t.Errorf("finished before its rejection was published: %+v", o) })
 		synctest.Wait()
 		w.end()
 		w.bus.setAway(nil)
@@ -251,17 +255,18 @@ func TestRejectionIsToldByTheNextLeader(t *testing.T) {
 		if o := w.do(c); o == nil || !errors.Is(o.Err, ErrOutOfRange) {
 			t.Errorf("outcome %+v", o)
 		}
-		w.expectTold(Rejected)
+		w.expectPublished(Rejected)
 	}, running(2))
 }
 
 // When a command is left to the next leader, so are those after it: they must not overtake it.
 func TestEndLeavesTheCommandsBehindTheOneThatWaits(t *testing.T) {
-	for range 20 { // what is too late is a matter of luck
+	for range 20 { // luck decides what is too late
 		lead(t, func(w *world) {
 			unsure := w.fail(fmt.Errorf("%w: no answer", ErrUnsure))
 			for _, replicas := range []int{3, 4} {
-				w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: replicas, Server: alpha, Stamp: w.stamp()}, func(o Outcome) { t.Errorf("finished: %+v", o) })
+				w.Submit(w.t.Context(), Command{Verb: Scale, Replicas: replicas, Server: alpha, Stamp: w.stamp()},
+					func(o Outcome) { t.Errorf("finished: %+v", o) })
 			}
 			synctest.Wait()
 			unsure.end()
@@ -272,7 +277,8 @@ func TestEndLeavesTheCommandsBehindTheOneThatWaits(t *testing.T) {
 	}
 }
 
-// Forced stops take no more of the API server at once than everything else may: those of one namespace half of it.
+// Forced stops take no more of the API server at once than other passes: those of one namespace
+// take at most half.
 func TestKillsAreBounded(t *testing.T) {
 	var many []func() *Server
 	for i := range 3 * DefaultConfig().MaxInFlight {
@@ -284,7 +290,8 @@ func TestKillsAreBounded(t *testing.T) {
 		left := len(many)
 		outcomes := make(chan Outcome, left)
 		for i := range many {
-			w.Submit(w.t.Context(), Command{Verb: Stop, Force: true, Server: many[i]().ID, Stamp: w.stamp()}, func(o Outcome) { outcomes <- o })
+			w.Submit(w.t.Context(), Command{Verb: Stop, Force: true, Server: many[i]().ID, Stamp: w.stamp()},
+				func(o Outcome) { outcomes <- o })
 		}
 		for ; left > 0; left-- {
 			if o := <-outcomes; o.Err != nil {
@@ -297,8 +304,8 @@ func TestKillsAreBounded(t *testing.T) {
 	}, many...)
 }
 
-// What was told to be rejected is not applied after that, though its acknowledgement got lost: not by this leader nor by the next. And
-// what a newer session has in hand is not rejected by the old one.
+// A rejected command is not applied later, although its acknowledgement got lost: neither by this
+// leader nor by the next. A newer session's command is not rejected by the old one.
 func TestRejectedIsNotAppliedLater(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { return fmt.Errorf("%w: no answer", ErrUnsure) }
@@ -310,7 +317,7 @@ func TestRejectedIsNotAppliedLater(t *testing.T) {
 		time.Sleep(w.config.RetryFor)
 		synctest.Wait()
 		if got := w.bus.types(); len(got) > 0 {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 		if o := w.do(c); o == nil || !errors.Is(o.Err, ErrUnsure) || o.Event.Type != Rejected {
 			t.Errorf("outcome %+v", o)
@@ -324,7 +331,7 @@ func TestRejectedIsNotAppliedLater(t *testing.T) {
 			t.Errorf("the next leader: outcome %+v, %d writes", o, len(w.cluster.writes))
 		}
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Rejected}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 		c.Stamp = activity.Stamp{Sequence: c.Stamp.Sequence + 1, Time: time.Now()}
 		if o := w.do(c); o == nil || o.Err != nil {

@@ -17,13 +17,15 @@ func noticed(server func() *Server, pairs ...string) func() *Server {
 // sleptAt is when the daemon put a server to sleep.
 func (w *world) sleptAt(name string) time.Time { return w.server(name).Mark.Asleep }
 
-// That a server sleeps soon is told, and it sleeps exactly so long after it was told, although sweeps are an hour apart.
+// A server gets its notice, and sleeps exactly so long after the notice was published, although
+// sweeps are an hour apart.
 func TestNotice(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
 		w.sweep()
-		w.expectTold(SoonAsleep)
-		if e := w.last(SoonAsleep); e.From != 2 || e.To != 2 || e.Idle != time.Hour || e.Text != "sleeps at 2000-01-01T00:01:30Z or later, unless a ping or a lease comes before" {
+		w.expectPublished(SoonAsleep)
+		if e := w.last(SoonAsleep); e.From != 2 || e.To != 2 || e.Idle != time.Hour ||
+			e.Text != "sleeps at 2000-01-01T00:01:30Z or later, unless a ping or a lease comes before" {
 			t.Errorf("event %+v", e)
 		}
 		time.Sleep(90*time.Second - 1)
@@ -33,11 +35,11 @@ func TestNotice(t *testing.T) {
 		if got := w.sleptAt("alpha"); !got.Equal(clockTime(0, 1).Add(30 * time.Second)) {
 			t.Errorf("slept at %s", got)
 		}
-		w.expectTold(SoonAsleep, Slept)
+		w.expectPublished(SoonAsleep, Slept)
 	}, noticed(running(2)))
 }
 
-// Each sleeps at its own time.
+// Each server sleeps at its own time.
 func TestNotices(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
@@ -47,10 +49,12 @@ func TestNotices(t *testing.T) {
 				t.Errorf("%s slept at %s", name, got)
 			}
 		}
-	}, noticed(named("one", running(1)), "sleep-notice", "1m"), noticed(named("two", running(1)), "sleep-notice", "2m"), noticed(named("three", running(1)), "sleep-notice", "3m"))
+	}, noticed(named("one", running(1)), "sleep-notice", "1m"),
+		noticed(named("two", running(1)), "sleep-notice", "2m"),
+		noticed(named("three", running(1)), "sleep-notice", "3m"))
 }
 
-// It is told before the server is idle, so that it sleeps when it is.
+// The notice is published before the server is idle, so that it sleeps when it is.
 func TestNoticeAhead(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
@@ -59,8 +63,8 @@ func TestNoticeAhead(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		time.Sleep(5 * time.Minute)
-		if told := w.last(SoonAsleep).At; !told.Equal(clockTime(0, 29)) {
-			t.Errorf("told at %s", told)
+		if published := w.last(SoonAsleep).At; !published.Equal(clockTime(0, 29)) {
+			t.Errorf("published at %s", published)
 		}
 		if slept := w.sleptAt("alpha"); !slept.Equal(clockTime(0, 30).Add(30 * time.Second)) {
 			t.Errorf("slept at %s", slept)
@@ -68,8 +72,12 @@ func TestNoticeAhead(t *testing.T) {
 	}, noticed(running(2)))
 }
 
-// What is told is the cause that the sleep will have: also ahead of it, when it is not due yet, and when another comes within the notice.
+// The cause of a notice is the cause of the sleep, also when the sleep is not due yet, and when
+// another cause comes within the notice.
 func TestCauseOfANotice(t *testing.T) {
+	sleepAt := func(at, idleAfter string) func() *Server {
+		return noticed(running(2), "sleep-at", at, "idle-after", idleAfter)
+	}
 	for _, tt := range []struct {
 		name   string
 		sweep  time.Time // the only one until it sleeps
@@ -78,10 +86,10 @@ func TestCauseOfANotice(t *testing.T) {
 	}{
 		{"idle", clockTime(0, 0), noticed(running(2)), policy.CauseIdle},
 		{"idle ahead", clockTime(0, 29), noticed(running(2), "idle-after", "90m"), policy.CauseIdle},
-		{"sleep-at is due", clockTime(0, 20), noticed(running(2), "idle-after", "never", "sleep-at", "10 0 * * *"), policy.CauseSchedule},
-		{"sleep-at ahead", clockTime(0, 29), noticed(running(2), "idle-after", "never", "sleep-at", "30 0 * * *"), policy.CauseSchedule},
-		{"idle first", clockTime(0, 29), noticed(running(2), "idle-after", "90m", "sleep-at", "40 0 * * *"), policy.CauseIdle},
-		{"idle, and sleep-at within the notice", clockTime(0, 29), noticed(running(2), "sleep-at", "30 0 * * *"), policy.CauseSchedule},
+		{"sleep-at is due", clockTime(0, 20), sleepAt("10 0 * * *", "never"), policy.CauseSchedule},
+		{"sleep-at ahead", clockTime(0, 29), sleepAt("30 0 * * *", "never"), policy.CauseSchedule},
+		{"idle first", clockTime(0, 29), sleepAt("40 0 * * *", "90m"), policy.CauseIdle},
+		{"idle, and sleep-at within the notice", clockTime(0, 29), sleepAt("30 0 * * *", "30m"), policy.CauseSchedule},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -91,15 +99,15 @@ func TestCauseOfANotice(t *testing.T) {
 				w.lastIs(SoonAsleep)
 				time.Sleep(5 * time.Minute)
 				w.expectReplicas(0)
-				if told, slept := w.last(SoonAsleep).Cause, w.last(Slept).Cause; told != tt.cause || slept != told {
-					t.Errorf("told %s, slept by %s, want %s", told, slept, tt.cause)
+				if published, slept := w.last(SoonAsleep).Cause, w.last(Slept).Cause; published != tt.cause || slept != published {
+					t.Errorf("published %s, slept by %s, want %s", published, slept, tt.cause)
 				}
 			}, tt.server)
 		})
 	}
 }
 
-// A ping or a lease in between prevents the sleep; that it sleeps after that is told anew.
+// A ping or a lease within the notice prevents the sleep. The next sleep has a notice again.
 func TestNoticeIsVetoed(t *testing.T) {
 	for name, veto := range map[string]func(w *world){
 		"ping":  (*world).ping,
@@ -120,20 +128,20 @@ func TestNoticeIsVetoed(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				before := len(w.bus.types())
 				w.sweep()
-				told := time.Now()
+				published := time.Now()
 				if got := w.bus.types(); len(got) != before+1 || got[before] != SoonAsleep {
-					t.Fatalf("told %v", got)
+					t.Fatalf("published %v", got)
 				}
 				time.Sleep(2 * time.Minute)
-				if slept := w.sleptAt("alpha"); slept.Sub(told) != 90*time.Second {
-					t.Errorf("slept %s after it was told", slept.Sub(told))
+				if slept := w.sleptAt("alpha"); slept.Sub(published) != 90*time.Second {
+					t.Errorf("slept %s after its notice was published", slept.Sub(published))
 				}
 			}, noticed(running(2)))
 		})
 	}
 }
 
-// Who is told late, because NATS was away, has as much time.
+// A notice that is published late, because NATS was away, gives as much time.
 func TestLateNotice(t *testing.T) {
 	lead(t, func(w *world) {
 		fail := func(err error) { w.bus.mu.Lock(); defer w.bus.mu.Unlock(); w.bus.away = err }
@@ -142,16 +150,16 @@ func TestLateNotice(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		w.expectReplicas(2)
 		fail(nil)
-		told := w.tellTime()
+		published := w.publishTime()
 		time.Sleep(5 * time.Minute)
-		if took := w.sleptAt("alpha").Sub(told); took != 90*time.Second {
-			t.Errorf("slept %s after it was told", took)
+		if took := w.sleptAt("alpha").Sub(published); took != 90*time.Second {
+			t.Errorf("slept %s after its notice was published", took)
 		}
 	}, noticed(running(2)))
 }
 
-// tellTime waits until something is told.
-func (w *world) tellTime() time.Time {
+// publishTime waits until something is published, and returns when that was.
+func (w *world) publishTime() time.Time {
 	for len(w.bus.types()) == 0 {
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
@@ -159,19 +167,19 @@ func (w *world) tellTime() time.Time {
 	return time.Now()
 }
 
-// The next leader reads when a notice was published, and keeps its time. One that the former had no time to publish
-// is published by the next, which gives the whole time.
+// The next leader reads when a notice was published, and keeps its time. If the former leader could
+// not publish it, the next one does, and gives the whole time.
 func TestNoticeAcrossLeaders(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
 		time.Sleep(80 * time.Second)
 		w.nextLeader()
 		w.sweep()
-		w.expectTold(SoonAsleep)
-		told := time.Now().Add(-80 * time.Second)
+		w.expectPublished(SoonAsleep)
+		published := time.Now().Add(-80 * time.Second)
 		time.Sleep(5 * time.Minute)
-		if took := w.sleptAt("alpha").Sub(told); took != 90*time.Second {
-			t.Errorf("slept %s after it was told", took)
+		if took := w.sleptAt("alpha").Sub(published); took != 90*time.Second {
+			t.Errorf("slept %s after its notice was published", took)
 		}
 	}, noticed(running(2)))
 	lead(t, func(w *world) {
@@ -185,7 +193,8 @@ func TestNoticeAcrossLeaders(t *testing.T) {
 	}, noticed(running(2)))
 }
 
-// Those that were told at once sleep within their share of the requests in flight: a wake never waits for them.
+// Servers whose notices end at once sleep within the sweep's share of the workers: no wake waits
+// for them.
 func TestNoticedSleepsLeaveRoom(t *testing.T) {
 	var servers []func() *Server
 	for n := range 100 {
@@ -196,7 +205,7 @@ func TestNoticedSleepsLeaveRoom(t *testing.T) {
 		w.sweep()
 		time.Sleep(90*time.Second + time.Millisecond)
 		synctest.Wait()
-		queue := w.leading().queue
+		queue := w.term.Load().queue
 		queue.mu.Lock()
 		if n := queue.sweeps.Taken(); n != w.config.MaxSleeps/2 {
 			t.Errorf("%d sleeps of one namespace are under way, want half of what the sweep may have", n)
@@ -209,10 +218,12 @@ func TestNoticedSleepsLeaveRoom(t *testing.T) {
 	}, servers...)
 }
 
-// A group sleeps together also when only some of it, or all at different times, have to be told, and in its order.
+// A group sleeps together and in its order, also when only some of its servers have notices, or all
+// at different times.
 func TestNoticeOfAGroup(t *testing.T) {
 	for name, notices := range map[string][]string{
-		"one": {"", "90s", ""}, "all": {"90s", "90s", "90s"}, "differing": {"30s", "5m", "90s"}, "the last": {"", "", "90s"}, "the first": {"90s", "", ""},
+		"one": {"", "90s", ""}, "all": {"90s", "90s", "90s"}, "differing": {"30s", "5m", "90s"},
+		"the last": {"", "", "90s"}, "the first": {"90s", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var servers []func() *Server
@@ -224,7 +235,7 @@ func TestNoticeOfAGroup(t *testing.T) {
 				servers = append(servers, set(named(fmt.Sprint(n), running(2)), pairs...))
 			}
 			lead(t, func(w *world) {
-				for range 20 { // as by default
+				for range 20 { // as often as by default
 					w.sweep()
 					time.Sleep(30 * time.Second)
 				}
@@ -256,7 +267,7 @@ func TestNoticeOfAGroup(t *testing.T) {
 			if got := w.toZero(); !slices.Equal(got, []string{"web", "api", "db"}) {
 				t.Errorf("slept in the order %v", got)
 			}
-			if got := w.order(Woken); got != nil { // by one that was only awake until its notice was over
+			if got := w.order(Woken); got != nil { // a server that only awaits its notice wakes none
 				t.Errorf("woken: %v", got)
 			}
 		}, servers...)
@@ -266,7 +277,7 @@ func TestNoticeOfAGroup(t *testing.T) {
 // noticed are the servers of which it was published that they will sleep soon.
 func (w *world) noticed() (ids []ID) {
 	synctest.Wait()
-	for id, st := range w.leading().states {
+	for id, st := range w.term.Load().states {
 		if !st.noticed.IsZero() {
 			ids = append(ids, id)
 		}
@@ -274,7 +285,7 @@ func (w *world) noticed() (ids []ID) {
 	return ids
 }
 
-// A server that is gone, or was used since it was told, leaves nothing behind.
+// A server that is gone, or was used since its notice, leaves nothing behind.
 func TestNoticesLeaveNothingBehind(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
@@ -292,7 +303,8 @@ func TestNoticesLeaveNothingBehind(t *testing.T) {
 	}, noticed(running(2)), noticed(named("gone", running(2))))
 }
 
-// While a notice can't be told, or a command is tried for minutes, sweeps ask for no more of them. After that it is published, once.
+// While a notice can't be published, or a command is tried for minutes, sweeps do not pile up
+// notices. After that it is published once.
 func TestNoticesDoNotQueue(t *testing.T) {
 	for name, stick := range map[string]func(w *world) (end func()){
 		"NATS is away": func(w *world) func() {
@@ -316,15 +328,15 @@ func TestNoticesDoNotQueue(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				w.sweep()
 				w.sweep()
-				if told := w.order(SoonAsleep); len(told) != 1 {
-					t.Errorf("told %v", told)
+				if published := w.order(SoonAsleep); len(published) != 1 {
+					t.Errorf("published %v", published)
 				}
 			}, noticed(running(2)))
 		})
 	}
 }
 
-// A server whose group waits for a longer notice than its own sleeps as soon as that is over.
+// A server whose group has a longer notice than its own sleeps as soon as that one is over.
 func TestNoticesOfAGroupThatDiffer(t *testing.T) {
 	var servers []func() *Server
 	for n, notice := range []string{"30s", "5m"} {

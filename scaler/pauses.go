@@ -6,16 +6,18 @@ import (
 	"idle-scaler/policy"
 )
 
-// Pauses are the orders that nothing is put to sleep: of one server, of a namespace, of all. All methods may be called concurrently.
+// Pauses are the orders that nothing is put to sleep: one server, a namespace, or all. All methods
+// may be called concurrently.
 type Pauses struct {
 	mu sync.RWMutex
 	in map[ID]policy.Pause // an ID without a name is a namespace, one without either is all
 }
 
-// NewPauses returns Pauses of which there are none.
+// NewPauses returns Pauses without any.
 func NewPauses() *Pauses { return &Pauses{in: make(map[ID]policy.Pause)} }
 
-// Set pauses a server, a namespace (an ID without a name), or all (the zero ID). A pause without Scope ends it.
+// Set pauses a server, a namespace (an ID without a name), or all (the zero ID). A pause without
+// Scope ends it.
 func (p *Pauses) Set(scope ID, pause policy.Pause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -30,7 +32,7 @@ func (p *Pauses) Set(scope ID, pause policy.Pause) {
 func (p *Pauses) Of(id ID) policy.Pause {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if len(p.in) == 0 { // as nearly always, and this is asked of every server in every sweep
+	if len(p.in) == 0 { // almost always, and every sweep asks for every server
 		return policy.Pause{}
 	}
 	for _, scope := range [...]ID{{}, {Namespace: id.Namespace}, id} {

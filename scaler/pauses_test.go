@@ -7,7 +7,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// While a server, its namespace or everything is paused nothing is put to sleep; wakes and orders go on. A pause of others changes nothing.
+// While a server, its namespace or everything is paused, nothing is put to sleep; wakes and orders
+// go on. A pause of others changes nothing.
 func TestPauses(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -48,7 +49,7 @@ func TestPauses(t *testing.T) {
 	}
 }
 
-// The widest pause is the one that is told.
+// The widest pause counts.
 func TestWidestPause(t *testing.T) {
 	p := NewPauses()
 	for _, scope := range []ID{alpha, {Namespace: "team-a"}, {}} {

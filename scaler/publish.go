@@ -8,94 +8,75 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// republishFor is how long an event is published again if the stream lacks it: a day less than the stream
-// keeps events. An older one may have been there and be gone.
+// republishFor is how long an event that the stream lacks is published again: a day less than the
+// stream keeps events. An older one may have been there and be gone.
 const republishFor = 6 * 24 * time.Hour
 
-// publish publishes what happened, unless the stream has it. An error means that it does not: the caller tries
-// again.
+// publish publishes an event, unless the stream has it. After an error the caller tries again.
 func (t *term) publish(st *state, e Event) error {
 	s := t.s
-	if t.hasPublished(st, e.ID) {
+	if e.ID == st.published || t.former.events[e.ID] {
 		return nil
 	}
-	if st.logged != e.ID { // not once for each try
+	if st.logged != e.ID { // once, however often it is tried
 		st.logged = e.ID
 		s.meter.Event(e)
 		s.logEvent(e)
 	}
 	if err := s.events.Publish(t.ctx, e); err != nil {
 		if t.ctx.Err() == nil {
-			s.logger.Warn("cannot publish an event, trying again", "server", e.Server.String(), "type", string(e.Type), "err", err)
+			s.logger.Warn("cannot publish an event, trying again",
+				"server", e.Server.String(), "type", string(e.Type), "err", err)
 		}
 		return err
 	}
 	switch e.Type {
 	case Slept, Woken, Scaled, Unchanged, Failed:
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		st.published = e.ID
+		assign(t, &st.published, e.ID)
 	}
 	return nil
 }
 
-// publishLast publishes the last change of a server unless the stream has it. It may be one of a former
-// leader, or one of ours to which no answer came.
-func (t *term) publishLast(st *state, id ID) error {
-	server, ok := t.s.cache.Get(id)
-	if !ok {
-		return nil
-	}
+// publishLast publishes the last change of a server unless the stream has it. A former leader may
+// have made it, or it is ours and the answer to its write got lost.
+func (t *term) publishLast(st *state, server *Server) error {
 	last := server.Mark.Last
-	if t.lastIsPublished(server) {
+	if t.isPublished(st, server) {
 		return nil
 	}
-	if last.Type == Woken && last.Cause != policy.CauseExternal && !last.At.Before(t.began) && st.start == nil {
-		t.trackWake(st, server, last.At) // the answer to its write got lost
+	if last.Type == Woken && last.Cause != policy.CauseExternal && !last.At.Before(t.began) && st.readiness == nil {
+		t.trackWake(st, server, last.At)
 	}
 	return t.publish(st, last)
 }
 
-func (t *term) hasPublished(st *state, id string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return id == st.published || t.left.events[id]
-}
-
-func (t *term) lastIsPublished(server *Server) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.isPublished(t.states[server.ID], server)
-}
-
-// isPublished reports whether the stream has the last change of a server, or had it.
+// isPublished reports whether the stream has the last change of a server, or had it. The caller
+// holds mu, or is the pass over the server.
 func (t *term) isPublished(st *state, server *Server) bool {
 	last := &server.Mark.Last
-	return last.ID == "" || st != nil && last.ID == st.published || t.left.events[last.ID] || t.s.now().Sub(last.At) >= republishFor
+	return last.ID == "" || last.ID == st.published || t.former.events[last.ID] ||
+		t.s.now().Sub(last.At) >= republishFor
 }
 
 // publishUnreadable publishes that the settings of a server can't be read, once for each mistake.
 func (t *term) publishUnreadable(st *state, server *Server, f *policy.Facts) error {
 	text := unreadable(f)
-	if text == st.unreadable { // only passes write it
+	if text == st.unreadable {
 		return nil
 	}
-	e := Event{
-		ID: noticeID(server, Unreadable, text), Type: Unreadable, Server: server.ID, At: t.s.now(),
-		From: server.Replicas, To: server.Replicas, Text: explain.LeftAsItIs(text),
-	}
 	if text != "" {
+		e := newEvent(Unreadable, server, noticeID(Unreadable, server, text), t.s.now())
+		e.Text = explain.LeftAsItIs(text)
 		if err := t.publish(st, e); err != nil {
 			return err
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	st.unreadable = text
+	assign(t, &st.unreadable, text)
 	return nil
 }
 
-// unreadable says what is wrong with what is written on a server, in itself or beside what is written on others.
+// unreadable returns what is wrong with the settings of a server, in themselves or beside those of
+// its group.
 func unreadable(f *policy.Facts) string {
 	if f.Bad != nil {
 		return f.Bad.Error()
@@ -103,40 +84,46 @@ func unreadable(f *policy.Facts) string {
 	return f.Group.Bad
 }
 
-// reconcileSelf publishes when silence begins to prove nothing, and when it proves something again: meanwhile
-// no server sleeps, which people who pay for the memory should know. An event says how it was when that was
-// noticed, however long NATS does not take it.
+// publishContended publishes, once, that somebody else keeps waking the server. The event has the
+// same ID whichever leader publishes it.
+func (t *term) publishContended(st *state, server *Server) error {
+	reverts := server.Mark.Reverts
+	id := instantID(Contended, server, reverts.Since)
+	if !reverts.Contended(server.Settings.Digest) || server.Replicas == 0 || id == st.contended {
+		return nil
+	}
+	e := newEvent(Contended, server, id, t.s.now())
+	e.Cause, e.Actor, e.Text = policy.CauseExternal, reverts.Writer, explain.Reverts(reverts)
+	if err := t.publish(st, e); err != nil {
+		return err
+	}
+	st.contended = id
+	return nil
+}
+
+// reconcileSelf publishes when silence begins to prove nothing, and when it proves something again.
+// Meanwhile no server sleeps, which whoever pays for the memory should know. If NATS is away, the
+// event still says how it was when this was noticed.
 func (t *term) reconcileSelf() result {
-	st := t.state(t.s.config.Self)
-	if t.blindness.ID == "" {
-		t.blindness = t.blindnessEvent()
+	self, now := t.s.config.Self, t.s.now()
+	if e := &t.blindness; e.ID == "" {
+		switch why := t.s.coverage(now).Blind; {
+		case why != "" && t.blind.IsZero():
+			*e = Event{Type: Blinded, Text: "no server is put to sleep: " + why}
+			t.blind = now
+		case why == "" && !t.blind.IsZero():
+			*e = Event{Type: Sighted, Text: "silence proves again that a server is unused", Took: now.Sub(t.blind)}
+			t.blind = time.Time{}
+		default:
+			return result{}
+		}
+		e.ID, e.Server, e.At = fmt.Sprintf("%s-%s-%d", self.Name, e.Type, now.UnixNano()), self, now
 	}
-	if t.blindness.ID == "" {
-		return result{}
-	}
-	if err := t.publish(st, t.blindness); err != nil {
+	if err := t.publish(t.state(self), t.blindness); err != nil {
 		return retry(publishBackoff, byChange)
 	}
 	t.blindness = Event{}
 	return requeue(byChange) // it may have changed meanwhile
-}
-
-// blindnessEvent is that silence begins to prove nothing, or something again; without an ID: nothing has changed.
-func (t *term) blindnessEvent() Event {
-	self, now := t.s.config.Self, t.s.now()
-	e := Event{Server: self, At: now}
-	switch found := t.s.coverage(now); {
-	case found.Blind != "" && t.blind.IsZero():
-		e.Type, e.Text = Blinded, "no server is put to sleep: "+found.Blind
-		t.blind = now
-	case found.Blind == "" && !t.blind.IsZero():
-		e.Type, e.Text, e.Took = Sighted, "silence proves again that a server is unused", now.Sub(t.blind)
-		t.blind = time.Time{}
-	default:
-		return Event{}
-	}
-	e.ID = fmt.Sprintf("%s-%s-%d", self.Name, e.Type, now.UnixNano())
-	return e
 }
 
 func (s *Scaler) logEvent(e Event) {
@@ -144,20 +131,24 @@ func (s *Scaler) logEvent(e Event) {
 	if e.Server != s.config.Self {
 		args = append(args, "from", e.From, "to", e.To)
 	}
+	span := func(d, precision time.Duration) string { // JSON would have nanoseconds
+		if d <= 0 {
+			return ""
+		}
+		return d.Round(precision).String()
+	}
 	for _, a := range []struct{ key, value string }{
-		{"cause", string(e.Cause)}, {"actor", e.Actor}, {"command", e.Command}, {"reason", e.Reason}, {"text", e.Text},
+		{"cause", string(e.Cause)},
+		{"actor", e.Actor},
+		{"command", e.Command},
+		{"reason", e.Reason},
+		{"text", e.Text},
+		{"idle", span(e.Idle, time.Second)},
+		{"asleep", span(e.Asleep, time.Second)},
+		{"took", span(e.Took, time.Millisecond)},
 	} {
 		if a.value != "" {
 			args = append(args, a.key, a.value)
-		}
-	}
-	for _, d := range []struct {
-		key       string
-		value     time.Duration
-		precision time.Duration
-	}{{"idle", e.Idle, time.Second}, {"asleep", e.Asleep, time.Second}, {"took", e.Took, time.Millisecond}} {
-		if d.value > 0 {
-			args = append(args, d.key, d.value.Round(d.precision).String()) // JSON would have nanoseconds
 		}
 	}
 	s.logger.Info(string(e.Type), args...)

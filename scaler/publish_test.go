@@ -11,9 +11,9 @@ import (
 	"idle-scaler/policy"
 )
 
-// A change that was seen only after its predecessor was told, because another leader wrote it at that moment, is not overwritten before it is
-// told, too: the sleep gives up, and the next sweep tells it first.
-func TestNoSleepOverwritesAnEventThatIsNotTold(t *testing.T) {
+// A sleep gives up if another leader has just changed the server and that event is not published
+// yet. The next sweep publishes it first.
+func TestNoSleepOverwritesAnUnpublishedEvent(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.prove = func() { // just before the sleep looks at the server
 			s := *w.alpha()
@@ -26,13 +26,14 @@ func TestNoSleepOverwritesAnEventThatIsNotTold(t *testing.T) {
 		w.sweep()
 		w.expectReplicas(0)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Scaled, Slept}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(3))
 }
 
-// A sleep that was written though no answer came is told by the next sweep at the latest, once, and not only when somebody changes the server.
-func TestUnsureSleepIsTold(t *testing.T) {
+// A sleep that was written without an answer is published once, by the next sweep at the latest,
+// also if nobody changes the server.
+func TestUnsureSleepIsPublished(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { return ErrUnsure }
 		w.sweep()
@@ -41,11 +42,12 @@ func TestUnsureSleepIsTold(t *testing.T) {
 		for range 3 {
 			w.sweep()
 		}
-		w.expectTold(Slept)
+		w.expectPublished(Slept)
 	}, running(3))
-	lead(t, func(w *world) { // it is seen long after the write was given up
+	lead(t, func(w *world) { // it lands long after the sleep was given up
 		w.cluster.onWrite = func(server *Server) error {
-			slept := written(server, 0, Mark{Restore: 3, Because: policy.BecauseIdle, Asleep: time.Now(), Last: Event{ID: eventID(server), Type: Slept, Server: alpha, At: time.Now(), From: 3}})
+			slept := written(server, 0, Mark{Restore: 3, Because: policy.BecauseIdle, Asleep: time.Now()})
+			slept.Mark.Last = Event{ID: changeID(server), Type: Slept, Server: alpha, At: time.Now(), From: 3}
 			time.AfterFunc(time.Minute, func() { w.cluster.put(slept) })
 			return fmt.Errorf("%w: no answer", ErrUnsure)
 		}
@@ -53,21 +55,24 @@ func TestUnsureSleepIsTold(t *testing.T) {
 		w.cluster.onWrite = nil
 		time.Sleep(time.Minute)
 		w.expectReplicas(0)
-		w.expectTold(Slept)
+		w.expectPublished(Slept)
 		w.sweep()
-		w.expectTold(Slept)
+		w.expectPublished(Slept)
 	}, running(3))
 }
 
-// So is what a former leader writes after the next has looked what it has left.
-func TestWhatAFormerLeaderWritesLateIsTold(t *testing.T) {
+// A change that a former leader writes after the next one has begun is published too.
+func TestLateWriteOfAFormerLeaderIsPublished(t *testing.T) {
 	for name, late := range map[string]struct {
 		age  time.Duration
-		told []EventType
-	}{"a moment ago": {time.Second, []EventType{Scaled}}, "long ago, when the stream may have had it": {republishFor, nil}} {
+		want []EventType
+	}{
+		"a moment ago": {time.Second, []EventType{Scaled}},
+		"long ago, when the stream may have had it": {republishFor, nil},
+	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
-				w.cluster.onChange = func(ID) {} // nor does anybody notice
+				w.cluster.onChange = func(ID) {} // and nobody notices
 				w.change("alpha", func(s *Server) {
 					s.Mark.Last = Event{ID: "of-another-leader", Type: Scaled, Server: alpha, At: time.Now().Add(-late.age), To: 3}
 					s.Mark.Hold = policy.Hold{Until: time.Now().Add(time.Hour)}
@@ -75,14 +80,15 @@ func TestWhatAFormerLeaderWritesLateIsTold(t *testing.T) {
 				for range 3 {
 					w.sweep()
 				}
-				w.expectTold(late.told...)
+				w.expectPublished(late.want...)
 			}, running(3))
 		})
 	}
 }
 
-// However often a server is looked at while NATS is away, its event is published once when NATS is back.
-func TestUntoldIsToldByOne(t *testing.T) {
+// However often a server has a pass while NATS is away, its event is published once when NATS is
+// back.
+func TestEventIsPublishedOnceAfterAnOutage(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onChange = func(ID) {}
 		w.bus.setAway(ErrUnsure)
@@ -95,24 +101,27 @@ func TestUntoldIsToldByOne(t *testing.T) {
 		}
 		w.bus.setAway(nil)
 		time.Sleep(time.Minute)
-		w.expectTold(Scaled)
+		w.expectPublished(Scaled)
 	}, running(3))
 }
 
-// A command whose last write got no answer is looked for once more before it is told to be rejected: rejected means that it was not applied.
+// Before a command whose last write got no answer is rejected, its server is read once more:
+// rejected means that it was not applied.
 func TestLastWriteIsLookedFor(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { time.Sleep(w.config.RetryFor); return ErrUnsure }
 		if o := w.do(Command{Verb: Scale, Replicas: 5}); o == nil || o.Err != nil || o.Event.Type != Scaled {
 			t.Errorf("outcome %+v", o)
 		}
-		w.expectTold(Scaled)
+		w.expectPublished(Scaled)
 	}, running(2))
-	lead(t, func(w *world) { // it lands while the next, which is the last, is on its way
+	lead(t, func(w *world) { // it lands during the next try, which is the last
 		late := written(w.alpha(), 5, Mark{})
 		w.cluster.onWrite = func(server *Server) error {
 			if late.Mark.Last.ID == "" {
-				late.Mark.Last = Event{ID: eventID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: policy.CauseCommand}
+				late.Mark.Last = Event{
+					ID: changeID(server), Type: Scaled, Server: alpha, At: time.Now(), From: 2, To: 5, Cause: policy.CauseCommand,
+				}
 				return fmt.Errorf("%w: not there yet", ErrUnsure)
 			}
 			time.Sleep(w.config.RetryFor)
@@ -122,22 +131,24 @@ func TestLastWriteIsLookedFor(t *testing.T) {
 		if o := w.do(Command{Verb: Scale, Replicas: 5}); o == nil || o.Err != nil || o.Event.Type != Scaled {
 			t.Errorf("outcome %+v", o)
 		}
-		w.expectTold(Scaled)
+		w.expectPublished(Scaled)
 	}, running(2))
 }
 
-// A forced stop whose pods can't be ended has failed, which is answered; but it is applied, and so not told to be rejected.
+// A forced stop whose pods can't be ended has an error as its answer. It is applied, so no event
+// says that it was rejected.
 func TestForcedStopWhosePodsCannotBeEnded(t *testing.T) {
 	lead(t, func(w *world) {
 		w.pods.err = ErrRefused
 		stop := Command{Verb: Stop, Force: true, Stamp: w.stamp()}
-		for _, time := range []string{"first", "second"} { // it comes again, as its acknowledgement got lost
-			if o := w.do(stop); o == nil || !errors.Is(o.Err, ErrRefused) || o.Event.Type != Slept || o.Server == nil || o.Server.Replicas != 0 {
+		for _, time := range []string{"first", "second"} { // it comes again, because its acknowledgement got lost
+			if o := w.do(stop); o == nil || !errors.Is(o.Err, ErrRefused) || o.Event.Type != Slept || o.Server == nil ||
+				o.Server.Replicas != 0 {
 				t.Errorf("outcome %s %+v", time, o)
 			}
 		}
 		w.expectReplicas(0)
-		w.expectTold(Slept)
+		w.expectPublished(Slept)
 	}, running(2))
 }
 
@@ -149,8 +160,8 @@ type behind struct {
 
 func (b behind) Get(id ID) (*Server, bool) { s, ok := b.servers[id]; return s, ok }
 
-// A command that a former leader has applied is not told to have expired, though the leader that it comes to again does not know yet what is written
-// on the server.
+// A command that a former leader has applied does not expire, also when the cache of the next
+// leader does not have the change yet.
 func TestAppliedCommandDoesNotExpireUnseen(t *testing.T) {
 	for name, fails := range map[string]int{"at once": 0, "after a while": 3} {
 		t.Run(name, func(t *testing.T) {
@@ -166,17 +177,18 @@ func TestAppliedCommandDoesNotExpireUnseen(t *testing.T) {
 				if o := w.do(stop); o == nil || o.Err != nil || o.Event.Type != Slept {
 					t.Errorf("outcome %+v", o)
 				}
-				w.expectTold(Slept)
-				if o := w.do(Command{Verb: Start, Stamp: activity.Stamp{Sequence: 1 << 40, Time: stop.Stamp.Time.Add(time.Second)}}); o == nil || !errors.Is(o.Err, ErrExpired) {
+				w.expectPublished(Slept)
+				late := activity.Stamp{Sequence: 1 << 40, Time: stop.Stamp.Time.Add(time.Second)}
+				if o := w.do(Command{Verb: Start, Stamp: late}); o == nil || !errors.Is(o.Err, ErrExpired) {
 					t.Errorf("of one that was not applied: outcome %+v", o)
 				}
-				w.expectTold(Slept, Expired)
+				w.expectPublished(Slept, Expired)
 			}, running(2))
 		})
 	}
 }
 
-// A command ends once its event is published, without another reason to try: whoever reads its answer finds the event.
+// A command ends after its event is published: whoever reads the answer finds the event.
 func TestACommandEndsAfterItsEvent(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.setAway(errors.New("NATS is away"))
@@ -189,7 +201,7 @@ func TestACommandEndsAfterItsEvent(t *testing.T) {
 		}
 		w.bus.setAway(nil)
 		time.Sleep(publishBackoff)
-		if w.expectTold(Woken); len(ended) == 0 {
+		if w.expectPublished(Woken); len(ended) == 0 {
 			t.Error("it has not ended, and its event is published")
 		}
 	}, running(0))

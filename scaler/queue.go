@@ -3,6 +3,7 @@ package scaler
 import (
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,12 +23,13 @@ const (
 
 // queue holds the servers that need a pass, and hands them to the workers. It has the contract of
 // client-go's workqueue: a key is never handed out twice at once, waiting keys are merged, keys can be
-// added for later, and failures back off. Two things that one lacks are built in:
+// added for later, and failures back off. It adds two rules:
 //
-//   - Commands come before changes, and changes before the sweep. The sweep has only some of the workers,
-//     so that putting servers to sleep never delays a wake.
-//   - A namespace has at most half of the workers that others leave it, and namespaces take turns. A
-//     namespace whose admission webhook is down, so that each request takes half a minute, delays no other.
+//   - Commands come before changes, and changes before the sweep. The sweep has only some of the
+//     workers, so that putting servers to sleep never delays a wake.
+//   - A namespace has at most half of the workers that others leave it, and namespaces take turns. If
+//     the admission webhook of one namespace is down, and each request takes half a minute, no other
+//     namespace waits for it.
 type queue struct {
 	now func() time.Time
 
@@ -43,12 +45,12 @@ type queue struct {
 // item is a server that waits for a pass, is in one, or needs one later.
 type item struct {
 	wanted  uint     // a bit for each priority at which it needs a pass
-	inLine  uint     // a bit for each line that it stands in
+	queued  uint     // a bit for each priority at which it waits for a worker
 	running bool     // a pass is under way
 	at      priority // of the pass that is under way
 
-	timer      *time.Timer // begins the pass that comes by itself
-	backingOff bool        // until timer goes off, only a command begins a pass
+	timer      *time.Timer // begins the pass that is due later
+	backingOff bool        // until timer fires, only a command begins a pass
 	failures   int         // in a row
 }
 
@@ -74,7 +76,10 @@ func (r result) sooner(other result) result {
 }
 
 func newQueue(now func() time.Time, workers, sweeps int) *queue {
-	q := &queue{now: now, items: make(map[ID]*item), workers: share.Places{Most: workers}, sweeps: share.Places{Most: sweeps}}
+	q := &queue{
+		now: now, items: make(map[ID]*item),
+		workers: share.Places{Most: workers}, sweeps: share.Places{Most: sweeps},
+	}
 	q.added.L = &q.mu
 	return q
 }
@@ -83,26 +88,19 @@ func newQueue(now func() time.Time, workers, sweeps int) *queue {
 func (q *queue) add(id ID, p priority) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.push(id, p)
-}
-
-func (q *queue) push(id ID, p priority) {
 	e := q.items[id]
 	if e == nil {
 		e = new(item)
 		q.items[id] = e
 	}
-	if e.wanted&(1<<p) != 0 {
-		return
-	}
 	e.wanted |= 1 << p
-	q.line(id, e)
+	q.push(id, e)
 }
 
-// line puts a server in line, at its most urgent priority, if it may have a pass now.
-func (q *queue) line(id ID, e *item) {
-	if p, ok := e.next(); ok && e.inLine&(1<<p) == 0 {
-		e.inLine |= 1 << p
+// push queues a server at its most urgent priority, if a pass may begin now.
+func (q *queue) push(id ID, e *item) {
+	if p, ok := e.next(); ok && e.queued&(1<<p) == 0 {
+		e.queued |= 1 << p
 		q.waiting[p].push(id)
 		q.added.Signal()
 	}
@@ -116,45 +114,45 @@ func (e *item) next() (priority, bool) {
 	return priority(bits.TrailingZeros(e.wanted)), true
 }
 
-// get waits for a server that needs a pass, and begins the pass. It returns false once the queue is closed.
-func (q *queue) get() (id ID, p priority, ok bool) {
+// get waits for a server that needs a pass, and begins the pass. It returns false once the queue is
+// closed.
+func (q *queue) get() (ID, priority, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.closed {
-		if id, p, ok = q.begin(); ok {
-			return id, p, true
+		for p := range priorities {
+			if id, ok := q.begin(p); ok {
+				return id, p, true
+			}
 		}
 		q.added.Wait()
 	}
 	return ID{}, 0, false
 }
 
-// begin begins the pass over the first server in line that may have a worker.
-func (q *queue) begin() (ID, priority, bool) {
-	for p := range priorities {
-		for {
-			id, ok := q.waiting[p].pop(func(namespace string) bool {
-				return q.workers.Free(namespace) && (p != bySweep || q.sweeps.Free(namespace))
-			})
-			if !ok {
-				break
-			}
-			e := q.items[id]
-			e.inLine &^= 1 << p
-			if next, ok := e.next(); !ok || next != p {
-				continue // it gets in line again after its pass, or when it has backed off
-			}
-			q.workers.Take(id.Namespace)
-			if p == bySweep {
-				q.sweeps.Take(id.Namespace)
-			}
-			e.wanted &^= 1 << p
-			e.running, e.at = true, p
-			e.stop()
-			return id, p, true
+// begin begins the pass over the first server queued at a priority that may have a worker.
+func (q *queue) begin(p priority) (ID, bool) {
+	for {
+		id, ok := q.waiting[p].pop(func(namespace string) bool {
+			return q.workers.Free(namespace) && (p != bySweep || q.sweeps.Free(namespace))
+		})
+		if !ok {
+			return ID{}, false
 		}
+		e := q.items[id]
+		e.queued &^= 1 << p
+		if next, ok := e.next(); !ok || next != p {
+			continue // it is queued again after its pass, or when it has backed off
+		}
+		q.workers.Take(id.Namespace)
+		if p == bySweep {
+			q.sweeps.Take(id.Namespace)
+		}
+		e.wanted &^= 1 << p
+		e.running, e.at = true, p
+		e.stop()
+		return id, true
 	}
-	return ID{}, 0, false
 }
 
 // done ends a pass.
@@ -183,8 +181,8 @@ func (q *queue) done(id ID, r result) {
 	if e.wanted == 0 && e.timer == nil {
 		delete(q.items, id)
 	}
-	q.line(id, e)
-	q.added.Signal() // its worker, or its namespace's share, may be what another waited for
+	q.push(id, e)
+	q.added.Signal() // another server may have waited for this worker, or for the share of its namespace
 }
 
 // beginLater begins a pass after a while, unless another one begins before.
@@ -199,13 +197,13 @@ func (q *queue) beginLater(id ID, e *item, after time.Duration, p priority) {
 		if e.timer == timer {
 			e.stop()
 			e.wanted |= 1 << p
-			q.line(id, e)
+			q.push(id, e)
 		}
 	})
 	e.timer = timer
 }
 
-// stop takes back the pass that comes by itself: one that begins will say anew when that is.
+// stop cancels the pass that is due later: the pass that begins will say again when that is.
 func (e *item) stop() {
 	if e.timer != nil {
 		e.timer.Stop()
@@ -213,8 +211,9 @@ func (e *item) stop() {
 	e.timer, e.backingOff = nil, false
 }
 
-// pause is how long a server rests after so many failures in a row. It doubles five times, and is up to a
-// third shorter for some, so that those that failed together don't try again together.
+// pause returns how long a server rests after so many failures in a row. It doubles five times. It
+// is up to a third shorter at random, so that servers that failed together do not try again
+// together.
 func pause(failures int, most time.Duration) time.Duration {
 	d := most >> max(0, 6-failures)
 	return d - rand.N(d/3)
@@ -231,39 +230,37 @@ func (q *queue) close() {
 	q.added.Broadcast()
 }
 
-// roundRobin are servers in line, of which each namespace has its turn.
+// roundRobin holds servers that wait. Their namespaces take turns.
 type roundRobin struct {
 	namespaces []string        // in the order of their turns
-	lines      map[string][]ID // by namespace; none is empty
+	servers    map[string][]ID // by namespace; none is empty
 }
 
 func (r *roundRobin) push(id ID) {
-	if r.lines == nil {
-		r.lines = make(map[string][]ID)
+	if r.servers == nil {
+		r.servers = make(map[string][]ID)
 	}
-	line, there := r.lines[id.Namespace]
+	waiting, there := r.servers[id.Namespace]
 	if !there {
 		r.namespaces = append(r.namespaces, id.Namespace)
 	}
-	r.lines[id.Namespace] = append(line, id)
+	r.servers[id.Namespace] = append(waiting, id)
 }
 
 // pop takes the first server of the first namespace that may have its turn.
 func (r *roundRobin) pop(may func(namespace string) bool) (ID, bool) {
-	for i, namespace := range r.namespaces {
-		if !may(namespace) {
-			continue
-		}
-		copy(r.namespaces[1:i+1], r.namespaces[:i]) // those passed over stay first in turn
-		r.namespaces = r.namespaces[1:]
-		line := r.lines[namespace]
-		if len(line) == 1 {
-			delete(r.lines, namespace)
-		} else {
-			r.lines[namespace] = line[1:]
-			r.namespaces = append(r.namespaces, namespace)
-		}
-		return line[0], true
+	i := slices.IndexFunc(r.namespaces, may)
+	if i < 0 {
+		return ID{}, false
 	}
-	return ID{}, false
+	namespace := r.namespaces[i]
+	r.namespaces = slices.Delete(r.namespaces, i, i+1) // those passed over stay first in turn
+	waiting := r.servers[namespace]
+	if len(waiting) == 1 {
+		delete(r.servers, namespace)
+	} else {
+		r.servers[namespace] = waiting[1:]
+		r.namespaces = append(r.namespaces, namespace)
+	}
+	return waiting[0], true
 }

@@ -15,10 +15,15 @@ func key(namespace string, n int) ID { return ID{Namespace: namespace, Name: fmt
 func (q *queue) beginOne() (ID, priority, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.begin()
+	for p := range priorities {
+		if id, ok := q.begin(p); ok {
+			return id, p, true
+		}
+	}
+	return ID{}, 0, false
 }
 
-// beginAll begins all the passes that may be under way at once.
+// beginAll begins all passes that may be under way at once.
 func (q *queue) beginAll() (ids []ID) {
 	for {
 		id, _, ok := q.beginOne()
@@ -29,8 +34,8 @@ func (q *queue) beginAll() (ids []ID) {
 	}
 }
 
-// What is asked for is done: no pass is lost, none of a server is under way twice, and what comes
-// while one is under way has another one after it.
+// No pass is lost, no two passes over a server overlap, and a server that is added during its pass
+// has another one after it.
 func TestQueueLosesNothing(t *testing.T) {
 	const servers, asks, workers = 20, 200, 8
 	q := newQueue(time.Now, workers, 2)
@@ -94,8 +99,9 @@ func TestQueueLosesNothing(t *testing.T) {
 	running.Wait()
 }
 
-// Commands come before changes, and changes before the sweep. A server that waits for the sweep and gets a
-// command has a pass for each: only that of the sweep, which has its share of the workers, may put it to sleep.
+// Commands come before changes, and changes before the sweep. A server that waits for the sweep and
+// gets a command has a pass for each: only that of the sweep, which has its share of the workers,
+// may put it to sleep.
 func TestQueueKnowsWhatIsUrgent(t *testing.T) {
 	q := newQueue(time.Now, 8, 8)
 	q.add(key("a", 1), bySweep)
@@ -119,8 +125,8 @@ func TestQueueKnowsWhatIsUrgent(t *testing.T) {
 	}
 }
 
-// The sweep has some of the workers only, a namespace has its share of these, and what comes meanwhile has the
-// others.
+// The sweep has some of the workers only, and a namespace has its share of these. Other passes have
+// the rest.
 func TestQueueKeepsTheSweepSmall(t *testing.T) {
 	q := newQueue(time.Now, 64, 16)
 	for n := range 100 {
@@ -175,7 +181,7 @@ func TestQueueIsFair(t *testing.T) {
 }
 
 // After each failure in a row a server rests longer, up to a limit. Only a command ends a rest, and
-// a success ends the row. What is tried again is as urgent as it was.
+// a success ends the row. A retry is as urgent as the failed pass.
 func TestQueueBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, id := newQueue(time.Now, 2, 2), key("a", 1)
@@ -220,7 +226,8 @@ func TestQueueBacksOff(t *testing.T) {
 	})
 }
 
-// A pass that is due at an instant begins by itself, once: a pass before it says again when the next is.
+// A pass that is due at an instant begins by itself, once: a pass before it says again when the
+// next is due.
 func TestQueueBeginsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, id := newQueue(time.Now, 2, 2), key("a", 1)
@@ -256,7 +263,7 @@ func TestQueueBeginsByItself(t *testing.T) {
 	})
 }
 
-// However often a server asks for passes while its namespace has no worker, it stands in line once.
+// However often a server asks for passes while its namespace has no worker, it waits once.
 func TestQueueDoesNotGrow(t *testing.T) {
 	q := newQueue(time.Now, 4, 2)
 	for n := range 10 {
@@ -270,7 +277,7 @@ func TestQueueDoesNotGrow(t *testing.T) {
 		}
 	}
 	for p := range priorities {
-		if n := len(q.waiting[p].lines["a"]); n > 10 {
+		if n := len(q.waiting[p].servers["a"]); n > 10 {
 			t.Errorf("%d stand in line %d", n, p)
 		}
 	}

@@ -22,8 +22,8 @@ func (w *world) sleepAgain() {
 	w.expectReplicas(0)
 }
 
-// After two reverts in a row without demand the server is not put to sleep any more, and that is told once, with who it is, since when and
-// what to change.
+// After two reverts in a row without demand the server is not put to sleep any more. One event says
+// so: who reverts it, since when, and what to change.
 func TestContended(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
@@ -39,26 +39,29 @@ func TestContended(t *testing.T) {
 			w.sweep()
 			w.expectReplicas(2)
 		}
-		w.expectTold(Slept, Woken, Slept, Woken, Contended)
+		w.expectPublished(Slept, Woken, Slept, Woken, Contended)
 		e := w.last(Contended)
 		if e.Actor != "argocd-controller" || e.Cause != policy.CauseExternal {
 			t.Errorf("event %+v", e)
 		}
-		for _, part := range []string{"Argo CD", "since 2000-01-01T00:00:00Z", "managedFieldsManagers: [idle-scaler]", "RespectIgnoreDifferences=true"} {
+		for _, part := range []string{
+			"Argo CD", "since 2000-01-01T00:00:00Z", "managedFieldsManagers: [idle-scaler]", "RespectIgnoreDifferences=true",
+		} {
 			if !strings.Contains(e.Text, part) {
 				t.Errorf("text lacks %q: %s", part, e.Text)
 			}
 		}
 		w.nextLeader()
-		w.expectTold(Slept, Woken, Slept, Woken, Contended)
+		w.expectPublished(Slept, Woken, Slept, Woken, Contended)
 		w.ping() // demand changes nothing about it
 		time.Sleep(2 * idleAfter)
 		w.expectReplicas(2)
 	}, running(2))
 }
 
-// A leader that does not live to tell it leaves that to the next, after the event of the wake.
-func TestContendedIsToldByTheNextLeader(t *testing.T) {
+// If the leader dies before it publishes that a server is contended, the next leader does, after
+// the event of the wake.
+func TestContendedIsPublishedByTheNextLeader(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
 		w.revert()
@@ -71,11 +74,11 @@ func TestContendedIsToldByTheNextLeader(t *testing.T) {
 		w.bus.away = nil
 		w.begin(func() bool { return true })
 		w.nextLeader()
-		w.expectTold(Slept, Woken, Slept, Woken, Contended)
+		w.expectPublished(Slept, Woken, Slept, Woken, Contended)
 	}, running(2))
 }
 
-// What ends or prevents that a server counts as contended.
+// These things end or prevent that a server counts as contended.
 func TestNotContended(t *testing.T) {
 	twice := func(w *world) {
 		w.sweep()
@@ -148,7 +151,8 @@ func TestNotContended(t *testing.T) {
 	}
 }
 
-// What nobody could have asked for while the log was not heard is no revert, and takes none back either.
+// A raise while the log was not complete is no revert, because nobody could have asked for it. It
+// takes no earlier revert back either.
 func TestRevertsBeforeBlindness(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
@@ -162,7 +166,8 @@ func TestRevertsBeforeBlindness(t *testing.T) {
 	}, running(2))
 }
 
-// Who raises a whole group at once is a rival of all of it: its servers are no demand for each other.
+// Somebody who raises a whole group at once is a rival of all of it: its servers are no demand for
+// each other.
 func TestRevertsOfAGroup(t *testing.T) {
 	lead(t, func(w *world) {
 		for range policy.MaxReverts {
@@ -171,7 +176,7 @@ func TestRevertsOfAGroup(t *testing.T) {
 			w.expect("a", 0)
 			w.expect("b", 0)
 			w.end()
-			for _, name := range []string{"a", "b"} { // before a leader sees either
+			for _, name := range []string{"a", "b"} { // before a leader sees any of it
 				w.change(name, func(s *Server) { s.Replicas, s.Writer, s.Ours = 2, "argocd-controller", false })
 			}
 			w.nextLeader()
@@ -184,7 +189,8 @@ func TestRevertsOfAGroup(t *testing.T) {
 	}, set(named("a", running(2)), "group", "g"), set(named("b", running(2)), "group", "g"))
 }
 
-// Who is stopped by an order and raised by another all the same counts as reverted: the order was no demand.
+// A server that an order stopped and somebody else raised counts as reverted: the order was no
+// demand.
 func TestRevertOfAStop(t *testing.T) {
 	lead(t, func(w *world) {
 		w.must(Command{Verb: Stop})
@@ -195,7 +201,7 @@ func TestRevertOfAStop(t *testing.T) {
 	}, running(2))
 }
 
-// While KEDA scales a server nothing is put to sleep.
+// While KEDA scales a server, nothing puts it to sleep.
 func TestKEDAIsLeftAlone(t *testing.T) {
 	lead(t, func(w *world) {
 		time.Sleep(5 * time.Hour)

@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"strings"
 	"time"
 
 	"idle-scaler/activity"
@@ -10,23 +11,23 @@ import (
 // ID names one server.
 type ID = activity.ID
 
-// Server is one Deployment as it was seen at one moment. It is never changed after it was made.
+// Server is one Deployment as it was seen at one moment. It never changes after it was made.
 type Server struct {
 	ID         ID
 	UID        string // differs between two Deployments of the same name
 	Version    string // opaque; a write against another version fails
 	Generation int64  // of what is wanted
-	Observed   int64  // the generation that the counts below are true for
+	Observed   int64  // the generation that the counts below are about
 
 	Replicas  int // wanted
-	Total     int // exist and are not being ended
-	Updated   int // of the newest version of the pod template
+	Total     int // exist and are not ending
+	Updated   int // have the newest pod template
 	Ready     int
 	Available int
 
 	Created      time.Time
 	ReadySince   time.Time // since when some replica is ready; zero while none is, or when not known
-	UnreadySince time.Time // since when none is of those wanted; zero while some is, or when not known
+	UnreadySince time.Time // since when none of the wanted is; zero while some is, or when not known
 	Stalled      bool      // a rollout has passed its progress deadline
 
 	Labels     map[string]string
@@ -36,14 +37,14 @@ type Server struct {
 	Refused    *Refusal // why the cluster makes no pods for it
 
 	Settings policy.Settings
-	Sources  map[string]policy.Source // where each setting comes from that is written anywhere, by key
+	Sources  map[string]policy.Source // where each setting that is written anywhere comes from, by key
 	Bad      error                    // why the settings or the marks can't be read
-	Rival    string                   // who else decides about its replicas, by its nature: KEDA; empty: nobody
+	Rival    string                   // the nature of whoever else decides about its replicas: KEDA; empty: nobody
 	Requests Resources                // of one replica
 	Mark     Mark
 }
 
-// Resources are what the scheduler keeps free for the pods of a server.
+// Resources are what the scheduler keeps free for one replica.
 type Resources struct {
 	MilliCPU int64
 	Memory   int64 // bytes
@@ -55,26 +56,21 @@ type Condition struct {
 	Since                         time.Time
 }
 
-// Refusal is the cluster's word that it makes no pods: a quota, an admission webhook.
+// Refusal says that the cluster makes no pods, and why: a quota, an admission webhook.
 type Refusal struct{ Reason, Message string }
 
-// RollingOut reports whether a new version is being brought in, or the counts are not yet those of what is wanted.
-func (s *Server) RollingOut() bool {
-	return !s.Stalled && (s.Observed < s.Generation || s.Updated < s.Replicas || s.Total > s.Updated)
-}
-
-// Mark is what the daemon has written on a Deployment about it. Zero values are not written.
+// Mark is what the daemon has written on a Deployment. Zero values are not written.
 type Mark struct {
 	Restore int // the replicas to wake with
 	Because policy.Because
 	Asleep  time.Time      // when it was put to sleep; zero while it is awake
-	Awake   time.Time      // when it was last woken, or told to be awake; zero while it is asleep
+	Awake   time.Time      // when somebody last woke it, or ordered it awake; zero while it is asleep
 	Seen    activity.Stamp // the last ping that the decision to sleep knew
-	Failed  string         // why its last wake, or scale, will not get as ready as was asked; says nothing of a later loss
+	Failed  string         // why its last wake, or scale, will not get ready; says nothing of a later loss
 	Hold    policy.Hold    // the last explicit hold; in force until it ends
-	Reverts policy.Reverts // how often somebody else woke it again
+	Reverts policy.Reverts // how often somebody else raised it again
 	Done    Done
-	Last    Event // the last transition, kept here until the bus has it and after
+	Last    Event // the last change, kept here before and after the stream has it
 }
 
 // Done is the last command that was applied.
@@ -91,60 +87,56 @@ type Endpoint struct {
 	URL     string
 }
 
-// facts are what a decision about one server depends on now.
-func (s *Scaler) facts(server *Server, now time.Time) policy.Facts {
-	l := look{s: s, now: now}
-	return l.facts(server)
+// RollingOut reports whether a new version is being brought in, or the counts are older than what
+// is wanted.
+func (s *Server) RollingOut() bool {
+	return !s.Stalled && (s.Observed < s.Generation || s.Updated < s.Replicas || s.Total > s.Updated)
 }
 
-// factsAlone are the facts but for what the others of its group make of it.
-func (s *Scaler) factsAlone(server *Server, now time.Time) policy.Facts {
-	f := policy.Facts{
-		Settings:    server.Settings,
-		Bad:         server.Bad,
-		Paused:      s.pauses.Of(server.ID),
-		Hold:        server.Mark.Hold,
-		Reverts:     server.Mark.Reverts,
-		Rival:       server.Rival,
-		Replicas:    server.Replicas,
-		Ready:       server.Ready,
-		RollingOut:  server.RollingOut(),
-		ReadySince:  server.ReadySince,
-		StartingAt:  startingAt(server),
-		Created:     server.Created,
-		Ours:        server.Ours,
-		Because:     server.Mark.Because,
-		AsleepSince: server.Mark.Asleep,
-		AwakeSince:  server.Mark.Awake,
-		Seen:        server.Mark.Seen,
-		Use:         s.tracker.Of(server.ID),
-		Coverage:    s.coverage(now),
-	}
-	if server.Settings.SleepNotice > 0 {
-		f.Noticed = s.noticedAt(server.ID)
-	}
-	return f
+// Wanted reports whether a server has replicas, or will have once the servers before it are ready.
+func (s *Server) Wanted() bool { return s.Replicas > 0 || s.waitsForOthers() }
+
+// waitsForOthers reports whether a command has started the server, and others have to be ready
+// before.
+func (s *Server) waitsForOthers() bool {
+	return s.Replicas == 0 && s.Mark.Because == policy.BecauseAfter
 }
 
-// sight says how far silence proves anything: nothing either while it is not known what is said of servers elsewhere.
-func (s *Scaler) coverage(now time.Time) activity.Coverage {
-	found := s.tracker.Coverage(now)
-	if missing := s.cache.Missing(); missing != "" && found.Blind == "" {
-		found.Blind = missing
-	}
-	return found
+// wokenByOthers reports whether somebody else gave replicas to a server that is marked as asleep.
+func (s *Server) wokenByOthers() bool { return s.Replicas > 0 && !s.Mark.Asleep.IsZero() }
+
+// ready reports whether some replica is ready, by counts that are at least as new as the
+// generation.
+func (s *Server) ready(generation int64) bool { return s.Observed >= generation && s.Ready > 0 }
+
+func (s *Server) allReady(generation int64) bool {
+	return s.Observed >= generation && s.Ready >= s.Replicas && s.Updated >= s.Replicas
 }
 
-// Blind says why silence proves nothing now, so that no server is put to sleep; empty when it does. It is what the event Blinded tells of.
-func (s *Scaler) Blind() string { return s.coverage(s.now()).Blind }
-
-// startingAt is when the server began what may be a start: the latest of its creation, its wake (by whomever) and the loss of its last ready replica.
-func startingAt(server *Server) time.Time {
-	start := server.Created
-	for _, t := range [...]time.Time{server.Mark.Awake, server.UnreadySince} {
-		if t.After(start) {
-			start = t
-		}
+// AwakeReplicas returns how many replicas the server has, or wakes with.
+func (s *Server) AwakeReplicas() int {
+	if s.Replicas > 0 {
+		return s.Replicas
 	}
-	return start
+	return s.restored()
 }
+
+// restored returns how many replicas the server wakes with.
+func (s *Server) restored() int {
+	if s.Mark.Restore > 0 {
+		return s.Mark.Restore
+	}
+	return max(1, s.Settings.WakeReplicas)
+}
+
+// held returns the hold that is in force. One that is over is not written again.
+func (s *Server) held(now time.Time) policy.Hold {
+	if s.Mark.Hold.Holds(now) {
+		return s.Mark.Hold
+	}
+	return policy.Hold{}
+}
+
+// IsAbout reports whether the event with this ID, like Progress, is about the server as it is
+// wanted now, and not about what was wanted of it before.
+func (s *Server) IsAbout(id string) bool { return strings.HasPrefix(id, noticePrefix(s)) }

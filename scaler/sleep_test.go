@@ -14,7 +14,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// What is idle sleeps in one write and no read, and everything needed to wake it is in that write.
+// An idle server sleeps with one write and no read, and that write has all that is needed to wake
+// it.
 func TestSweepPutsAnIdleServerToSleep(t *testing.T) {
 	lead(t, func(w *world) {
 		seen := activity.Stamp{Sequence: 7, Time: time.Now().Add(-31 * time.Minute)}
@@ -24,20 +25,21 @@ func TestSweepPutsAnIdleServerToSleep(t *testing.T) {
 		}
 		w.expectReplicas(0)
 		m := w.alpha().Mark
-		if m.Restore != 3 || m.Because != policy.BecauseIdle || !m.Seen.Equal(seen) || !m.Asleep.Equal(time.Now()) || m.Last.Idle != 31*time.Minute {
+		if m.Restore != 3 || m.Because != policy.BecauseIdle || !m.Seen.Equal(seen) || !m.Asleep.Equal(time.Now()) ||
+			m.Last.Idle != 31*time.Minute {
 			t.Errorf("marked %+v", m)
 		}
 		if w.cluster.reads != 0 || len(w.cluster.writes) != 1 {
 			t.Errorf("%d reads and %d writes", w.cluster.reads, len(w.cluster.writes))
 		}
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Slept}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, running(3))
 }
 
-// Why a server sleeps, or would, is told in the words in which explain says it.
-func TestSleepIsToldAsItIsExplained(t *testing.T) {
+// The event says why a server sleeps, or would, in the words of explain.
+func TestSleepIsPublishedAsItIsExplained(t *testing.T) {
 	old := with(running(2), func(s *Server) { s.Created = time.Now().Add(-48 * time.Hour) })
 	for _, tt := range []struct {
 		kind   EventType
@@ -50,22 +52,26 @@ func TestSleepIsToldAsItIsExplained(t *testing.T) {
 			w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-50 * time.Hour)}, time.Now())
 			_, explained, _ := strings.Cut(w.View(w.alpha()).Why(), ": ")
 			w.sweep()
-			if told, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); told != explained || told != "unused for 2d, its idle-after is 36h" {
-				t.Errorf("%s: told %q, explained %q", tt.kind, told, explained)
+			if published, _, _ := strings.Cut(w.last(tt.kind).Text, ";"); published != explained ||
+				published != "unused for 2d, its idle-after is 36h" {
+				t.Errorf("%s: published %q, explained %q", tt.kind, published, explained)
 			}
 		}, tt.server)
 	}
 }
 
-// A sweep leaves alone what is in use or in doubt, and what the world around it forbids to touch.
+// A sweep leaves a server alone that is in use or in doubt, or that the world around it forbids to
+// touch.
 func TestSweepLeavesAlone(t *testing.T) {
 	for name, prepare := range map[string]func(w *world){
 		"used a moment ago":         func(w *world) { w.tracker.Ping(alpha, w.stamp()) },
 		"leased":                    func(w *world) { w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) },
-		"the log can't be proved":   func(w *world) { w.bus.away = errors.New("nats is away") },
-		"the log is not heard":      func(w *world) { w.tracker.Lost("nats is away", time.Now()) },
+		"the log is not proven":     func(w *world) { w.bus.away = errors.New("nats is away") },
+		"the log is lost":           func(w *world) { w.tracker.Lost("nats is away", time.Now()) },
 		"the lease was not renewed": func(w *world) { w.end(); w.begin(func() bool { return false }) },
-		"a settings error":          func(w *world) { s := *w.alpha(); s.Bad = errors.New("idle-after: eh?"); w.cluster.put(s) },
+		"a settings error": func(w *world) {
+			w.change("alpha", func(s *Server) { s.Bad = errors.New("idle-after: eh?") })
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -73,7 +79,7 @@ func TestSweepLeavesAlone(t *testing.T) {
 				w.sweep()
 				w.expectReplicas(3)
 				if slices.Contains(w.bus.types(), Slept) {
-					t.Errorf("told %v", w.bus.types())
+					t.Errorf("published %v", w.bus.types())
 				}
 			}, running(3))
 		})
@@ -93,7 +99,8 @@ func TestSleepGivesUpOnConflict(t *testing.T) {
 	}, running(3))
 }
 
-// A ping that arrives while the sleep is being written ends with the server awake: at once, and if that is missed, whoever leads by then.
+// A ping that arrives while the sleep is being written ends with the server awake: at once, or by
+// the next leader if this one misses it.
 func TestPingDuringASleepWins(t *testing.T) {
 	duringTheWrite := func(w *world) {
 		w.cluster.onWrite = func(*Server) error {
@@ -122,7 +129,7 @@ func TestPingDuringASleepWins(t *testing.T) {
 	}, running(3))
 }
 
-// A sleep is decided again just before its write: what was learnt since the sweep looked counts.
+// A sleep is decided again just before its write: what became known since the sweep looked counts.
 func TestSleepIsDecidedAgain(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.prove = func() { w.tracker.Ping(alpha, w.stamp()) }
@@ -131,7 +138,8 @@ func TestSleepIsDecidedAgain(t *testing.T) {
 	}, running(3))
 }
 
-// A server that was stopped, and raised by somebody else, between the look of a sweep and its turn is not put to sleep: that would hide who raised it.
+// A server that was stopped, and raised by somebody else between the look of a sweep and its pass,
+// is not put to sleep: that would hide who raised it.
 func TestSleepHidesNoRevert(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.prove = func() {
@@ -146,11 +154,11 @@ func TestSleepHidesNoRevert(t *testing.T) {
 		if r := w.alpha().Mark.Reverts; r.Count != 1 || r.Writer != "argocd-controller" {
 			t.Errorf("reverts %+v", r)
 		}
-		w.expectTold(Woken)
+		w.expectPublished(Woken)
 	}, running(3))
 }
 
-// The proof that the log is silent is old news once the process stood still.
+// A proof of silence does not count after the process stood still.
 func TestOldProofIsNotUsed(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.prove = func() { time.Sleep(2 * MaxDecisionAge) }
@@ -163,12 +171,13 @@ func TestOldProofIsNotUsed(t *testing.T) {
 	}, running(3))
 }
 
-// A decision that could not be sent at once is not sent: the world it was made for may be gone.
+// A decision that could not be sent at once is not sent: the world may have changed.
 func TestOldDecisionIsNotSent(t *testing.T) {
 	lead(t, func(w *world) {
 		decided := w.local()
 		time.Sleep(MaxDecisionAge + 1)
-		_, _, err := w.leading().write(w.alpha(), Change{Event: Event{Type: Slept, At: w.now()}}, decided)
+		_, _, err := w.term.Load().write(w.term.Load().state(alpha), w.alpha(),
+			Change{Event: Event{Type: Slept, At: w.now()}}, decided)
 		if !errors.Is(err, ErrConflict) {
 			t.Errorf("error %v", err)
 		}
@@ -176,7 +185,7 @@ func TestOldDecisionIsNotSent(t *testing.T) {
 	}, running(3))
 }
 
-// Automatic sleeps take only their share of the requests in flight: they never keep a command waiting.
+// Automatic sleeps take only their share of the workers: they never keep a command waiting.
 func TestSleepsLeaveRoomForCommands(t *testing.T) {
 	var idle []func() *Server
 	for n := range 100 {
@@ -226,7 +235,8 @@ func TestSweepGoesOnAfterErrors(t *testing.T) {
 	}, running(1), beta)
 }
 
-// Demand wakes what the daemon put to sleep, with what it had, in one write and no read.
+// A ping wakes a server that the daemon put to sleep, with its former replicas, by one write and no
+// read.
 func TestPingWakes(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
@@ -239,20 +249,29 @@ func TestPingWakes(t *testing.T) {
 			t.Errorf("%d reads and %d writes", w.cluster.reads, len(w.cluster.writes))
 		}
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }
 
-// A wake tells how long the daemon had the server at zero, by one clock, also when somebody else wakes it: with that a report goes back beyond the
-// events that there are. Nothing is said of somebody else's zero, of the time before the Deployment was made, or of what is awake. An order
-// that a server sleeps that does so already begins its sleep anew, so it tells how long that was before.
-func TestHowLongItSleptIsTold(t *testing.T) {
+// The event of a wake says how long the daemon had the server at zero, by one clock, also when
+// somebody else wakes it. With that a report goes back beyond the oldest event. It says 0 for
+// somebody else's zero, for the time before the Deployment was made, and for a server that is
+// awake. An order to sleep begins the sleep of a sleeping server again, so its event says how long
+// the sleep was before.
+func TestHowLongItSleptIsPublished(t *testing.T) {
 	marked := func(s *Server) {
 		s.Mark.Asleep, s.Created = time.Now().Add(-30*time.Hour), time.Now().Add(-40*time.Hour)
 	}
 	slept := with(asleep(policy.BecauseIdle), marked)
-	start, stop, holds := Command{Verb: Start}, Command{Verb: Stop}, holdAsleep
+	madeAgain := with(slept, func(s *Server) { s.Created = time.Now().Add(-time.Hour) })
+	afterMate := set(slept, "group", "g", "after", "mate")
+	start, stop := Command{Verb: Start}, Command{Verb: Stop}
+	restarts := func(w *world) {
+		w.must(stop)
+		time.Sleep(time.Hour)
+		w.must(start)
+	}
 	for _, tt := range []struct {
 		name   string
 		server func() *Server
@@ -263,17 +282,20 @@ func TestHowLongItSleptIsTold(t *testing.T) {
 		{"a start", slept, func(w *world) { w.must(start) }, Woken, 30 * time.Hour},
 		{"a ping", slept, func(w *world) { w.ping() }, Woken, 30 * time.Hour},
 		{"somebody else", slept, (*world).revert, Woken, 30 * time.Hour},
-		{"made again since", with(slept, func(s *Server) { s.Created = time.Now().Add(-time.Hour) }), func(w *world) { w.must(start) }, Woken, time.Hour},
+		{"made again since", madeAgain, func(w *world) { w.must(start) }, Woken, time.Hour},
 		{"without its mark", with(slept, func(s *Server) { s.Mark = Mark{} }), func(w *world) { w.must(start) }, Woken, 0},
 		{"somebody's zero", running(0), func(w *world) { w.must(start) }, Woken, 0},
-		{"somebody's zero that was stopped", running(0), func(w *world) { w.must(stop); time.Sleep(time.Hour); w.must(start) }, Woken, 0},
+		{"somebody's zero that was stopped", running(0), restarts, Woken, 0},
 		{"awake", running(2), func(w *world) { w.must(start) }, Unchanged, 0},
 		{"put to sleep", running(2), func(w *world) { w.must(stop) }, Slept, 0},
 		{"stopped", slept, func(w *world) { w.must(stop) }, Unchanged, 30 * time.Hour},
-		{"held", slept, func(w *world) { w.must(holds) }, Unchanged, 30 * time.Hour},
-		{"stopped and started", slept, func(w *world) { w.must(stop); time.Sleep(time.Hour); w.must(start) }, Woken, time.Hour},
-		{"waits for others", set(slept, "group", "g", "after", "mate"), func(w *world) { w.cluster.slow = true; w.must(start) }, Unchanged, 0},
-		{"woken after others", set(slept, "group", "g", "after", "mate"), func(w *world) {
+		{"held", slept, func(w *world) { w.must(holdAsleep) }, Unchanged, 30 * time.Hour},
+		{"stopped and started", slept, restarts, Woken, time.Hour},
+		{"waits for others", afterMate, func(w *world) {
+			w.cluster.slow = true
+			w.must(start)
+		}, Unchanged, 0},
+		{"woken after others", afterMate, func(w *world) {
 			w.cluster.slow = true
 			w.must(start)
 			w.must(Command{Verb: Start, Server: w.server("mate").ID})
@@ -286,8 +308,9 @@ func TestHowLongItSleptIsTold(t *testing.T) {
 				tt.happen(w)
 				synctest.Wait()
 				e := w.last(tt.kind)
-				if e.ID == "" || e.Server != alpha || e.Asleep.Round(time.Second) != tt.want || e.Asleep != w.alpha().Mark.Last.Asleep {
-					t.Errorf("told %+v", e)
+				if e.ID == "" || e.Server != alpha || e.Asleep.Round(time.Second) != tt.want ||
+					e.Asleep != w.alpha().Mark.Last.Asleep {
+					t.Errorf("published %+v", e)
 				}
 			}, tt.server, set(named("mate", asleep(policy.BecauseIdle)), "group", "g"))
 		})
@@ -306,7 +329,7 @@ func TestLeaseWakes(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// Pings do not wake what somebody stopped: a person's zero, or a stop command.
+// Pings do not wake a server that somebody stopped, by a zero of their own or by a stop command.
 func TestPingLeavesStoppedServers(t *testing.T) {
 	for name, s := range map[string]func() *Server{"command": asleep(policy.BecauseCommand), "somebody": running(0)} {
 		t.Run(name, func(t *testing.T) {
@@ -319,7 +342,8 @@ func TestPingLeavesStoppedServers(t *testing.T) {
 	}
 }
 
-// "kubectl rollout undo" brings old annotations back: a zero of ours without a mark is woken by a ping, with wake-replicas.
+// "kubectl rollout undo" brings old annotations back: a ping wakes a zero of ours without a mark,
+// with wake-replicas.
 func TestPingWakesWithoutAMark(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
@@ -327,7 +351,8 @@ func TestPingWakesWithoutAMark(t *testing.T) {
 	}, func() *Server { s := asleep("")(); s.Mark = Mark{}; s.Settings.WakeReplicas = 2; return s })
 }
 
-// A mark of sleep beside replicas is cleared: somebody else woke the server, and it counts as awake since then.
+// A mark of sleep beside replicas is cleared: somebody else woke the server, and it counts as awake
+// since then.
 func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 	lead(t, func(w *world) {
 		s := *w.alpha()
@@ -336,13 +361,14 @@ func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 		w.Enqueue(alpha)
 		w.expectReplicas(2)
 		m := w.alpha().Mark
-		if !m.Asleep.IsZero() || !m.Awake.Equal(time.Now()) || m.Last.Cause != policy.CauseExternal || m.Last.Actor != "argocd-controller" {
+		if !m.Asleep.IsZero() || !m.Awake.Equal(time.Now()) || m.Last.Cause != policy.CauseExternal ||
+			m.Last.Actor != "argocd-controller" {
 			t.Errorf("marked %+v", m)
 		}
 		w.sweep()
 		w.expectReplicas(2)
 	}, asleep(policy.BecauseIdle))
-	lead(t, func(w *world) { // missed when it happened, found by the sweep
+	lead(t, func(w *world) { // the sweep finds a change that was missed
 		w.cluster.onChange = func(ID) {}
 		s := *w.alpha()
 		s.Replicas = 2
@@ -355,15 +381,15 @@ func TestMarkIsClearedWhenOthersWake(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// When the answer to the write of a wake gets lost, the wake is told all the same, once.
-func TestUnsureWakeIsTold(t *testing.T) {
+// When the answer to the write of a wake gets lost, the wake is published all the same, once.
+func TestUnsureWakeIsPublished(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { return ErrUnsure }
 		w.ping()
 		time.Sleep(time.Second)
 		w.expectReplicas(3)
 		if got := w.bus.types(); !slices.Equal(got, []EventType{Woken, Ready}) {
-			t.Errorf("told %v", got)
+			t.Errorf("published %v", got)
 		}
 	}, asleep(policy.BecauseIdle))
 }
@@ -390,17 +416,19 @@ func TestServersThatAreGoneLeaveNothingBehind(t *testing.T) {
 		w.cluster.remove(alpha)
 		w.Enqueue(alpha)
 		synctest.Wait()
-		if t1 := w.leading(); len(t1.queue.items) != 0 || len(t1.states) != 0 || len(w.cluster.watchers) != 0 {
-			t.Errorf("left behind: %d in the queue, %d states, %d watchers", len(t1.queue.items), len(t1.states), len(w.cluster.watchers))
+		if t1 := w.term.Load(); len(t1.queue.items) != 0 || len(t1.states) != 0 || len(w.cluster.watchers) != 0 {
+			t.Errorf("left behind: %d in the queue, %d states, %d watchers", len(t1.queue.items), len(t1.states),
+				len(w.cluster.watchers))
 		}
 	}, asleep(policy.BecauseIdle))
 }
 
-// A panic while it is decided about one server is counted and keeps no other from being handled: in a sweep, after a ping, when a term begins.
+// A panic in the decision about one server is counted and keeps no other from its pass: in a sweep,
+// after a ping, when a term begins.
 func TestPanicInADecision(t *testing.T) {
 	broken := func() *Server {
 		s := named("broken", running(2))()
-		s.Settings.KeepWarm = make(policy.Windows, 1) // no parser makes such a one
+		s.Settings.KeepWarm = make(policy.Windows, 1) // no parser makes such a window
 		return s
 	}
 	lead(t, func(w *world) {
@@ -417,7 +445,7 @@ func TestPanicInADecision(t *testing.T) {
 	}, broken, running(2))
 }
 
-// A panic while one server is handled is counted and ends no other.
+// A panic in the pass over one server is counted and ends no other.
 func TestPanicOfOneServer(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.onWrite = func(*Server) error { w.cluster.onWrite = nil; panic("a bug") }
@@ -428,16 +456,16 @@ func TestPanicOfOneServer(t *testing.T) {
 		time.Sleep(commandBackoff)
 		w.expectReplicas(3)
 	}, asleep(policy.BecauseIdle))
-	lead(t, func(w *world) { // a command is told, and does not come again
+	lead(t, func(w *world) { // its command is rejected, and does not come again
 		w.cluster.onWrite = func(*Server) error { w.cluster.onWrite = nil; panic("a bug") }
 		if o := w.do(Command{Verb: Start}); o == nil || o.Err == nil || !slices.Equal(w.bus.types(), []EventType{Rejected}) {
-			t.Errorf("outcome %+v, told %v", o, w.bus.types())
+			t.Errorf("outcome %+v, published %v", o, w.bus.types())
 		}
 	}, asleep(policy.BecauseIdle))
 }
 
-// While it is not known what is said of servers elsewhere, as without the right to read it, none sleeps, commands and pings wake all the same,
-// and it is told. Then silence counts again.
+// While settings elsewhere are not known, as without the right to read them, nothing sleeps,
+// commands and pings still wake, and an event says so. Then silence counts again.
 func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.missing = "the namespaces have not been read"
@@ -458,7 +486,7 @@ func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 		}
 		w.expectReplicas(3)
 		if e := w.last(Blinded); e.Text != "no server is put to sleep: the namespaces have not been read" {
-			t.Errorf("told %+v", e)
+			t.Errorf("published %+v", e)
 		}
 		w.cluster.missing = ""
 		w.sweep()
@@ -466,12 +494,13 @@ func TestNothingSleepsOnHalfTheSettings(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// A server that waits for the sweep, and whose Deployment changes meanwhile, sleeps in a pass of the sweep all the same: those have
-// their share of the workers.
+// A server that waits for the sweep, and whose Deployment changes meanwhile, still sleeps in a pass
+// of the sweep: those have their share of the workers.
 func TestChangesDoNotWidenTheSweep(t *testing.T) {
 	var servers []func() *Server
 	for n := range 100 {
-		servers = append(servers, with(named(fmt.Sprint("s-", n), running(1)), func(s *Server) { s.ID.Namespace = fmt.Sprint("team-", n%10) }))
+		servers = append(servers,
+			with(named(fmt.Sprint("s-", n), running(1)), func(s *Server) { s.ID.Namespace = fmt.Sprint("team-", n%10) }))
 	}
 	lead(t, func(w *world) {
 		var now, most atomic.Int32
@@ -485,7 +514,7 @@ func TestChangesDoNotWidenTheSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range servers {
-			w.leading().queue.add(s().ID, byChange)
+			w.term.Load().queue.add(s().ID, byChange)
 		}
 		time.Sleep(time.Minute)
 		for _, s := range servers {
@@ -499,7 +528,7 @@ func TestChangesDoNotWidenTheSweep(t *testing.T) {
 	}, servers...)
 }
 
-// Settings that change while the sweep looks at them: run under -race.
+// Settings may change while the sweep looks at them. Run this under -race.
 func TestSettingsChangeInASweep(t *testing.T) {
 	lead(t, func(w *world) {
 		for i := range 100 {

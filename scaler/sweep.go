@@ -33,33 +33,33 @@ func (t *term) sweepOn(ctx context.Context, schedule policy.Schedule) {
 	}
 }
 
-// Sweep looks at all servers now, beside the schedule. It returns before what it asks for is done.
+// Sweep sweeps now, beside the schedule. It returns before the passes that it asks for. It returns
+// an error while this process does not lead.
 func (s *Scaler) Sweep() (Sweep, error) {
-	t := s.leading()
+	t := s.term.Load()
 	if t == nil {
 		return Sweep{}, errNotLeader
 	}
 	return t.sweep(), nil
 }
 
-// sweep asks for a pass over each server for which there is something to do, in which it may sleep. It looks
-// at all of them at one moment: a large group is worked out once, and not once for each of its servers.
+// sweep asks for a pass over each server for which there is something to do. In that pass it may
+// sleep.
 func (t *term) sweep() Sweep {
 	s := t.s
 	t.queue.add(s.config.Self, byChange)
 	sweep := Sweep{Decisions: make(map[policy.Reason]int)}
-	l := s.look()
+	decider := s.decider()
 	for server := range s.cache.All {
 		s.guard(server.ID, func() {
-			facts := l.facts(server)
-			d := s.config.Rules.Decide(&facts, l.now)
+			facts, d := decider.decide(server)
 			sweep.Decisions[d.Reason]++
 			if t.hasWork(server, &facts, d) {
 				t.queue.add(server.ID, bySweep)
 			}
 		})
 	}
-	sweep.Took = s.now().Sub(l.now)
+	sweep.Took = s.now().Sub(decider.now)
 	return sweep
 }
 
@@ -71,8 +71,8 @@ func (t *term) hasWork(server *Server, f *policy.Facts, d policy.Decision) bool 
 	switch {
 	case st == nil || server.wokenByOthers() || !t.isPublished(st, server) || unreadable(f) != st.unreadable:
 		return true
-	case d.Action == policy.WouldSleep || st.shadow.asleep:
-		return st.shadow.asleep != (d.Action == policy.WouldSleep)
+	case d.Action == policy.WouldSleep || st.dryRun.asleep:
+		return st.dryRun.asleep != (d.Action == policy.WouldSleep)
 	}
 	return d.Action != policy.Keep
 }

@@ -3,7 +3,6 @@ package scaler
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,9 +12,9 @@ import (
 	"idle-scaler/policy/explain"
 )
 
-// View is what there is to say about one server.
+// View is all that is known about one server at one instant.
 type View struct {
-	At        time.Time // when it was so
+	At        time.Time
 	Server    *Server
 	Status    policy.Status
 	Failure   string // of a failed server
@@ -26,17 +25,18 @@ type View struct {
 	Endpoints []Endpoint
 }
 
-// Filter says which servers to list.
+// Filter selects servers.
 type Filter struct {
 	Namespace string                              // empty: all
 	Match     func(labels map[string]string) bool // nil: all
 	After     ID                                  // only those that come after this one
 }
 
-// List returns the servers that pass the filter, in order of namespace and name.
+// List returns the servers that pass the filter, in order of namespace and name. Errors:
+// ErrNotSynced.
 func (s *Scaler) List(f Filter) ([]*Server, error) {
 	if !s.cache.Synced() {
-		return nil, fmt.Errorf("%w: this replica is still reading the Deployments: try again in a moment", ErrNotSynced)
+		return nil, errReading
 	}
 	var servers []*Server
 	for server := range s.cache.All {
@@ -55,7 +55,8 @@ func CompareIDs(a, b ID) int {
 	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
-// Status returns what there is to say about one server.
+// Status returns the View of one server. Errors: ErrUnknown, with names near it; ErrUnmanaged,
+// ErrNotSynced, ErrUnsure.
 func (s *Scaler) Status(ctx context.Context, id ID) (View, error) {
 	server, err := s.lookUp(ctx, id)
 	if err != nil {
@@ -64,31 +65,23 @@ func (s *Scaler) Status(ctx context.Context, id ID) (View, error) {
 	return s.View(server), nil
 }
 
-// View says what there is to say about a server, from memory.
+// View returns the View of a server, from memory.
 func (s *Scaler) View(server *Server) View {
-	now := s.now()
-	facts := s.facts(server, now)
+	decider := s.decider()
 	v := View{
-		At:        now,
+		At:        decider.now,
 		Server:    server,
-		Decision:  s.config.Rules.Decide(&facts, now),
-		Facts:     facts,
-		Leases:    s.tracker.Leases(server.ID, now),
+		Leases:    s.tracker.Leases(server.ID, decider.now),
+		Mates:     slices.Collect(s.mates(server)),
 		Endpoints: s.endpoints.Endpoints(server),
 	}
+	v.Facts, v.Decision = decider.decide(server)
+	v.Status, v.Failure = s.status(server, decider.now)
 	slices.SortFunc(v.Leases, func(a, b activity.Lease) int { return strings.Compare(a.Holder, b.Holder) })
-	v.Status, v.Failure = s.status(server, now)
-	if group := server.Settings.Group; group != "" {
-		for _, mate := range s.cache.Group(server.ID.Namespace, group) {
-			if mate.ID != server.ID {
-				v.Mates = append(v.Mates, mate)
-			}
-		}
-	}
 	return v
 }
 
-// Page says all there is to say about the server, a line each.
+// Page says all that is known about the server, a line each.
 func (v View) Page() string { return explain.Page(v.server(), v.At) }
 
 // Why says in one sentence why the server is treated as it is, and what comes next.
@@ -111,7 +104,8 @@ func (s *Scaler) Now() time.Time { return s.now() }
 // Count returns how many servers there are of each status.
 func (s *Scaler) Count() map[policy.Status]int {
 	counts := map[policy.Status]int{
-		policy.StatusRunning: 0, policy.StatusStopped: 0, policy.StatusPending: 0, policy.StatusScaling: 0, policy.StatusFailed: 0,
+		policy.StatusRunning: 0, policy.StatusStopped: 0, policy.StatusPending: 0,
+		policy.StatusScaling: 0, policy.StatusFailed: 0,
 	}
 	now := s.now()
 	for server := range s.cache.All {
@@ -121,7 +115,9 @@ func (s *Scaler) Count() map[policy.Status]int {
 	return counts
 }
 
+// status returns the status of a server, and why it failed.
 func (s *Scaler) status(server *Server, now time.Time) (policy.Status, string) {
+	deadline, start := s.config.Rules.StartDeadline, startingAt(server)
 	switch {
 	case server.Replicas == 0:
 		return policy.StatusStopped, ""
@@ -129,16 +125,14 @@ func (s *Scaler) status(server *Server, now time.Time) (policy.Status, string) {
 		return policy.StatusRunning, ""
 	case server.Ready > 0:
 		return policy.StatusScaling, ""
-	}
-	if server.Refused != nil && server.Total == 0 {
-		return policy.StatusFailed, fmt.Sprintf("%s: %s", server.Refused.Reason, server.Refused.Message)
-	}
-	// A wake fails within its deadline: whose last ready replica is lost after that was ready in between.
-	if over := server.Mark.Awake.Add(s.config.Rules.StartDeadline); server.Mark.Failed != "" && !server.UnreadySince.After(over) {
+	case server.Refused != nil && server.Total == 0:
+		return policy.StatusFailed, explain.Joined(": ", server.Refused.Reason, server.Refused.Message)
+	// A wake fails within its deadline. A server that lost its last ready replica later was ready
+	// in between.
+	case server.Mark.Failed != "" && !server.UnreadySince.After(server.Mark.Awake.Add(deadline)):
 		return policy.StatusFailed, server.Mark.Failed
-	}
-	if start := startingAt(server); !now.Before(start.Add(s.config.Rules.StartDeadline)) {
-		return policy.StatusFailed, explain.NotReady(start, s.config.Rules.StartDeadline)
+	case !now.Before(start.Add(deadline)):
+		return policy.StatusFailed, explain.NotReady(start, deadline)
 	}
 	return policy.StatusPending, ""
 }

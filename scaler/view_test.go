@@ -7,7 +7,8 @@ import (
 	"idle-scaler/policy"
 )
 
-// What a wake failed of is said until a replica is ready. When that is lost long after, another reason counts.
+// The reason why a wake failed counts until a replica is ready. When that replica is lost long
+// after, another reason counts.
 func TestFailureIsOfTheWake(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true

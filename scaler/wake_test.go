@@ -10,18 +10,19 @@ import (
 	"idle-scaler/policy"
 )
 
-// Only of wakes it is measured how long they took. A scale of a server that has ready replicas has no "ready" event; that it failed is
-// published all the same, because a replica may wait for the rest. A start or a scale of one that has none has both.
+// Only wakes are measured. A scale of a server that has ready replicas has no "ready" event; that
+// it failed is published all the same, because a replica may wait for the rest. A start or a scale
+// of a server without any has both.
 func TestOnlyWakesAreMeasured(t *testing.T) {
 	more, start := Command{Verb: Scale, Replicas: 3, Wait: time.Minute}, Command{Verb: Start, Wait: time.Minute}
 	for _, tt := range []struct {
-		name   string
-		server func() *Server
-		ready  int
-		c      Command
-		fails  bool
-		told   []EventType
-		wakes  int32
+		name      string
+		server    func() *Server
+		ready     int
+		c         Command
+		fails     bool
+		published []EventType
+		wakes     int32
 	}{
 		{"a wake", asleep(policy.BecauseIdle), 0, start, false, []EventType{Woken, Ready}, 1},
 		{"a wake by scale", asleep(policy.BecauseIdle), 0, more, false, []EventType{Woken, Ready}, 1},
@@ -52,8 +53,8 @@ func TestOnlyWakesAreMeasured(t *testing.T) {
 				if o := <-outcomes; errors.Is(o.Err, ErrFailed) != tt.fails || !tt.fails && o.Err != nil {
 					t.Errorf("outcome %+v", o)
 				}
-				if got := w.bus.types(); !slices.Equal(got, tt.told) {
-					t.Errorf("told %v, want %v", got, tt.told)
+				if got := w.bus.types(); !slices.Equal(got, tt.published) {
+					t.Errorf("published %v, want %v", got, tt.published)
 				}
 				if n := w.meter.ready.Load(); n != tt.wakes {
 					t.Errorf("%d wakes measured, want %d", n, tt.wakes)
@@ -63,20 +64,21 @@ func TestOnlyWakesAreMeasured(t *testing.T) {
 	}
 }
 
-// Why a wake will not get ready is written and told once, however many leaders find it out; another reason is told, too.
-func TestFailureIsToldOnce(t *testing.T) {
+// The reason why a wake will not get ready is written and published once, however many leaders find
+// it out. Another reason is published too.
+func TestFailureIsPublishedOnce(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true
 		w.ping()
 		w.pods.diagnoses <- Diagnosis{"ErrImagePull", "no such image", true}
 		time.Sleep(w.config.DiagnoseAfter + time.Second)
-		w.expectTold(Woken, Failed)
+		w.expectPublished(Woken, Failed)
 		writes := len(w.cluster.writes)
 		for range 2 {
 			w.nextLeader()
 			time.Sleep(w.config.Rules.StartDeadline)
 		}
-		w.expectTold(Woken, Failed)
+		w.expectPublished(Woken, Failed)
 		if n := len(w.cluster.writes); n != writes {
 			t.Errorf("%d more writes", n-writes)
 		}
@@ -90,19 +92,19 @@ func TestRefusedWakesDoNotGrow(t *testing.T) {
 			w.fail(err)
 			w.ping()
 			time.Sleep(6 * time.Hour)
-			if n := len(w.leading().states[alpha].tries.unsure); n > maxUnsure {
+			if n := len(w.term.Load().states[alpha].tries.unsure); n > maxUnsure {
 				t.Errorf("%v: %d are kept", err, n)
 			}
 		}, asleep(policy.BecauseIdle))
 	}
 }
 
-// That settings can't be read is published after a wake: a stream of events that is away delays none.
+// That settings can't be read is published after a wake: no wake waits for the stream of events.
 func TestUnreadableSettingsDelayNoWake(t *testing.T) {
 	lead(t, func(w *world) {
 		w.bus.setAway(ErrUnsure)
 		w.change("alpha", func(s *Server) {
-			s.Settings, s.Sources, s.Bad = policy.Parse(policy.Layer{Source: policy.FromServer, Written: map[string]string{"group": "g", "after": "nobody"}})
+			set(func() *Server { return s }, "group", "g", "after", "nobody")()
 		})
 		w.ping()
 		time.Sleep(time.Minute)
@@ -110,16 +112,18 @@ func TestUnreadableSettingsDelayNoWake(t *testing.T) {
 	}, set(asleep(policy.BecauseIdle), "group", "g"))
 }
 
-// A start that was given up ends with "ready" if the server gets ready after all, also under another leader.
+// A failed start ends with "ready" if the server gets ready after all, also under another leader.
 func TestFailedEndsWithReady(t *testing.T) {
-	for name, meanwhile := range map[string]func(*world){"the same leader": func(*world) {}, "another leader": (*world).nextLeader} {
+	for name, meanwhile := range map[string]func(*world){
+		"the same leader": func(*world) {}, "another leader": (*world).nextLeader,
+	} {
 		t.Run(name, func(t *testing.T) {
 			lead(t, func(w *world) {
 				w.cluster.slow = true
 				w.ping()
 				w.pods.diagnoses <- Diagnosis{"ImagePullBackOff", "no such image", true}
 				time.Sleep(10 * time.Second)
-				w.expectTold(Woken, Failed)
+				w.expectPublished(Woken, Failed)
 				meanwhile(w)
 				time.Sleep(20 * time.Minute)
 				w.getReady("alpha")
@@ -148,7 +152,7 @@ func TestReadyWhileNATSIsAway(t *testing.T) {
 	}, asleep(policy.BecauseIdle))
 }
 
-// A scale that has some replicas ready is tracked by the next leader, too.
+// The next leader tracks a scale that has some replicas ready.
 func TestScaleAcrossLeaders(t *testing.T) {
 	lead(t, func(w *world) {
 		w.cluster.slow = true

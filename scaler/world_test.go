@@ -55,7 +55,7 @@ func named(name string, server func() *Server) func() *Server {
 	return with(server, func(s *Server) { s.ID.Name = name })
 }
 
-// with is the same server with something else about it.
+// with is the same server with a change.
 func with(server func() *Server, change func(*Server)) func() *Server {
 	return func() *Server {
 		s := server()
@@ -75,7 +75,8 @@ func set(server func() *Server, pairs ...string) func() *Server {
 	})
 }
 
-// lead runs the test in a bubble where a Scaler leads and the log has been heard for two idle-afters.
+// lead runs the test in a bubble where a Scaler leads and the log has been complete for two
+// idle-afters.
 func lead(t *testing.T, test func(w *world), servers ...func() *Server) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -88,13 +89,16 @@ func lead(t *testing.T, test func(w *world), servers ...func() *Server) {
 }
 
 func newWorld(t *testing.T, servers ...func() *Server) *world {
-	w := &world{t: t, cluster: newCluster(), pods: &fakePods{diagnoses: make(chan Diagnosis, 1)}, bus: &fakeBus{}, meter: &noMeter{}, tracker: activity.NewTracker(2 * time.Minute), clock: new(activity.Clock)}
+	w := &world{
+		t: t, cluster: newCluster(), pods: &fakePods{diagnoses: make(chan Diagnosis, 1)}, bus: &fakeBus{}, meter: &noMeter{},
+		tracker: activity.NewTracker(2 * time.Minute), clock: new(activity.Clock),
+	}
 	for _, s := range servers {
 		w.cluster.put(*s())
 	}
 	w.Scaler = New(DefaultConfig(), w.tracker, World{
-		Cache: w.cluster, Cluster: w.cluster, Pods: w.pods, Endpoints: w.cluster, Log: w.bus, Pauses: NewPauses(), Events: w.bus, Meter: w.meter,
-		Now: w.clock.Now, Logger: slog.New(slog.DiscardHandler),
+		Cache: w.cluster, Cluster: w.cluster, Pods: w.pods, Endpoints: w.cluster, Log: w.bus, Events: w.bus,
+		Pauses: NewPauses(), Meter: w.meter, Now: w.clock.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	w.cluster.onChange = w.Enqueue
 	return w
@@ -113,8 +117,8 @@ func (w *world) begin(leads func() bool) {
 	w.end = func() { cancel(); <-ended }
 }
 
-// do submits a command, waits for the server as a replica that took the request does, and returns the outcome;
-// nil if the command was not finished within a day.
+// do submits a command, waits for the server as a replica that took the request does, and returns
+// the outcome; nil if the command was not finished within a day.
 func (w *world) do(c Command) *Outcome {
 	w.t.Helper()
 	if c.Server == (ID{}) {
@@ -130,7 +134,8 @@ func (w *world) do(c Command) *Outcome {
 		if s := o.Server; o.Err == nil && c.Wait > 0 && s.Wanted() {
 			ctx, cancel := context.WithTimeout(w.t.Context(), c.Wait)
 			defer cancel()
-			o.Server, o.Err = w.Await(ctx, Applied{s.ID, s.UID, s.Version, c.Verb == Scale, c.Wait}, func(*Server) string { return w.last(Progress).Text })
+			o.Server, o.Err = w.Await(ctx, Applied{s.ID, s.UID, s.Version, c.Verb == Scale, c.Wait},
+				func(*Server) string { return w.last(Progress).Text })
 		}
 		return &o
 	case <-time.After(24 * time.Hour):
@@ -180,7 +185,7 @@ func (w *world) change(name string, change func(*Server)) {
 	synctest.Wait()
 }
 
-// getReady makes a server as ready as is wanted: for a cluster that is slow.
+// getReady makes a server as ready as is wanted, for a cluster that is slow.
 func (w *world) getReady(name string) {
 	w.change(name, func(s *Server) {
 		s.Observed, s.Ready, s.Updated, s.Total = s.Generation, s.Replicas, s.Replicas, s.Replicas
@@ -226,13 +231,14 @@ func (w *world) expect(name string, want int) {
 	}
 }
 
-// expectTold compares the types of all events so far, but for ready, which comes beside the others.
-func (w *world) expectTold(want ...EventType) {
+// expectPublished compares the types of all events so far, except ready, which may come between any
+// others.
+func (w *world) expectPublished(want ...EventType) {
 	w.t.Helper()
 	synctest.Wait()
 	got := slices.DeleteFunc(w.bus.types(), func(kind EventType) bool { return kind == Ready })
 	if !slices.Equal(got, want) {
-		w.t.Fatalf("told %v, want %v", got, want)
+		w.t.Fatalf("published %v, want %v", got, want)
 	}
 }
 

@@ -16,7 +16,8 @@ func dry(server func() *Server, pairs ...string) func() *Server {
 	return set(server, append(pairs, "dry-run", "true")...)
 }
 
-// In a dry run nothing is ever put to sleep; that it would be is told once for each time that it is idle.
+// A dry run never puts a server to sleep. It publishes that it would, once for each time that the
+// server is idle.
 func TestDryRunWritesNothing(t *testing.T) {
 	lead(t, func(w *world) {
 		for range 10 {
@@ -26,15 +27,16 @@ func TestDryRunWritesNothing(t *testing.T) {
 		if len(w.cluster.writes) != 0 {
 			t.Errorf("%d writes", len(w.cluster.writes))
 		}
-		w.expectTold(WouldSleep)
-		if e := w.last(WouldSleep); e.Cause != policy.CauseIdle || e.From != 2 || e.To != 0 || e.Idle != time.Hour || !e.At.Equal(clockTime(0, 0)) {
+		w.expectPublished(WouldSleep)
+		if e := w.last(WouldSleep); e.Cause != policy.CauseIdle || e.From != 2 || e.To != 0 || e.Idle != time.Hour ||
+			!e.At.Equal(clockTime(0, 0)) {
 			t.Errorf("event %+v", e)
 		}
 		w.ping()
-		w.expectTold(WouldSleep, WouldWake)
+		w.expectPublished(WouldSleep, WouldWake)
 		time.Sleep(idleAfter)
 		w.sweep()
-		w.expectTold(WouldSleep, WouldWake, WouldSleep)
+		w.expectPublished(WouldSleep, WouldWake, WouldSleep)
 		if a, b := w.bus.kept[0].ID, w.bus.kept[2].ID; a == b {
 			t.Error("two sleeps have one ID")
 		}
@@ -51,8 +53,17 @@ func TestDryRunWritesNothing(t *testing.T) {
 	}, dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"))
 }
 
-// What would wake a server that slept is told at once, with its cause, and counts as a mistake when it comes soon after.
+// A dry run publishes at once, with the cause, that a sleeping server would wake. A wake soon after
+// the sleep counts as a mistake.
 func TestDryRunWouldWake(t *testing.T) {
+	idle := dry(running(2))
+	swept := func(happen func(w *world)) func(w *world) {
+		return func(w *world) {
+			happen(w)
+			w.sweep()
+		}
+	}
+	orders := func(c Command) func(w *world) { return func(w *world) { w.must(c) } }
 	for _, tt := range []struct {
 		name   string
 		server func() *Server
@@ -61,21 +72,27 @@ func TestDryRunWouldWake(t *testing.T) {
 		cause  policy.Cause
 		wrong  int32
 	}{
-		{"a ping", dry(running(2)), time.Minute, (*world).ping, policy.CauseActivity, 1},
-		{"a late ping", dry(running(2)), 2 * time.Minute, (*world).ping, policy.CauseActivity, 0},
-		{"a lease", dry(running(2)), time.Minute, func(w *world) { w.lease(time.Hour) }, policy.CauseLease, 1},
-		{"a start", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Start, Actor: "ann"}) }, policy.CauseCommand, 1},
-		{"a hold awake", dry(running(2)), time.Minute, func(w *world) { w.must(holdAwake) }, policy.CauseCommand, 1},
-		{"a window", dry(running(2), "keep-warm", "1 0 * * * for 1h"), 61 * time.Second, func(w *world) { w.sweep() }, policy.CauseKeepWarm, 0},
-		{"its group", dry(running(2), "group", "g"), time.Minute, func(w *world) { w.pingTo("mate"); w.sweep() }, policy.CauseGroup, 2},
-		{"the end of the dry run", dry(running(2)), time.Minute, func(w *world) {
+		{"a ping", idle, time.Minute, (*world).ping, policy.CauseActivity, 1},
+		{"a late ping", idle, 2 * time.Minute, (*world).ping, policy.CauseActivity, 0},
+		{"a lease", idle, time.Minute, func(w *world) { w.lease(time.Hour) }, policy.CauseLease, 1},
+		{"a start", idle, time.Minute, orders(Command{Verb: Start, Actor: "ann"}), policy.CauseCommand, 1},
+		{"a hold awake", idle, time.Minute, orders(holdAwake), policy.CauseCommand, 1},
+		{
+			"a window", dry(running(2), "keep-warm", "1 0 * * * for 1h"), 61 * time.Second,
+			swept(func(*world) {}), policy.CauseKeepWarm, 0,
+		},
+		{
+			"its group", dry(running(2), "group", "g"), time.Minute,
+			swept(func(w *world) { w.pingTo("mate") }), policy.CauseGroup, 2,
+		},
+		{"the end of the dry run", idle, time.Minute, func(w *world) {
 			w.ping()
 			w.bus.kept = nil
-			w.leading().state(alpha).shadow = shadow{asleep: true, at: time.Now(), idle: time.Now()}
+			w.term.Load().state(alpha).dryRun = dryRun{asleep: true, at: time.Now(), idle: time.Now()}
 			w.change("alpha", func(s *Server) { s.Settings.DryRun = false })
 			w.sweep()
 		}, policy.CauseExternal, 1},
-		{"a stop", dry(running(2)), time.Minute, func(w *world) { w.must(Command{Verb: Stop}); w.sweep() }, policy.CauseExternal, 0},
+		{"a stop", idle, time.Minute, swept(orders(Command{Verb: Stop})), policy.CauseExternal, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lead(t, func(w *world) {
@@ -101,11 +118,12 @@ func TestDryRunWouldWake(t *testing.T) {
 func (w *world) lastIs(kind EventType) {
 	w.t.Helper()
 	if w.last(kind).ID == "" {
-		w.t.Fatalf("%s was not told: %v", kind, w.bus.types())
+		w.t.Fatalf("%s was not published: %v", kind, w.bus.types())
 	}
 }
 
-// What happens to a server only because it is awake, as a new pod or a rollout, would not wake it if it slept.
+// A new pod or a rollout, which a server has only because it is awake, does not end the sleep of a
+// dry run.
 func TestDryRunSleepsThroughRestarts(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
@@ -116,48 +134,50 @@ func TestDryRunSleepsThroughRestarts(t *testing.T) {
 			w.sweep()
 			time.Sleep(time.Hour)
 		}
-		w.expectTold(WouldSleep)
+		w.expectPublished(WouldSleep)
 	}, dry(running(2)))
 }
 
-// Every leader goes on from what the former has told: a sleep is not told again, its end is told by whoever leads then, and a ping that
-// comes long after is no mistake although the leader is new.
+// Every leader goes on from what the former has published: a sleep is not published again, whoever
+// leads publishes its end, and a ping that comes long after it is no mistake although the leader is
+// new.
 func TestDryRunAcrossLeaders(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
 		time.Sleep(5 * time.Minute)
 		w.nextLeader()
 		w.sweep()
-		w.expectTold(WouldSleep)
+		w.expectPublished(WouldSleep)
 		time.Sleep(time.Minute)
 		w.ping()
-		w.expectTold(WouldSleep, WouldWake)
+		w.expectPublished(WouldSleep, WouldWake)
 		w.nextLeader()
 		time.Sleep(idleAfter)
 		w.sweep()
-		w.expectTold(WouldSleep, WouldWake, WouldSleep)
+		w.expectPublished(WouldSleep, WouldWake, WouldSleep)
 		w.end()
 		w.ping() // while nobody leads
 		w.nextLeader()
-		w.expectTold(WouldSleep, WouldWake, WouldSleep, WouldWake)
+		w.expectPublished(WouldSleep, WouldWake, WouldSleep, WouldWake)
 		if n := w.meter.wouldMisSleep.Load(); n != 1 { // the last
 			t.Errorf("%d mistakes counted", n)
 		}
 	}, dry(running(2)))
-	lead(t, func(w *world) { // when the stream did not say what it has, the event is the same
+	lead(t, func(w *world) { // if the stream does not say what it has, the event has the same ID
 		w.sweep()
 		w.end()
 		w.begin(func() bool { return true })
 		time.Sleep(time.Minute)
 		w.sweep()
-		w.expectTold(WouldSleep, WouldSleep)
+		w.expectPublished(WouldSleep, WouldSleep)
 		if a, b := w.bus.kept[0].ID, w.bus.kept[1].ID; a != b {
 			t.Errorf("IDs %s and %s", a, b)
 		}
 	}, dry(running(2)))
 }
 
-// A window that would wake a server begins another sleep after its end, although nobody used the server.
+// After the end of a window that would wake a server another sleep begins, although nobody used the
+// server.
 func TestDryRunAfterAWindow(t *testing.T) {
 	lead(t, func(w *world) {
 		for range 5 * 24 {
@@ -180,7 +200,8 @@ func TestDryRunAfterAWindow(t *testing.T) {
 	}, dry(running(2), "keep-warm", "30 9 * * * for 8h"))
 }
 
-// In a group all would sleep, also those that others come after: these never sleep, in a dry run.
+// All servers of a group would sleep, also those before others, although in a dry run these others
+// never sleep.
 func TestDryRunOfAGroup(t *testing.T) {
 	var servers []func() *Server
 	for _, s := range chain(running(2)) {
@@ -194,13 +215,19 @@ func TestDryRunOfAGroup(t *testing.T) {
 	}, servers...)
 }
 
-// Any replica knows since when a server of a dry run would be asleep, also when the event is gone or
-// another leader published it: since its idle clock ran out, or since a sleep-at. A report of a day
-// in which nothing happened to the server needs no more than that.
+// Any replica knows since when a server of a dry run would be asleep, whoever has published that,
+// and whether or not the event is still there: since its idle clock ran out, or a sleep-at came. A
+// report of a day without events says the same.
 func TestWouldBeAsleep(t *testing.T) {
 	born := func(w *world) {
 		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-time.Hour)}, time.Now())
-	} // and the server, too
+	} // the server is as old
+	pingAfter := func(d time.Duration) func(w *world) {
+		return func(w *world) {
+			time.Sleep(d)
+			w.ping()
+		}
+	}
 	late := clockTime(0, 0).AddDate(0, 0, 2)
 	for _, tt := range []struct {
 		name   string
@@ -209,17 +236,23 @@ func TestWouldBeAsleep(t *testing.T) {
 		since  time.Time      // zero: it would not be asleep
 	}{
 		{"never used", dry(running(2)), func(*world) {}, clockTime(0, -30)},
-		{"used", dry(running(2)), func(w *world) { time.Sleep(46 * time.Hour); w.ping() }, late.Add(-90 * time.Minute)},
-		{"by sleep-at", dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"), func(*world) {}, clockTime(2, 30)},
-		{"by sleep-at, before it is idle", dry(running(2), "idle-after", "10h", "sleep-at", "30 2 * * *"), func(w *world) { time.Sleep(26 * time.Hour); w.ping() }, clockTime(26, 30)},
-		{"deaf meanwhile", dry(running(2)), func(w *world) {
+		{"used", dry(running(2)), pingAfter(46 * time.Hour), late.Add(-90 * time.Minute)},
+		{
+			"by sleep-at", dry(running(2), "idle-after", "never", "sleep-at", "30 2 * * *"),
+			func(*world) {}, clockTime(2, 30),
+		},
+		{
+			"by sleep-at, before it is idle", dry(running(2), "idle-after", "10h", "sleep-at", "30 2 * * *"),
+			pingAfter(26 * time.Hour), clockTime(26, 30),
+		},
+		{"log lost meanwhile", dry(running(2)), func(w *world) {
 			time.Sleep(46 * time.Hour)
 			w.ping()
 			w.tracker.Lost("nats is away", time.Now())
 			time.Sleep(time.Hour)
 			born(w)
 		}, late.Add(-30 * time.Minute)},
-		{"in use", dry(running(2)), func(w *world) { time.Sleep(47*time.Hour + 40*time.Minute); w.ping() }, time.Time{}},
+		{"in use", dry(running(2)), pingAfter(47*time.Hour + 40*time.Minute), time.Time{}},
 		{"leased", dry(running(2)), func(w *world) { w.lease(100 * time.Hour) }, time.Time{}},
 		{"stopped", dry(running(2)), func(w *world) { w.must(Command{Verb: Stop}) }, time.Time{}},
 		{"no dry run", set(running(2), "paused", "true"), func(*world) {}, time.Time{}},
@@ -228,7 +261,7 @@ func TestWouldBeAsleep(t *testing.T) {
 			lead(t, func(w *world) {
 				born(w)
 				tt.happen(w)
-				w.end() // who makes the report need not lead
+				w.end() // the replica that makes the report need not lead
 				time.Sleep(time.Until(late))
 				got := w.WouldBeAsleep([]*Server{w.alpha()})
 				if since, ok := got[alpha]; !since.Equal(tt.since) || ok == tt.since.IsZero() {
@@ -239,7 +272,7 @@ func TestWouldBeAsleep(t *testing.T) {
 	}
 }
 
-// What sleeps already is still woken.
+// A dry run still wakes a server that sleeps already.
 func TestDryRunWakes(t *testing.T) {
 	lead(t, func(w *world) {
 		w.ping()
@@ -253,9 +286,9 @@ func TestDryRunWakes(t *testing.T) {
 	}, dry(running(2)))
 }
 
-// A group follows those of it that are wanted. When all of these are only kept warm, nobody wants to
-// use the group, and no sleep was a mistake, real or not. The events say so too, and a report counts
-// by them.
+// A group follows any of its servers that is wanted. If all of these are only kept warm, nobody
+// wants to use the group, and no sleep was a mistake, real or not. The events say so, so that the
+// report counts the same.
 func TestGroupThatIsKeptWarm(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -282,7 +315,7 @@ func TestGroupThatIsKeptWarm(t *testing.T) {
 					w.sweep()
 					time.Sleep(time.Minute - time.Second)
 					if tt.leased {
-						w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) // which nobody looks at before the window begins
+						w.tracker.Lease(alpha, "gateway", time.Now(), time.Hour) // no pass sees it before the window begins
 					}
 					time.Sleep(2 * time.Second)
 					w.sweep()
@@ -291,8 +324,9 @@ func TestGroupThatIsKeptWarm(t *testing.T) {
 						if e.Type == kind && MisSleep(e.At.Add(-e.Asleep), e.At, e.Demand()) {
 							reported++
 						}
-						if follows := e.Server.Name != tt.kept && (e.Server != alpha || !tt.leased); e.Type == kind && follows && (e.Cause != tt.cause || !strings.Contains(e.Text, "group g")) {
-							t.Errorf("told %+v", e)
+						if follows := e.Server.Name != tt.kept && (e.Server != alpha || !tt.leased); e.Type == kind && follows &&
+							(e.Cause != tt.cause || !strings.Contains(e.Text, "group g")) {
+							t.Errorf("published %+v", e)
 						}
 					}
 					if got := w.order(kind); len(got) != 4 {
@@ -308,8 +342,8 @@ func TestGroupThatIsKeptWarm(t *testing.T) {
 	}
 }
 
-// A server that is wanted again within two minutes after it was put to sleep slept by mistake; one that a window, or somebody else, wakes
-// did not, nor one that was stopped.
+// A server that is wanted again within two minutes after it was put to sleep slept by mistake. A
+// server that was stopped, or that a window or somebody else wakes, did not.
 func TestMisSleep(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -319,7 +353,7 @@ func TestMisSleep(t *testing.T) {
 		wrong  int32
 	}{
 		{"a ping", asleep(policy.BecauseIdle), 59 * time.Second, (*world).ping, 1},
-		{"a late ping", asleep(policy.BecauseIdle), 60 * time.Second, (*world).ping, 0}, // it is asleep for a minute already
+		{"a late ping", asleep(policy.BecauseIdle), 60 * time.Second, (*world).ping, 0}, // it has slept for a minute already
 		{"after sleep-at", asleep(policy.BecauseSchedule), 0, (*world).ping, 1},
 		{"a lease", asleep(policy.BecauseIdle), 0, func(w *world) { w.lease(time.Hour) }, 1},
 		{"a start", asleep(policy.BecauseIdle), 0, func(w *world) { w.must(Command{Verb: Start}) }, 1},
@@ -343,11 +377,12 @@ func TestMisSleep(t *testing.T) {
 	}
 }
 
-// A new leader goes on from a dry run also of a server that has a notice, which is asked for while the state is made.
+// A new leader goes on from the dry run of a server that has a notice: it may read the notice while
+// it makes the state.
 func TestDryRunWithANoticeAcrossLeaders(t *testing.T) {
 	lead(t, func(w *world) {
 		w.sweep()
-		w.expectTold(WouldSleep)
+		w.expectPublished(WouldSleep)
 		w.nextLeader()
 		w.ping()
 		w.lastIs(WouldWake)
