@@ -7,15 +7,16 @@ import (
 	"idle-scaler/test/clocktest"
 )
 
-// How old something is says whichever clock says more; when they don't agree, as after a suspension of the machine, nobody knows.
+// The age of something is the larger of two answers, by the wall clock and by the monotonic clock.
+// When the two disagree, as after a suspension of the machine, it is not sure.
 func TestAge(t *testing.T) {
 	then := time.Now()
 	for _, row := range []struct {
-		name      string
-		mono      time.Duration // that has passed by the monotonic clock
-		set       time.Duration // by how much the clock on the wall was set meanwhile
-		want      time.Duration
-		unsettled bool
+		name   string
+		mono   time.Duration // how much passes by the monotonic clock
+		set    time.Duration // by how much somebody sets the wall clock meanwhile
+		want   time.Duration
+		unsure bool
 	}{
 		{"now", 0, 0, 0, false},
 		{"a moment ago", 700 * time.Millisecond, 0, 700 * time.Millisecond, false},
@@ -27,19 +28,19 @@ func TestAge(t *testing.T) {
 	} {
 		now := clocktest.Stepped(then.Add(row.mono), row.set)
 		if now.Sub(then) != row.mono || now.Round(0).Sub(then.Round(0)) != row.mono+row.set {
-			t.Fatalf("%s: the test does not set the clock: %s, %s", row.name, now.Sub(then), now.Round(0).Sub(then.Round(0)))
+			t.Fatalf("%s: the test fails to set the clock: %s, %s", row.name, now.Sub(then), now.Round(0).Sub(then.Round(0)))
 		}
-		if age, sure := Age(then, now); age != row.want || sure == row.unsettled {
+		if age, sure := Age(then, now); age != row.want || sure == row.unsure {
 			t.Errorf("%s: %s, %v", row.name, age, sure)
 		}
 	}
 	if _, sure := Age(then.Round(0).Add(time.Second), then); sure {
-		t.Error("what is still to come has an age")
+		t.Error("an instant in the future has an age")
 	}
 }
 
-// The clock shows the time of the log, wherever that of this machine is and however it is set. A measurement that took long
-// says little, and takes nothing back of a better one.
+// The Clock shows the time of the log, whatever the clock of this machine shows and however
+// somebody sets it. A slow measurement does not replace a better one that agrees with it.
 func TestClock(t *testing.T) {
 	local := time.Now()
 	after := func(d time.Duration) time.Time { return local.Add(d) }
@@ -47,14 +48,14 @@ func TestClock(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		measure func(*Clock)
-		want    time.Duration // what it shows at local, more than that
+		want    time.Duration // how far it is ahead of local
 	}{
-		{"nothing is measured", func(*Clock) {}, 0},
-		{"a server that does not say", func(c *Clock) { c.Measured(time.Time{}, local, local) }, 0},
-		{"the same", func(c *Clock) { c.Measured(after(5*ms), local, after(10*ms)) }, 0},
+		{"never measured", func(*Clock) {}, 0},
+		{"a server that sends no time", func(c *Clock) { c.Measured(time.Time{}, local, local) }, 0},
+		{"measured as equal", func(c *Clock) { c.Measured(after(5*ms), local, after(10*ms)) }, 0},
 		{"ahead", func(c *Clock) { c.Measured(after(time.Hour), local, after(10*ms)) }, time.Hour - 10*ms},
 		{"behind", func(c *Clock) { c.Measured(after(-time.Hour), local, after(10*ms)) }, -time.Hour - 10*ms},
-		{"measured again, slowly", func(c *Clock) {
+		{"measured again, by a slow answer", func(c *Clock) {
 			c.Measured(after(time.Hour), local, local)
 			c.Measured(after(time.Hour+time.Second), local, after(2*time.Second))
 		}, time.Hour},
@@ -66,23 +67,23 @@ func TestClock(t *testing.T) {
 		var c Clock
 		row.measure(&c)
 		if got := c.At(local).Sub(local); got != row.want {
-			t.Errorf("%s: it shows %s more, want %s", row.name, got, row.want)
+			t.Errorf("%s: it is %s ahead, want %s", row.name, got, row.want)
 		}
 		for _, by := range []time.Duration{time.Hour, -time.Hour} {
 			later := clocktest.Stepped(after(time.Minute), by)
 			if got := c.At(later).Sub(c.At(local)); row.want != 0 && got != time.Minute {
-				t.Errorf("%s: in the minute in which the clock of the machine was set by %s it went on by %s", row.name, by, got)
+				t.Errorf("%s: in a minute in which the wall clock was set by %s it went on by %s", row.name, by, got)
 			}
 		}
 	}
 	var c Clock
 	c.Measured(local, local, local)
 	if got := c.At(clocktest.Stepped(after(time.Minute), time.Hour)).Round(0).Sub(local.Round(0)); got != time.Minute {
-		t.Errorf("measured, and the same: in a minute in which the clock of the machine was set it went on by %s", got)
+		t.Errorf("measured as equal: in a minute in which the wall clock was set it went on by %s", got)
 	}
 }
 
-// Skew is how far the log's clock is behind that of this process.
+// Skew says by how much the log's clock is behind the clock of this process.
 func TestSkew(t *testing.T) {
 	var c Clock
 	now := time.Now()

@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// maxGaps bounds the gaps that are kept. Past it the two oldest are joined, which errs to "awake".
+// maxGaps bounds the gaps that are kept. Above it the two oldest are joined, which errs to "awake".
 const maxGaps = 64
 
-// Coverage says how far the daemon knows all of the log, at one instant. Only where it does, silence
-// proves that a server was unused.
+// Coverage says how far the daemon knows all of the log, at one instant. Silence proves that a
+// server was unused only where it does. A Coverage is a value: it never changes.
 type Coverage struct {
 	Blind         string    // why silence proves nothing now; empty when it does
-	Until         time.Time // when that ends by itself, zero when that is not known
+	Until         time.Time // when Blind ends by itself; zero when nobody knows
 	CompleteSince time.Time // the log has everything since this instant, and nothing from before it
 
 	gaps []interval // in order of time
-	gap  interval   // that of now, up to the instant of this Coverage; zero while the log is complete
+	gap  interval   // the current gap, up to the instant of this Coverage; zero while there is none
 }
 
 type interval struct{ from, to time.Time }
 
-// Idle returns how long a server whose idle clock started at start has been idle at now. Time in
-// which the log was not complete does not count.
+// Idle returns how long a server whose idle clock started at start has been idle at now. Gaps do
+// not count.
 func (c Coverage) Idle(start, now time.Time) time.Duration {
 	idle := now.Sub(start)
-	for i := range c.all {
-		if from, to := latest(i.from, start), earliest(i.to, now); from.Before(to) {
+	for gap := range c.all {
+		if from, to := latest(gap.from, start), earliest(gap.to, now); from.Before(to) {
 			idle -= to.Sub(from)
 		}
 	}
@@ -35,12 +35,12 @@ func (c Coverage) Idle(start, now time.Time) time.Duration {
 }
 
 // IdleAt returns the instant at which a server whose idle clock started at start has been idle for
-// d, if it stays unused and the log stays complete.
+// d, if it stays unused and no other gap begins.
 func (c Coverage) IdleAt(start time.Time, d time.Duration) time.Time {
 	end := start.Add(d)
-	for i := range c.all {
-		if from := latest(i.from, start); from.Before(i.to) && from.Before(end) {
-			end = end.Add(i.to.Sub(from))
+	for gap := range c.all {
+		if from := latest(gap.from, start); from.Before(gap.to) && from.Before(end) {
+			end = end.Add(gap.to.Sub(from))
 		}
 	}
 	return end
@@ -48,94 +48,94 @@ func (c Coverage) IdleAt(start time.Time, d time.Duration) time.Time {
 
 // all yields the gaps in order of time.
 func (c Coverage) all(yield func(interval) bool) {
-	for _, i := range c.gaps {
-		if !yield(i) {
+	for _, gap := range c.gaps {
+		if !yield(gap) {
 			return
 		}
 	}
 	yield(c.gap)
 }
 
-// Log is what a reader of the log saw of it when it had caught up.
+// Log is the state of the log at the moment at which its reader had caught up.
 type Log struct {
-	CompleteSince time.Time // its creation, or when a purge was noticed
-	Empty         bool      // it never held any ping
+	CompleteSince time.Time // when the log was created, or last lost messages
+	Empty         bool      // it never held a ping
 }
 
 type coverage struct {
-	why  string // why the log can't be read; empty while it can
-	log  Log
-	lost time.Time // since when silence proves nothing; zero while it proves something
-	back time.Time // since when it proves something again
-	gaps []interval
+	reason   string // why the log can't be read; empty while it can
+	log      Log
+	lost     time.Time // when the current gap began; zero while there is none
+	caughtUp time.Time // when the last gap ended
+	gaps     []interval
 }
 
-// CaughtUp records that the daemon knows everything in the log up to now. Call it when the reader
-// has caught up, and again when what it saw of the log has changed.
+// CaughtUp records that the Tracker knows everything in the log up to now. The reader of the log
+// calls it each time that it has proven this.
 func (t *Tracker) CaughtUp(log Log, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := &t.coverage
-	c.why, c.log = "", log
+	c.reason, c.log = "", log
 	switch {
 	case log.Empty: // otherwise the first ping to one server would prove that all others were unused
-		c.lose(now)
-	case !c.lost.IsZero() || c.back.IsZero():
-		c.regain(now)
-	case now.Before(c.back): // the clock of NATS was set back
-		c.back = now
+		c.beginGap(now)
+	case !c.lost.IsZero() || c.caughtUp.IsZero():
+		c.endGap(now)
+	case now.Before(c.caughtUp): // somebody set the clock of NATS back
+		c.caughtUp = now
 	}
-	t.tidy(now)
+	t.forgetOld(now)
 }
 
-// Lost records that from now on the log can't be read, and why. Later calls, until CaughtUp, change
-// nothing.
+// Lost records that the log can't be read from now on, and why. Later calls change nothing until
+// CaughtUp is called.
 func (t *Tracker) Lost(why string, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := &t.coverage
-	if c.why == "" {
-		c.why = fmt.Sprintf("%s since %s", why, now.UTC().Format(time.RFC3339))
+	if c.reason == "" {
+		c.reason = fmt.Sprintf("%s since %s", why, now.UTC().Format(time.RFC3339))
 	}
-	c.lose(now)
+	c.beginGap(now)
 }
 
-func (c *coverage) lose(now time.Time) {
+func (c *coverage) beginGap(now time.Time) {
 	if c.lost.IsZero() {
 		c.lost = now
 	}
 }
 
-func (c *coverage) regain(now time.Time) {
+func (c *coverage) endGap(now time.Time) {
 	if !c.lost.IsZero() {
-		c.gaps = append(slices.Clone(c.gaps), interval{c.lost, now}) // a Coverage may hold the former
+		c.gaps = append(slices.Clone(c.gaps), interval{c.lost, now}) // a Coverage may hold the former slice
 	}
 	if len(c.gaps) > maxGaps {
 		c.gaps[1].from = c.gaps[0].from
 		c.gaps = c.gaps[1:]
 	}
-	c.lost, c.back = time.Time{}, now
+	c.lost, c.caughtUp = time.Time{}, now
 }
 
-// at returns what a Coverage of now knows of the past.
+// at returns the Coverage at now, without Blind.
 func (c *coverage) at(now time.Time) Coverage {
-	past := Coverage{CompleteSince: c.log.CompleteSince, gaps: c.gaps}
+	found := Coverage{CompleteSince: c.log.CompleteSince, gaps: c.gaps}
 	if !c.lost.IsZero() {
-		past.gap = interval{c.lost, now}
+		found.gap = interval{c.lost, now}
 	}
-	return past
+	return found
 }
 
-// Coverage returns how far the log is known at now.
+// Coverage returns how far the Tracker knows the log at now.
 func (t *Tracker) Coverage(now time.Time) Coverage {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	c := &t.coverage
 	found := c.at(now)
-	settled := c.back.Add(t.settle)
+	settled := c.caughtUp.Add(t.settle)
 	switch {
-	case c.why != "":
-		found.Blind = c.why
+	case c.reason != "":
+		found.Blind = c.reason
 	case c.log.Empty:
 		found.Blind = "the activity log has never held a ping: perhaps nobody reports activity"
 	case now.Before(settled):

@@ -12,58 +12,54 @@ import (
 
 const settle = 2 * time.Minute
 
-// event is something that happens to the reader of the log.
-type event func(*Tracker)
-
-func caughtUp(clock string) event {
-	return func(t *Tracker) { t.CaughtUp(Log{CompleteSince: at("00:00:00")}, at(clock)) }
-}
-
-func caughtUpEmpty(clock string) event {
-	return func(t *Tracker) { t.CaughtUp(Log{CompleteSince: at("00:00:00"), Empty: true}, at(clock)) }
-}
-
-func lost(clock string) event {
-	return func(t *Tracker) { t.Lost("NATS is away", at(clock)) }
-}
-
-func tracking(events ...event) *Tracker {
+// tracking returns a Tracker after a story like "09:00 caught up, 10:00 lost, 11:00 empty".
+func tracking(story string) *Tracker {
 	t := NewTracker(settle)
-	for _, e := range events {
-		e(t)
+	for step := range strings.SplitSeq(story, ", ") {
+		switch clock, happens, _ := strings.Cut(step, " "); happens {
+		case "caught up":
+			t.CaughtUp(Log{CompleteSince: at("00:00")}, at(clock))
+		case "empty":
+			t.CaughtUp(Log{CompleteSince: at("00:00"), Empty: true}, at(clock))
+		case "lost":
+			t.Lost("NATS is away", at(clock))
+		case "":
+		default:
+			panic("a story that can't be read: " + step)
+		}
 	}
 	return t
 }
 
 // Silence proves nothing before the log was read, while it can't be read, for the settle time after
-// that, and when nobody ever pinged.
+// that, and while the log never held a ping.
 func TestCoverage(t *testing.T) {
 	for _, row := range []struct {
-		name   string
-		events []event
-		at     string
-		blind  string // a part of it; empty: not blind
-		until  string
+		name  string
+		story string
+		at    string
+		blind string // a part of Blind; empty: not blind
+		until string
 	}{
-		{"never read", nil, "09:00:00", "not been read yet", ""},
-		{"never read, and away", []event{lost("08:00:00")}, "09:00:00", "not been read yet", ""},
-		{"just read", []event{caughtUp("09:00:00")}, "09:00:00", "only since a moment ago", "09:02:00"},
-		{"read, before it settles", []event{caughtUp("09:00:00")}, "09:01:59", "only since a moment ago", "09:02:00"},
-		{"read and settled", []event{caughtUp("09:00:00")}, "09:02:00", "", ""},
-		{"complete again and again", []event{caughtUp("09:00:00"), caughtUp("09:01:00"), caughtUp("09:02:00")}, "09:02:00", "", ""},
-		{"the clock of NATS was set back", []event{caughtUp("12:00:00"), caughtUp("09:00:00"), caughtUp("09:01:00")}, "09:01:59", "only since a moment ago", "09:02:00"},
-		{"it was set back and settled", []event{caughtUp("12:00:00"), caughtUp("09:00:00"), caughtUp("09:01:00")}, "09:02:00", "", ""},
-		{"away", []event{caughtUp("09:00:00"), lost("10:00:00")}, "11:00:00", "NATS is away since 2026-07-01T10:00:00Z", ""},
-		{"away, twice", []event{caughtUp("09:00:00"), lost("10:00:00"), lost("10:30:00")}, "11:00:00", "away since 2026-07-01T10:00:00Z", ""},
-		{"back, before it settles", []event{caughtUp("09:00:00"), lost("10:00:00"), caughtUp("11:00:00")}, "11:01:00", "only since a moment ago", "11:02:00"},
-		{"back and settled", []event{caughtUp("09:00:00"), lost("10:00:00"), caughtUp("11:00:00")}, "11:02:00", "", ""},
-		{"away a second time", []event{caughtUp("09:00:00"), lost("10:00:00"), caughtUp("11:00:00"), lost("12:00:00")}, "12:30:00", "since 2026-07-01T12:00:00Z", ""},
-		{"empty", []event{caughtUpEmpty("09:00:00")}, "12:00:00", "never held a ping", ""},
-		{"empty, and away", []event{caughtUpEmpty("09:00:00"), lost("10:00:00")}, "12:00:00", "NATS is away since 2026-07-01T10:00:00Z", ""},
-		{"empty until a moment ago", []event{caughtUpEmpty("09:00:00"), caughtUp("11:00:00")}, "11:01:00", "only since a moment ago", "11:02:00"},
-		{"no longer empty", []event{caughtUpEmpty("09:00:00"), caughtUp("11:00:00")}, "11:02:00", "", ""},
+		{"never read", "", "09:00", "not been read yet", ""},
+		{"never read, and away", "08:00 lost", "09:00", "not been read yet", ""},
+		{"just read", "09:00 caught up", "09:00", "only since a moment ago", "09:02"},
+		{"read, not settled", "09:00 caught up", "09:01:59", "only since a moment ago", "09:02"},
+		{"read and settled", "09:00 caught up", "09:02", "", ""},
+		{"complete again and again", "09:00 caught up, 09:01 caught up, 09:02 caught up", "09:02", "", ""},
+		{"a clock set back", "12:00 caught up, 09:00 caught up, 09:01 caught up", "09:01:59", "only since a moment ago", "09:02"},
+		{"a clock set back, settled", "12:00 caught up, 09:00 caught up, 09:01 caught up", "09:02", "", ""},
+		{"away", "09:00 caught up, 10:00 lost", "11:00", "NATS is away since 2026-07-01T10:00:00Z", ""},
+		{"away, twice", "09:00 caught up, 10:00 lost, 10:30 lost", "11:00", "away since 2026-07-01T10:00:00Z", ""},
+		{"back, not settled", "09:00 caught up, 10:00 lost, 11:00 caught up", "11:01", "only since a moment ago", "11:02"},
+		{"back and settled", "09:00 caught up, 10:00 lost, 11:00 caught up", "11:02", "", ""},
+		{"away again", "09:00 caught up, 10:00 lost, 11:00 caught up, 12:00 lost", "12:30", "since 2026-07-01T12:00:00Z", ""},
+		{"empty", "09:00 empty", "12:00", "never held a ping", ""},
+		{"empty, and away", "09:00 empty, 10:00 lost", "12:00", "NATS is away since 2026-07-01T10:00:00Z", ""},
+		{"empty until a moment ago", "09:00 empty, 11:00 caught up", "11:01", "only since a moment ago", "11:02"},
+		{"no longer empty", "09:00 empty, 11:00 caught up", "11:02", "", ""},
 	} {
-		coverage := tracking(row.events...).Coverage(at(row.at))
+		coverage := tracking(row.story).Coverage(at(row.at))
 		if (coverage.Blind == "") != (row.blind == "") || !strings.Contains(coverage.Blind, row.blind) {
 			t.Errorf("%s: blind is %q, want %q", row.name, coverage.Blind, row.blind)
 		}
@@ -73,44 +69,46 @@ func TestCoverage(t *testing.T) {
 	}
 }
 
-// Time in which this process could not caughtUp the log, or in which nobody was known to report, is not idle time.
+// Time in which this process could not read the log, or in which the log had never held a ping, is
+// not idle time.
 func TestIdle(t *testing.T) {
 	const minute = time.Minute
-	lunch := []event{caughtUp("06:00:00"), lost("12:00:00"), caughtUp("13:00:00")}
+	const lunch = "06:00 caught up, 12:00 lost, 13:00 caught up"
 	for _, row := range []struct {
 		name       string
-		events     []event
+		story      string
 		start, now string
 		idle       time.Duration
 	}{
-		{"nothing was missed", []event{caughtUp("06:00:00")}, "08:00:00", "09:00:00", 60 * minute},
-		{"lost before it began", lunch, "13:30:00", "14:00:00", 30 * minute},
-		{"lost until it began", lunch, "13:00:00", "14:00:00", 60 * minute},
-		{"lost in between", lunch, "11:00:00", "14:00:00", 120 * minute},
-		{"began while lost", lunch, "12:30:00", "14:00:00", 60 * minute},
-		{"seen from within the gap", lunch, "11:00:00", "12:10:00", 60 * minute},
-		{"seen from before the gap", lunch, "11:00:00", "11:10:00", 10 * minute},
-		{"lost all the time", lunch, "12:10:00", "12:50:00", 0},
-		{"begins only later", lunch, "15:00:00", "14:00:00", 0},
-		{"lost twice", append(slices.Clone(lunch), lost("13:10:00"), caughtUp("13:20:00")), "11:00:00", "14:00:00", 110 * minute},
-		{"lost now", []event{caughtUp("06:00:00"), lost("13:00:00")}, "12:50:00", "14:00:00", 10 * minute},
-		{"lost when this process began", []event{lost("12:00:00"), caughtUp("13:00:00")}, "11:00:00", "14:00:00", 120 * minute},
-		{"empty until just now", []event{caughtUpEmpty("06:00:00"), caughtUp("13:50:00")}, "07:00:00", "14:00:00", 10 * minute},
-		{"empty, then lost", []event{caughtUpEmpty("06:00:00"), lost("10:00:00"), caughtUp("13:50:00")}, "07:00:00", "14:00:00", 10 * minute},
-		{"our clock was set back while lost", []event{caughtUp("06:00:00"), lost("13:00:00"), caughtUp("12:00:00")}, "11:00:00", "14:00:00", 180 * minute},
+		{"no gap", "06:00 caught up", "08:00", "09:00", 60 * minute},
+		{"a gap before it began", lunch, "13:30", "14:00", 30 * minute},
+		{"a gap until it began", lunch, "13:00", "14:00", 60 * minute},
+		{"a gap in between", lunch, "11:00", "14:00", 120 * minute},
+		{"began in the gap", lunch, "12:30", "14:00", 60 * minute},
+		{"asked in the gap", lunch, "11:00", "12:10", 60 * minute},
+		{"asked before the gap", lunch, "11:00", "11:10", 10 * minute},
+		{"the gap is longer", lunch, "12:10", "12:50", 0},
+		{"begins after now", lunch, "15:00", "14:00", 0},
+		{"two gaps", lunch + ", 13:10 lost, 13:20 caught up", "11:00", "14:00", 110 * minute},
+		{"the gap has not ended", "06:00 caught up, 13:00 lost", "12:50", "14:00", 10 * minute},
+		{"lost before it was read", "12:00 lost, 13:00 caught up", "11:00", "14:00", 120 * minute},
+		{"empty until a moment ago", "06:00 empty, 13:50 caught up", "07:00", "14:00", 10 * minute},
+		{"empty, then lost", "06:00 empty, 10:00 lost, 13:50 caught up", "07:00", "14:00", 10 * minute},
+		{"the clock was set back in the gap", "06:00 caught up, 13:00 lost, 12:00 caught up", "11:00", "14:00", 180 * minute},
 	} {
-		if idle := tracking(row.events...).Coverage(at(row.now)).Idle(at(row.start), at(row.now)); idle != row.idle {
+		if idle := tracking(row.story).Coverage(at(row.now)).Idle(at(row.start), at(row.now)); idle != row.idle {
 			t.Errorf("%s: idle for %s, want %s", row.name, idle, row.idle)
 		}
 	}
 }
 
-// Idle counts the complete minutes, and IdleAt(start, d) is the first instant at which Idle(start, ·) is d.
+// Idle counts the minutes outside of gaps, and IdleAt(start, d) is the first instant at which
+// Idle(start, ·) is d.
 func TestIdleAndIdleAtAgree(t *testing.T) {
-	minute := func(m int) time.Time { return at("00:00:00").Add(time.Duration(m) * time.Minute) }
+	minute := func(m int) time.Time { return at("00:00").Add(time.Duration(m) * time.Minute) }
 	rapid.Check(t, func(t *rapid.T) {
 		const end = 300
-		tracker := tracking(caughtUp("00:00:00"))
+		tracker := tracking("00:00 caught up")
 		var missed [end]bool
 		for m := 0; ; {
 			from := m + rapid.IntRange(0, 60).Draw(t, "complete")
@@ -138,48 +136,50 @@ func TestIdleAndIdleAtAgree(t *testing.T) {
 		}
 		d := time.Duration(rapid.IntRange(1, 400*60).Draw(t, "d")) * time.Second
 		first := coverage.IdleAt(minute(start), d)
-		if before, then := coverage.Idle(minute(start), first.Add(-1)), coverage.Idle(minute(start), first); before >= d || then != d {
+		before, then := coverage.Idle(minute(start), first.Add(-1)), coverage.Idle(minute(start), first)
+		if before >= d || then != d {
 			t.Fatalf("idle for %s just before %v and for %s then, want %s", before, first, then, d)
 		}
 	})
 }
 
-// At most 64 intervals are kept, and what is lost of the older ones makes no server look more idle.
+// At most 64 gaps are kept. To join the oldest makes no server look more idle.
 func TestGapsAreBoundedAndErrToAwake(t *testing.T) {
-	tracker := tracking(caughtUp("00:00:00"))
-	for m := range 100 { // each minute begins with 10 seconds without the log
-		begin := at("01:00:00").Add(time.Duration(m) * time.Minute)
+	tracker := tracking("00:00 caught up")
+	for m := range 100 { // each minute begins with a gap of 10 seconds
+		begin := at("01:00").Add(time.Duration(m) * time.Minute)
 		tracker.Lost("the test says so", begin)
 		tracker.CaughtUp(Log{}, begin.Add(10*time.Second))
 	}
-	coverage := tracker.Coverage(at("03:00:00"))
+	coverage := tracker.Coverage(at("03:00"))
 	if n := len(coverage.gaps); n != maxGaps {
-		t.Errorf("%d intervals are kept, want %d", n, maxGaps)
+		t.Errorf("%d gaps are kept, want %d", n, maxGaps)
 	}
-	if idle, most := coverage.Idle(at("00:30:00"), at("03:00:00")), 150*time.Minute-1000*time.Second; idle > most || idle < 60*time.Minute {
-		t.Errorf("idle for %s, want at most the %s that were complete, and not much less", idle, most)
+	idle, most := coverage.Idle(at("00:30"), at("03:00")), 150*time.Minute-1000*time.Second
+	if idle > most || idle < 60*time.Minute {
+		t.Errorf("idle for %s, want at most the %s outside of gaps, and not much less", idle, most)
 	}
-	if idle, complete := coverage.Idle(at("02:00:00"), at("03:00:00")), 60*time.Minute-400*time.Second; idle != complete {
+	if idle, complete := coverage.Idle(at("02:00"), at("03:00")), 60*time.Minute-400*time.Second; idle != complete {
 		t.Errorf("idle for %s of the last hour, want %s", idle, complete)
 	}
 }
 
-// A Coverage that was handed out never changes, whatever happens to the log after.
+// A Coverage never changes, whatever happens to the log afterwards.
 func TestCoverageIsAValue(t *testing.T) {
-	tracker := tracking(caughtUp("00:00:00"))
-	var given, copies []Coverage
+	tracker := tracking("00:00 caught up")
+	var coverages, copies []Coverage
 	for m := range 150 {
-		begin := at("01:00:00").Add(time.Duration(m) * time.Minute)
+		begin := at("01:00").Add(time.Duration(m) * time.Minute)
 		tracker.Lost("the test says so", begin)
-		for range 2 { // one while the log is lost, one when it is complete again
+		for range 2 { // one in the gap, one after it
 			coverage := tracker.Coverage(begin.Add(time.Second))
-			given = append(given, coverage)
+			coverages = append(coverages, coverage)
 			coverage.gaps = slices.Clone(coverage.gaps)
 			copies = append(copies, coverage)
 			tracker.CaughtUp(Log{}, begin.Add(time.Second))
 		}
 	}
-	if !reflect.DeepEqual(given, copies) {
-		t.Error("a Coverage has changed after it was handed out")
+	if !reflect.DeepEqual(coverages, copies) {
+		t.Error("a Coverage has changed")
 	}
 }

@@ -11,8 +11,11 @@ import (
 
 var server = ID{"team-a", "search"}
 
-// at is an instant of the day on which all tests play, as a clock shows it.
+// at returns an instant of the day on which all tests play, like 09:30 or 09:30:15.
 func at(clock string) time.Time {
+	if len(clock) == len("15:04") {
+		clock += ":00"
+	}
 	t, err := time.Parse(time.DateTime, "2026-07-01 "+clock)
 	if err != nil {
 		panic(err)
@@ -22,7 +25,7 @@ func at(clock string) time.Time {
 
 func stamp(sequence uint64, clock string) Stamp { return Stamp{sequence, at(clock)} }
 
-// The last ping counts: a message is older only if both its sequence and its time say so.
+// The last ping counts. A ping is older only if both its sequence and its time say so.
 func TestPing(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -30,12 +33,12 @@ func TestPing(t *testing.T) {
 		last  Stamp
 	}{
 		{"none", nil, Stamp{}},
-		{"the later of two", []Stamp{stamp(1, "09:00:00"), stamp(2, "10:00:00")}, stamp(2, "10:00:00")},
-		{"an older one comes late", []Stamp{stamp(2, "10:00:00"), stamp(1, "09:00:00")}, stamp(2, "10:00:00")},
-		{"two at one instant, the older comes late", []Stamp{stamp(2, "10:00:00"), stamp(1, "10:00:00")}, stamp(2, "10:00:00")},
-		{"the same comes again", []Stamp{stamp(2, "10:00:00"), stamp(2, "10:00:00")}, stamp(2, "10:00:00")},
-		{"the stream was made again and counts from 1", []Stamp{stamp(900, "09:00:00"), stamp(1, "10:00:00")}, stamp(1, "10:00:00")},
-		{"the clock of the stream was set back", []Stamp{stamp(1, "10:00:00"), stamp(2, "09:00:00")}, stamp(2, "09:00:00")},
+		{"the later of two", []Stamp{stamp(1, "09:00"), stamp(2, "10:00")}, stamp(2, "10:00")},
+		{"the older comes late", []Stamp{stamp(2, "10:00"), stamp(1, "09:00")}, stamp(2, "10:00")},
+		{"two at one instant, the older comes late", []Stamp{stamp(2, "10:00"), stamp(1, "10:00")}, stamp(2, "10:00")},
+		{"the same twice", []Stamp{stamp(2, "10:00"), stamp(2, "10:00")}, stamp(2, "10:00")},
+		{"the stream was created again", []Stamp{stamp(900, "09:00"), stamp(1, "10:00")}, stamp(1, "10:00")},
+		{"the clock of the stream was set back", []Stamp{stamp(1, "10:00"), stamp(2, "09:00")}, stamp(2, "09:00")},
 	} {
 		tracker := NewTracker(0)
 		for _, p := range row.pings {
@@ -47,10 +50,11 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// Two stamps name the same message only if sequence and time are the same, in whatever zone the time is written.
+// Two stamps name the same message only if sequence and time are equal. The time zone does not
+// matter.
 func TestStampEqual(t *testing.T) {
 	rome := time.FixedZone("CEST", 7200)
-	a := stamp(7, "10:00:00")
+	a := stamp(7, "10:00")
 	for _, row := range []struct {
 		name  string
 		b     Stamp
@@ -58,15 +62,15 @@ func TestStampEqual(t *testing.T) {
 	}{
 		{"itself", a, true},
 		{"the same in another zone", Stamp{7, a.Time.In(rome)}, true},
-		{"the same number in a stream made again", stamp(7, "11:00:00"), false},
-		{"another message of that instant", stamp(8, "10:00:00"), false},
+		{"the same sequence in a stream created again", stamp(7, "11:00"), false},
+		{"another message of that instant", stamp(8, "10:00"), false},
 	} {
 		if a.Equal(row.b) != row.equal || row.b.Equal(a) != row.equal {
 			t.Errorf("%s: equal is %v, want %v", row.name, !row.equal, row.equal)
 		}
 	}
 	if a.IsZero() || !(Stamp{}).IsZero() {
-		t.Error("only the zero Stamp names no message")
+		t.Error("want that only the zero Stamp names no message")
 	}
 }
 
@@ -76,7 +80,8 @@ type message struct {
 	ttl    time.Duration
 }
 
-// A server is in use until the last of its leases ends; the newest message of a holder counts, also when it shortens.
+// A server is in use until the last of its leases ends. The newest message of a holder counts, also
+// when it shortens the lease.
 func TestLease(t *testing.T) {
 	const minute = time.Minute
 	for _, row := range []struct {
@@ -84,17 +89,17 @@ func TestLease(t *testing.T) {
 		messages []message
 		until    string
 	}{
-		{"one", []message{{"a", "09:00:00", 5 * minute}}, "09:05:00"},
-		{"renewed", []message{{"a", "09:00:00", 5 * minute}, {"a", "09:04:00", 5 * minute}}, "09:09:00"},
-		{"shortened", []message{{"a", "09:00:00", 60 * minute}, {"a", "09:01:00", minute}}, "09:02:00"},
-		{"ended", []message{{"a", "09:00:00", 60 * minute}, {"a", "09:01:00", 0}}, "09:01:00"},
-		{"begun again", []message{{"a", "09:00:00", 60 * minute}, {"a", "09:01:00", 0}, {"a", "09:02:00", minute}}, "09:03:00"},
-		{"ended by a message that comes late", []message{{"a", "09:01:00", 60 * minute}, {"a", "09:00:00", 0}}, "10:01:00"},
-		{"ended by a ttl below zero, which makes no sense", []message{{"a", "09:00:00", 5 * minute}, {"a", "09:01:00", -60 * minute}}, "09:01:00"},
-		{"ended in the instant of its beginning", []message{{"a", "09:00:00", 60 * minute}, {"a", "09:00:00", 0}}, "09:00:00"},
-		{"of two holders, the first ends", []message{{"a", "09:00:00", 60 * minute}, {"b", "09:00:00", 5 * minute}, {"a", "09:01:00", 0}}, "09:05:00"},
-		{"of two holders, the first lasts longer", []message{{"a", "09:00:00", 60 * minute}, {"b", "09:30:00", minute}}, "10:00:00"},
-		{"of two holders, both are over", []message{{"a", "09:00:00", 5 * minute}, {"b", "09:10:00", 0}, {"b", "09:11:00", 0}}, "09:11:00"},
+		{"one", []message{{"a", "09:00", 5 * minute}}, "09:05"},
+		{"renewed", []message{{"a", "09:00", 5 * minute}, {"a", "09:04", 5 * minute}}, "09:09"},
+		{"shortened", []message{{"a", "09:00", 60 * minute}, {"a", "09:01", minute}}, "09:02"},
+		{"ended", []message{{"a", "09:00", 60 * minute}, {"a", "09:01", 0}}, "09:01"},
+		{"begun again", []message{{"a", "09:00", 60 * minute}, {"a", "09:01", 0}, {"a", "09:02", minute}}, "09:03"},
+		{"ended by a message that comes late", []message{{"a", "09:01", 60 * minute}, {"a", "09:00", 0}}, "10:01"},
+		{"ended by a ttl below zero", []message{{"a", "09:00", 5 * minute}, {"a", "09:01", -60 * minute}}, "09:01"},
+		{"ended in the instant of its beginning", []message{{"a", "09:00", 60 * minute}, {"a", "09:00", 0}}, "09:00"},
+		{"of two, one ends", []message{{"a", "09:00", 60 * minute}, {"b", "09:00", 5 * minute}, {"a", "09:01", 0}}, "09:05"},
+		{"of two, one lasts longer", []message{{"a", "09:00", 60 * minute}, {"b", "09:30", minute}}, "10:00"},
+		{"of two, both end", []message{{"a", "09:00", 5 * minute}, {"b", "09:10", 0}, {"b", "09:11", 0}}, "09:11"},
 	} {
 		tracker := NewTracker(0)
 		for _, m := range row.messages {
@@ -107,34 +112,35 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// Only live leases are listed, each with its holder. LeaseSince is that of the lease that ends last, whatever others begin or end.
+// Leases lists only live leases, each with its holder. LeaseSince belongs to the lease that ends
+// last, whatever leases others begin or end.
 func TestLeases(t *testing.T) {
 	tracker := NewTracker(0)
-	tracker.Lease(server, "a", at("09:00:00"), time.Hour)
-	tracker.Lease(server, "b", at("09:10:00"), time.Minute)
-	tracker.Lease(server, "c", at("09:05:00"), 55*time.Minute)
-	tracker.Lease(server, "d", at("09:10:00"), 0)
-	for range 50 { // in whatever order they are looked at
-		if since := tracker.Of(server).LeaseSince; !since.Equal(at("09:00:00")) {
+	tracker.Lease(server, "a", at("09:00"), time.Hour)
+	tracker.Lease(server, "b", at("09:10"), time.Minute)
+	tracker.Lease(server, "c", at("09:05"), 55*time.Minute)
+	tracker.Lease(server, "d", at("09:10"), 0)
+	for range 50 { // Of sees them in random order
+		if since := tracker.Of(server).LeaseSince; !since.Equal(at("09:00")) {
 			t.Fatalf("leased since %v, want 09:00", since)
 		}
 	}
-	tracker.Lease(server, "c", at("09:10:00"), 0)
-	for clock, n := range map[string]int{"09:10:30": 2, "09:11:00": 1, "09:59:59": 1, "10:00:00": 0} {
+	tracker.Lease(server, "c", at("09:10"), 0)
+	for clock, n := range map[string]int{"09:10:30": 2, "09:11": 1, "09:59:59": 1, "10:00": 0} {
 		live := tracker.Leases(server, at(clock))
-		if len(live) != n || n == 1 && live[0] != (Lease{"a", at("09:00:00"), at("10:00:00")}) {
+		if len(live) != n || n == 1 && live[0] != (Lease{"a", at("09:00"), at("10:00")}) {
 			t.Errorf("live at %s: %v, want %d", clock, live, n)
 		}
 	}
-	if other := (ID{"team-b", "search"}); tracker.Of(other) != (Use{}) || tracker.Leases(other, at("09:00:00")) != nil {
-		t.Error("a server never complete of is in use")
+	if other := (ID{"team-b", "search"}); tracker.Of(other) != (Use{}) || tracker.Leases(other, at("09:00")) != nil {
+		t.Error("a server that was never used is in use")
 	}
 }
 
-// Holders that come and go leave nothing behind, but for the end of the last of their leases.
+// Holders that come and go leave nothing behind, except the latest end of their leases.
 func TestLeasesOfManyHolders(t *testing.T) {
 	const holders = 100_000
-	tracker, morning := NewTracker(0), at("09:00:00")
+	tracker, morning := NewTracker(0), at("09:00")
 	tracker.Lease(server, "the longest", morning, 150*time.Second)
 	most := 0
 	for i := range holders {
@@ -153,10 +159,11 @@ func TestLeasesOfManyHolders(t *testing.T) {
 	}
 }
 
-// Many holders at once cost no more for each than few: this test takes minutes when every message looks at every lease.
+// Many holders at once cost no more for each than a few. This test takes minutes when every message
+// reads every lease.
 func TestLeasesOfManyHoldersAtOnce(t *testing.T) {
 	const holders = 100_000
-	tracker, morning, noon := NewTracker(0), at("09:00:00"), at("12:00:00")
+	tracker, morning, noon := NewTracker(0), at("09:00"), at("12:00")
 	for i := range holders {
 		tracker.Lease(server, fmt.Sprint("session-", i), morning, time.Hour)
 	}
@@ -171,10 +178,10 @@ func TestLeasesOfManyHoldersAtOnce(t *testing.T) {
 	}
 }
 
-// That leases are forgotten can't be seen: the Tracker answers as one that keeps all.
+// A Tracker that forgets leases answers like one that keeps all of them.
 func TestForgettingShowsNowhere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		tracker, all, now := NewTracker(0), map[string]time.Time{}, at("09:00:00")
+		tracker, all, now := NewTracker(0), map[string]time.Time{}, at("09:00")
 		for range rapid.IntRange(1, 200).Draw(t, "messages") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "later")) * time.Second)
 			holder := fmt.Sprint(rapid.IntRange(0, 9).Draw(t, "holder"))
@@ -200,7 +207,7 @@ func TestForgettingShowsNowhere(t *testing.T) {
 	})
 }
 
-// All methods may be called at once; run under -race.
+// All methods may be called concurrently. Run this under -race.
 func TestConcurrentUse(t *testing.T) {
 	tracker := NewTracker(time.Minute)
 	var all sync.WaitGroup
@@ -208,18 +215,18 @@ func TestConcurrentUse(t *testing.T) {
 		all.Go(func() {
 			id := ID{"team-a", fmt.Sprint(worker % 2)}
 			for i := range 200 {
-				now := at("09:00:00").Add(time.Duration(i) * time.Second)
+				now := at("09:00").Add(time.Duration(i) * time.Second)
 				tracker.Ping(id, Stamp{uint64(i + 1), now})
 				tracker.Lease(id, fmt.Sprint(i%5), now, time.Minute)
 				if worker == 0 {
 					tracker.Lost("the test says so", now)
-					tracker.CaughtUp(Log{CompleteSince: at("08:00:00")}, now.Add(time.Millisecond))
+					tracker.CaughtUp(Log{CompleteSince: at("08:00")}, now.Add(time.Millisecond))
 				}
 				tracker.Of(id)
 				tracker.Leases(id, now)
 				coverage := tracker.Coverage(now)
-				coverage.Idle(at("08:00:00"), now)
-				coverage.IdleAt(at("08:00:00"), time.Minute)
+				coverage.Idle(at("08:00"), now)
+				coverage.IdleAt(at("08:00"), time.Minute)
 			}
 		})
 	}
@@ -231,29 +238,33 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// What nobody has used for longer than the log remembers, and than anybody may wait before it sleeps, is forgotten; anything else is kept. Time in which the log
-// could not be complete does not count.
-func TestUsesThatAreLongOverAreForgotten(t *testing.T) {
+// The Tracker forgets a use that is older than any that the log holds and than any that a decision
+// depends on. It keeps all others. Gaps do not count.
+func TestOldUsesAreForgotten(t *testing.T) {
 	const day = 24 * time.Hour
-	begin := at("00:00:00")
+	begin := at("00:00")
 	search, other := ID{"team-a", "search"}, ID{"team-a", "other"}
+	gap := func(t *Tracker) {
+		t.Lost("NATS is away", begin.Add(10*day))
+		t.CaughtUp(Log{}, begin.Add(12*day))
+	}
 	for _, row := range []struct {
 		name    string
 		happens func(*Tracker)
 		after   time.Duration
 		left    int
 	}{
-		{"a ping", func(*Tracker) {}, longOver, 0},
-		{"a ping a moment less ago", func(*Tracker) {}, longOver - 1, 1},
-		{"a later ping", func(t *Tracker) { t.Ping(search, Stamp{2, begin.Add(1)}) }, longOver, 1},
-		{"a ping to another", func(t *Tracker) { t.Ping(other, Stamp{2, begin.Add(day)}) }, longOver, 1},
-		{"a lease that ended later", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver, 1},
-		{"a lease that ended, too", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, longOver + time.Hour, 0},
-		{"a lease of another", func(t *Tracker) { t.Lease(other, "a", begin, time.Hour) }, longOver + time.Hour, 0},
-		{"deaf in between", func(t *Tracker) { t.Lost("NATS is away", begin.Add(10*day)); t.CaughtUp(Log{}, begin.Add(12*day)) }, longOver + 2*day - 1, 1},
-		{"deaf in between, and long over", func(t *Tracker) { t.Lost("NATS is away", begin.Add(10*day)); t.CaughtUp(Log{}, begin.Add(12*day)) }, longOver + 2*day, 0},
-		{"deaf until now", func(t *Tracker) { t.Lost("NATS is away", begin.Add(10*day)) }, longOver + day, 1},
-		{"looked through a moment ago", func(t *Tracker) { t.CaughtUp(Log{}, begin.Add(longOver-time.Hour)) }, longOver, 1},
+		{"a ping", func(*Tracker) {}, forgetAfter, 0},
+		{"a ping a moment less ago", func(*Tracker) {}, forgetAfter - 1, 1},
+		{"a later ping", func(t *Tracker) { t.Ping(search, Stamp{2, begin.Add(1)}) }, forgetAfter, 1},
+		{"a ping to another", func(t *Tracker) { t.Ping(other, Stamp{2, begin.Add(day)}) }, forgetAfter, 1},
+		{"a lease that ended later", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, forgetAfter, 1},
+		{"a lease that ended, too", func(t *Tracker) { t.Lease(search, "a", begin, time.Hour) }, forgetAfter + time.Hour, 0},
+		{"a lease of another", func(t *Tracker) { t.Lease(other, "a", begin, time.Hour) }, forgetAfter + time.Hour, 0},
+		{"a gap in between", gap, forgetAfter + 2*day - 1, 1},
+		{"a gap in between, and long enough ago", gap, forgetAfter + 2*day, 0},
+		{"a gap until now", func(t *Tracker) { t.Lost("NATS is away", begin.Add(10*day)) }, forgetAfter + day, 1},
+		{"searched a moment ago", func(t *Tracker) { t.CaughtUp(Log{}, begin.Add(forgetAfter-time.Hour)) }, forgetAfter, 1},
 	} {
 		tracker := NewTracker(0)
 		tracker.CaughtUp(Log{}, begin)

@@ -2,6 +2,7 @@ package activitylog
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -9,25 +10,21 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// completeness remembers what was last seen of a log's stream, to notice that it has lost messages
-// other than by age: it was purged, shortened, restored from a backup, made again. From then on it
-// proves nothing about the time before.
+// completeness says since when a stream is complete. Messages that vanish before their age make it
+// incomplete: somebody purged it, lowered a limit, restored a backup or created it again. From then
+// on it proves nothing about the time before.
 type completeness struct {
-	since   time.Time // since when the log is complete
-	last    uint64    // its last sequence
-	count   uint64    // of its messages
-	oldest  time.Time // of its messages
-	created time.Time
-	record  string // of the stream's metadata: what another daemon, or this one in a former life, has noticed
+	since time.Time             // by the clock of the stream; nothing since then is missing
+	last  *jetstream.StreamInfo // the stream when update was last called
 }
 
-// completeKey is the metadata of a stream in which a loss is recorded. Without it a daemon that
-// starts after a purge, and after the next ping, could not know that the log is shorter than the
-// stream is old.
+// completeKey is the metadata in which the daemon records on a stream since when it is complete.
+// Without it a daemon that starts after a purge and the next ping could not know of the purge.
 const completeKey = "idle-scaler/complete-since"
 
-// completeSince is the loss that is recorded on a stream; zero when there is none.
-func completeSince(info *jetstream.StreamInfo) time.Time {
+// recordedSince returns since when the stream is complete by its metadata. It is zero when nothing
+// is recorded.
+func recordedSince(info *jetstream.StreamInfo) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, info.Config.Metadata[completeKey])
 	if err != nil {
 		return time.Time{}
@@ -35,57 +32,48 @@ func completeSince(info *jetstream.StreamInfo) time.Time {
 	return t
 }
 
-// forgottenUntil is until when a lease may have been in force that the stream has already
-// forgotten; zero when there can be none.
+// forgottenUntil returns until when a lease may have been live that the stream has already
+// forgotten. It is zero when the stream has forgotten none.
 func forgottenUntil(leases *jetstream.StreamInfo) time.Time {
 	if leases.State.LastSeq == 0 || leases.Config.MaxAge <= 0 {
 		return time.Time{}
 	}
-	now := leases.TimeStamp
-	if now.IsZero() { // an old NATS server does not say
-		now = time.Now()
-	}
-	return now.Add(wire.MaxTTL - leases.Config.MaxAge)
+	return leases.TimeStamp.Add(wire.MaxTTL - leases.Config.MaxAge)
 }
 
-// look takes note of the stream as it is at now. It returns why the log has a new birth, if it has
-// one that the stream itself does not tell to those who look later.
-func (c *completeness) look(info *jetstream.StreamInfo, now time.Time) (lost string) {
-	state := info.State
+// update compares the stream with its last state. It returns which loss somebody has to record on
+// the stream, because a daemon that starts later can't see it. Otherwise it returns nothing.
+func (c *completeness) update(info *jetstream.StreamInfo) (loss string) {
+	last, state := c.last, info.State
 	switch {
-	case c.created.IsZero() && state.Msgs == 0 && state.LastSeq > 0 && !expired(state.LastTime, info):
-		lost = "it is empty, and messages are missing that are not too old"
-	case c.created.IsZero():
-	case !info.Created.Equal(c.created): // its creation tells
-		c.since, c.record = time.Time{}, ""
-	case state.LastSeq < c.last:
-		lost = fmt.Sprintf("its last sequence went back from %d to %d", c.last, state.LastSeq)
-	case state.Msgs < c.count && !expired(c.oldest, info):
-		lost = fmt.Sprintf("it had %d messages, and has %d, and none was too old", c.count, state.Msgs)
-	}
-	if info.Created.After(c.since) {
-		c.since = info.Created
-	}
-	if record := info.Config.Metadata[completeKey]; record != c.record {
-		c.record = record
-		if t := completeSince(info); t.After(c.since) {
-			c.since = t
+	case last == nil:
+		if state.Msgs == 0 && state.LastSeq > 0 && !expired(state.LastTime, info) {
+			loss = "it is empty, though its last message was not too old"
 		}
+	case !info.Created.Equal(last.Created): // everybody can see when it was created
+		c.since = time.Time{}
+	case state.LastSeq < last.State.LastSeq:
+		loss = fmt.Sprintf("its last sequence went back from %d to %d", last.State.LastSeq, state.LastSeq)
+	case state.Msgs < last.State.Msgs && !expired(last.State.FirstTime, info):
+		loss = fmt.Sprintf("it had %d messages, none of them too old, and has %d", last.State.Msgs, state.Msgs)
 	}
-	if lost != "" {
-		c.since = now
+	c.last = info
+	c.since = latest(c.since, info.Created, recordedSince(info))
+	if loss != "" {
+		c.since = info.TimeStamp
 	}
-	c.created, c.last, c.count, c.oldest = info.Created, state.LastSeq, state.Msgs, state.FirstTime
-	return lost
+	return loss
 }
 
-// expired reports whether a message of that time may have been removed because of its age. A stream
-// whose oldest message is at its end may lose others unnoticed at the same moment; that moment is
-// one look in as long as a ping is kept.
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
+
+// expired reports whether the stream may have removed a message of that time because of its age. A
+// stream that loses other messages while its oldest one expires hides the loss. That can happen
+// once in as long as a ping is kept.
 func expired(at time.Time, info *jetstream.StreamInfo) bool {
 	if at.IsZero() || at.Unix() == 0 || info.Config.MaxAge == 0 {
 		return false
 	}
-	const margin = 10 * time.Second // the server's own timer
+	const margin = 10 * time.Second // of the server's own timer
 	return info.TimeStamp.Sub(at) > info.Config.MaxAge-margin
 }

@@ -1,4 +1,4 @@
-// Package activitylog reads the log of activity: the streams of pings, of leases, and of orders to
-// pause. It fills activity.Tracker and scaler.Pauses, and proves that they know everything in the
-// streams, which must hold before a server is put to sleep.
+// Package activitylog reads the activity log: the streams of pings, of leases, and of orders to
+// pause. It fills activity.Tracker and scaler.Pauses. Before a server is put to sleep it proves
+// that they know everything in the streams.
 package activitylog

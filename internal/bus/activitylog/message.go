@@ -11,83 +11,82 @@ import (
 	"idle-scaler/policy"
 )
 
-// Counts are what a Log has seen, for metrics.
+// Counts are figures of a Log, for metrics.
 type Counts struct {
 	Pings, Leases, Malformed uint64
 	Skew                     time.Duration // how far the log's clock is behind that of this process
 	Replayed                 bool          // everything was read once
 }
 
-// ping takes a message of the activity stream.
-func (l *Log) ping(m *nats.Msg, p stream.Metadata) {
+// handlePing takes a message of the stream of pings.
+func (l *Log) handlePing(m *nats.Msg, at stream.Metadata) error {
 	id, err := l.config.Subjects.ParseActivity(m.Subject)
 	if err != nil {
-		l.complain(m, err)
-		return
+		return err
 	}
-	l.config.Tracker.Ping(id, p.Stamp())
+	l.config.Tracker.Ping(id, at.Stamp())
 	l.pinged.Add(1)
 	l.OnActivity(id)
+	return nil
 }
 
-// lease takes a message of the lease stream. One that can't be read is counted, and taken for the
-// longest lease there is: it has replaced in the stream what its holder said before, which may
-// still be in force, and nobody who starts later can know for how long.
-func (l *Log) lease(m *nats.Msg, p stream.Metadata) {
+// handleLease takes a message of the stream of leases. An unreadable one counts as the longest
+// lease that there can be: it has replaced in the stream the message before it, which may still be
+// in force, and a daemon that starts later can't know for how long.
+func (l *Log) handleLease(m *nats.Msg, at stream.Metadata) error {
 	holder, id, err := l.config.Subjects.ParseLease(m.Subject)
 	if err != nil {
-		l.complain(m, err)
-		return
+		return err
 	}
 	ttl, err := wire.ReadLease(m.Data)
 	if err != nil {
-		l.complain(m, fmt.Errorf("%w; until its holder says something else, the lease counts as one of %s", err, wire.MaxTTL))
+		err = fmt.Errorf("%w; the lease counts as %s, until its holder sends another", err, wire.MaxTTL)
 		ttl = wire.MaxTTL
 	} else {
 		l.leased.Add(1)
 	}
-	l.config.Tracker.Lease(id, holder, p.Time.Add(l.leases.shift()), ttl)
+	l.config.Tracker.Lease(id, holder, at.Time.Add(l.leases.clockShift()), ttl)
 	l.OnActivity(id)
+	return err
 }
 
-// order takes a message of the stream of pauses. What makes no sense is no order, and has replaced
-// none. An older order than the one known changes nothing: while the stream is read again from its
-// start, a pause must not be ended by what was said before it.
-func (l *Log) order(m *nats.Msg, p stream.Metadata) {
+// handleOrder takes a message of the stream of pauses. An unreadable one is no order, and has
+// replaced none. An order that is older than the last one of its scope changes nothing: otherwise
+// an old resume would end a pause while the stream is read again from its start.
+func (l *Log) handleOrder(m *nats.Msg, at stream.Metadata) error {
 	scope, err := l.config.Subjects.ParsePause(m.Subject)
 	if err != nil {
-		l.complain(m, err)
-		return
+		return err
 	}
 	order, err := wire.ReadPauseOrder(m.Data)
 	if err != nil {
-		l.complain(m, err)
-		return
+		return err
 	}
-	l.mu.Lock() // for both: the last message of a feed that has ended and the first of the next may be here at once
+	l.mu.Lock() // held for Set too: the last message of one feed and the first of the next may come at once
 	defer l.mu.Unlock()
-	if p.Stamp().OlderThan(l.ordered[scope]) {
-		return
+	if at.Stamp().OlderThan(l.orders[scope]) {
+		return nil
 	}
-	l.ordered[scope] = p.Stamp()
+	l.orders[scope] = at.Stamp()
 	pause := policy.Pause{} // without a scope: resumed
 	if order.Paused {
 		pause = policy.Pause{Scope: wire.ScopeWords(scope), Since: order.Since, Actor: order.Actor, Reason: order.Reason}
 	}
 	l.config.Pauses.Set(scope, pause)
+	return nil
 }
 
-// complain counts a message that makes no sense, and logs one in a minute: nobody can be told, and
-// there may be many.
-func (l *Log) complain(m *nats.Msg, err error) {
+// countMalformed counts a message that can't be read, and logs one a minute. There may be many, and
+// their senders do not listen.
+func (l *Log) countMalformed(m *nats.Msg, err error) {
 	l.malformed.Add(1)
-	now, last := time.Now().UnixNano(), l.complaint.Load()
-	if now-last > int64(time.Minute) && l.complaint.CompareAndSwap(last, now) {
-		l.config.Logger.Warn("a message makes no sense", "subject", wire.Shorten(m.Subject), "err", err)
+	now, last := time.Now().UnixNano(), l.logged.Load()
+	if now-last > int64(time.Minute) && l.logged.CompareAndSwap(last, now) {
+		l.config.Logger.Warn("a message makes no sense: correct its sender", "subject", wire.Shorten(m.Subject), "err", err)
 	}
 }
 
-// Counts returns what was seen so far.
+// Counts returns the figures so far.
 func (l *Log) Counts() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,6 +2,8 @@ package activitylog
 
 import (
 	"context"
+	"encoding/json"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -9,17 +11,17 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"idle-scaler/activity"
 	"idle-scaler/internal/bus/api"
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/client"
 	"idle-scaler/internal/wire"
+	"idle-scaler/policy"
 	"idle-scaler/scaler"
 	"idle-scaler/test/natstest"
 	"idle-scaler/test/wait"
 )
 
-// all and teamA are whom a pause may be about, beside single servers.
+// The scopes of a pause, beside single servers.
 var (
 	all   scaler.ID
 	teamA = scaler.ID{Namespace: web.Namespace}
@@ -47,7 +49,7 @@ func (replica) Await(context.Context, scaler.Applied, func(*scaler.Server) strin
 	return nil, nil
 }
 
-// pauser answers requests about web and files, and returns who sends them.
+// pauser runs an API for web and files, and returns a client of it.
 func pauser(w *natstest.Server) *client.Client {
 	w.T.Helper()
 	answers, err := api.New(w.Connect(), api.Config{
@@ -61,252 +63,290 @@ func pauser(w *natstest.Server) *client.Client {
 	return c
 }
 
-func (l *listener) paused(id scaler.ID) string { return l.pauses.Of(id).Scope }
+// answer is the answer to a request to pause or to resume.
+type answer struct {
+	wire.PauseAnswer
+	err  error
+	sent time.Time
+}
 
-// A server, a namespace and all are paused and resumed each by itself; every daemon knows, with who
-// and why, also after a restart of daemon and NATS.
+// request is Client.Pause or Client.Resume.
+type request func(context.Context, scaler.ID, wire.Sender) (wire.PauseAnswer, error)
+
+// send sends a request. The answer to a pause takes wire.PauseTakes, so a test does not wait for
+// each.
+func send(to request, scope scaler.ID, by wire.Sender) <-chan answer {
+	answers := make(chan answer, 1)
+	sent := time.Now()
+	go func() {
+		a, err := to(context.Background(), scope, by)
+		answers <- answer{a, err, sent}
+	}()
+	return answers
+}
+
+// store puts an order on the stream of pauses, as the API does.
+func store(t testing.TB, js jetstream.JetStream, subjects wire.Subjects, scope scaler.ID, paused bool) {
+	t.Helper()
+	order, err := json.Marshal(wire.PauseOrder{Paused: paused, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)})
+	natstest.Check(t, err)
+	_, err = js.Publish(context.Background(), subjects.Pause(scope), order)
+	natstest.Check(t, err)
+}
+
+// A server, a namespace and all servers are paused and resumed independently. Every daemon knows,
+// with who and why, also after a restart of daemon and NATS.
 func TestPauses(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
-	c, ctx := pauser(w), context.Background()
-	first := listen(w, w.Connect())
-	wait.Until(t, "the replay", func() bool { return first.Counts().Replayed })
+	c := pauser(w)
+	first := start(w, w.Connect())
+	first.waitReplayed(t)
+	check := func(got answer, scope string, servers int) {
+		natstest.Check(t, got.err)
+		if got.Scope != scope || got.Servers != servers || got.Since.Before(got.sent) || got.Since.After(time.Now()) {
+			t.Errorf("got %+v, want %s, with %d servers", got, scope, servers)
+		}
+	}
+	var checks []func()
 	for _, row := range []struct {
-		change     func(context.Context, scaler.ID, wire.Sender) (wire.PauseAnswer, error)
-		of         scaler.ID
+		name       string
+		send       request
+		scope      scaler.ID
 		says       string
-		web, files string // the widest pause of each after it
+		servers    int
+		web, files string // the widest pause of each, afterwards
 	}{
-		{c.Resume, all, "all servers", "", ""}, // of what is not paused
-		{c.Pause, web, "the server team-a/web", "this server", ""},
-		{c.Pause, teamA, "the namespace team-a", "the namespace team-a", ""},
-		{c.Pause, files, "the server team-b/files.v2", "the namespace team-a", "this server"},
-		{c.Pause, all, "all servers", "all servers", "all servers"},
-		{c.Resume, teamA, "the namespace team-a", "all servers", "all servers"},
-		{c.Resume, all, "all servers", "this server", "this server"},
-		{c.Resume, files, "the server team-b/files.v2", "this server", ""},
+		{"resume all, which nobody paused", c.Resume, all, "all servers", 2, "", ""},
+		{"pause web", c.Pause, web, "the server team-a/web", 1, "this server", ""},
+		{"pause team-a", c.Pause, teamA, "the namespace team-a", 1, "the namespace team-a", ""},
+		{"pause files", c.Pause, files, "the server team-b/files.v2", 1, "the namespace team-a", "this server"},
+		{"pause all", c.Pause, all, "all servers", 2, "all servers", "all servers"},
+		{"resume team-a", c.Resume, teamA, "the namespace team-a", 1, "all servers", "all servers"},
+		{"resume all", c.Resume, all, "all servers", 2, "this server", "this server"},
+		{"resume files", c.Resume, files, "the server team-b/files.v2", 1, "this server", ""},
 	} {
-		before := time.Now()
-		a, err := row.change(ctx, row.of, wire.Sender{ID: "not sent", Actor: "ann", Reason: "tea"})
-		natstest.Check(t, err)
-		if a.Scope != row.says || a.Servers != map[scaler.ID]int{all: 2, teamA: 1, web: 1, files: 1}[row.of] || a.Since.Before(before) || a.Since.After(time.Now()) {
-			t.Errorf("got %+v", a)
+		answers := send(row.send, row.scope, wire.Sender{ID: "not sent", Actor: "ann", Reason: "tea"})
+		await := func() { check(wait.For(t, "the answer to "+row.name, answers), row.says, row.servers) }
+		if strings.HasPrefix(row.name, "resume") { // which may change nothing that the test can see
+			await()
+		} else {
+			checks = append(checks, await)
 		}
-		if natstest.Check(t, first.Prove(ctx)); !a.Paused { // which is answered as soon as it is stored
-			wait.Until(t, a.Scope+" to be resumed", func() bool { return first.paused(web) == row.web && first.paused(files) == row.files })
-		}
-		if w, f := first.paused(web), first.paused(files); w != row.web || f != row.files {
-			t.Errorf("after %+v: paused are %q and %q, want %q and %q", a, w, f, row.web, row.files)
-		}
+		wait.Until(t, row.name, func() bool { return first.paused(web) == row.web && first.paused(files) == row.files })
+	}
+	for _, await := range checks {
+		await()
 	}
 	first.stop()
 	w.Shutdown()
 	w.Start()
-	second := listen(w, w.Connect())
-	wait.Until(t, "the replay", func() bool { return second.Counts().Replayed })
-	got := second.pauses.Of(web)
-	if got.Scope != "this server" || got.Actor != "ann" || got.Reason != "tea" || time.Since(got.Since) > time.Hour || second.paused(files) != "" {
+	second := start(w, w.Connect())
+	second.waitReplayed(t)
+	got := second.config.Pauses.Of(web)
+	got.Since = time.Time{}
+	if got != (policy.Pause{Scope: "this server", Actor: "ann", Reason: "tea"}) || second.paused(files) != "" {
 		t.Errorf("after a restart: got %+v, and %q", got, second.paused(files))
 	}
 }
 
-// What is in force already is not stored again, so that many requests don't fill the stream.
-// Another word of who pauses, or why, is; and so is the first one to resume, which may be needed by
-// daemons that remember a pause that the stream has lost.
+// An order that is in force already is not stored again, so that many requests don't fill the
+// stream. It is stored when it has another actor or reason. So is the first resume, because a
+// daemon may remember a pause that the stream has lost.
 func TestRepeatedPausesAreNotStored(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
-	c, ctx := pauser(w), context.Background()
-	l := listen(w, w.Connect())
-	wait.Until(t, "the replay", func() bool { return l.Counts().Replayed })
-	var since time.Time
-	for i, row := range []struct {
-		change func(context.Context, scaler.ID, wire.Sender) (wire.PauseAnswer, error)
-		by     string
-		stored uint64
-	}{
-		{c.Resume, "ann", 1},
-		{c.Resume, "bob", 1},
-		{c.Pause, "ann", 2},
-		{c.Pause, "ann", 2},
-		{c.Pause, "bob", 3},
-		{c.Resume, "ann", 4},
-		{c.Resume, "ann", 4},
-	} {
-		a, err := row.change(ctx, web, wire.Sender{Actor: row.by})
-		natstest.Check(t, err)
-		if a.Paused != (i >= 2 && i <= 4) || i == 3 && !a.Since.Equal(since) {
-			t.Errorf("%d: got %+v", i, a)
-		}
-		if since = a.Since; w.Info(stream.Pauses.Name(w.Subjects)).State.LastSeq != row.stored {
-			t.Errorf("%d: %d are stored, want %d", i, w.Info(stream.Pauses.Name(w.Subjects)).State.LastSeq, row.stored)
-		}
-		natstest.Check(t, l.Prove(ctx))
-		wait.Until(t, "what was asked for", func() bool { return (l.paused(web) != "") == a.Paused })
+	c := pauser(w)
+	l := start(w, w.Connect())
+	l.waitReplayed(t)
+	stored := func() uint64 { return w.Info(stream.Pauses.Name(w.Subjects)).State.LastSeq }
+	answered := func(what string, answers <-chan answer) wire.PauseAnswer {
+		t.Helper()
+		a := wait.For(t, what, answers)
+		natstest.Check(t, a.err)
+		return a.PauseAnswer
 	}
+	ann, bob := wire.Sender{Actor: "ann"}, wire.Sender{Actor: "bob"}
+	for _, by := range []wire.Sender{ann, bob} {
+		if a := answered("a resume", send(c.Resume, web, by)); a.Paused || stored() != 1 {
+			t.Errorf("resumed by %s: got %+v, and %d are stored, want 1", by.Actor, a, stored())
+		}
+	}
+	pause := send(c.Pause, web, ann)
+	wait.Until(t, "the pause of ann", func() bool { return stored() == 2 && l.paused(web) != "" })
+	again := answered("the same pause", send(c.Pause, web, ann))
+	a := answered("the pause of ann", pause)
+	if !a.Paused || !again.Paused || !a.Since.Equal(again.Since) || stored() != 2 {
+		t.Errorf("got %+v and %+v, and %d are stored, want 2", a, again, stored())
+	}
+	pause = send(c.Pause, web, bob)
+	wait.Until(t, "the pause of bob", func() bool { return stored() == 3 })
+	for range 2 {
+		if a := answered("a resume", send(c.Resume, web, ann)); a.Paused || stored() != 4 {
+			t.Errorf("got %+v, and %d are stored, want 4", a, stored())
+		}
+	}
+	wait.Until(t, "the end of the pause", func() bool { return l.paused(web) == "" })
 	natstest.Check(t, w.Connect().PublishRequest(w.Subjects.Activity(web), w.Subjects.Pause(web), nil))
-	wait.Until(t, "what is no order", func() bool { return w.Info(stream.Pauses.Name(w.Subjects)).State.LastSeq == 5 })
-	_, err := c.Pause(ctx, web, wire.Sender{})
-	natstest.Check(t, err)
-	if natstest.Check(t, l.Prove(ctx)); l.paused(web) == "" {
-		t.Error("what is no order was taken for a pause")
+	wait.Until(t, "an acknowledgement, which is no order", func() bool { return stored() == 5 })
+	last := send(c.Pause, web, ann)
+	wait.Until(t, "a pause after it", func() bool { return stored() == 6 && l.paused(web) != "" })
+	if a, b := answered("the pause of bob", pause), answered("the last pause", last); !a.Paused || !b.Paused {
+		t.Errorf("got %+v and %+v", a, b)
 	}
 }
 
-// Nothing is proven while an order is in the stream that was not read: who decides after a pause
-// was stored knows of it.
+// Nothing is proven while the stream holds an order that was not read. So every decision after a
+// pause was stored takes it into account.
 func TestProveKnowsPauses(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
-	ping(t, w.JetStream(), w.Subjects, web)
-	c := pauser(w)
-	pauses := scaler.NewPauses()
-	log, err := New(w.Connect(), Config{
-		Subjects: w.Subjects, Tracker: activity.NewTracker(0), Clock: new(activity.Clock), Pauses: pauses,
-		Ensure: w.Ensure, Interval: 50 * time.Millisecond, Patience: 2 * time.Second, Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
-	})
+	js := w.JetStream()
+	ping(t, js, w.Subjects, web)
+	config := testConfig(w)
+	impatient(&config)
+	log, err := New(w.Connect(), config)
 	natstest.Check(t, err)
-	hold, held := make(chan struct{}), make(chan struct{}, 10)
-	order := log.pauses.handle
-	log.pauses.handle = func(m *nats.Msg, p stream.Metadata) {
-		held <- struct{}{}
-		<-hold
-		order(m, p)
+	release, blocked := make(chan struct{}), make(chan struct{}, 10)
+	handle := log.pauses.handle
+	log.pauses.handle = func(m *nats.Msg, at stream.Metadata) error {
+		blocked <- struct{}{}
+		<-release
+		return handle(m, at)
 	}
 	wait.Run(t, log.Run)
 	wait.Until(t, "the replay", func() bool { return log.Counts().Replayed })
-	_, err = c.Pause(context.Background(), all, wire.Sender{})
-	natstest.Check(t, err)
-	wait.For(t, "the order that is held up", held)
+	store(t, js, w.Subjects, all, true)
+	wait.For(t, "the order that blocks", blocked)
+	log.mu.Lock()
+	log.proven = time.Time{} // from before the pause
+	log.mu.Unlock()
 	if err := log.Prove(context.Background()); err == nil {
-		t.Error("a pause that was answered is not known, and silence is proven")
+		t.Error("silence is proven, though a stored pause is not known")
 	}
-	close(hold)
+	close(release)
 	wait.Until(t, "the proof", func() bool { return log.Prove(context.Background()) == nil })
-	if pauses.Of(files).Scope != "all servers" {
+	if config.Pauses.Of(files).Scope != "all servers" {
 		t.Error("silence is proven, and the pause is not known")
 	}
 }
 
-// A proof from before a pause was stored is not valid any more when the pause is answered.
+// A proof from before a pause was stored counts no more when the pause is answered.
 func TestPauseOutlastsProofs(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	c := pauser(w)
-	l := listen(w, w.Connect(), func(c *Config) { c.Interval = time.Hour })
-	l.sees(t)
-	natstest.Check(t, l.Prove(context.Background()))
+	l := start(w, w.Connect(), func(c *Config) { c.Interval = time.Hour })
+	l.waitComplete(t)
 	l.mu.Lock()
 	l.proven = time.Now()
 	l.mu.Unlock()
 	_, err := c.Pause(context.Background(), all, wire.Sender{})
 	natstest.Check(t, err)
 	if l.isProven() {
-		t.Error("the pause is answered, and a proof from before it is still valid")
+		t.Error("the pause is answered, and a proof from before it still counts")
 	}
 }
 
-// While the stream is read again from its start, no old order counts: not even for a moment is it
-// as if a server were not paused.
+// While the stream is read again from its start, no old order counts. Not even for a moment is a
+// paused server resumed.
 func TestPausesAreReadAgain(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ctx := context.Background()
-	for _, paused := range []string{"true", "false", "true"} {
-		_, err := js.Publish(ctx, w.Subjects.Pause(web), []byte(`{"since":"2026-01-02T03:04:05Z","paused":`+paused+`}`))
-		natstest.Check(t, err)
+	for _, paused := range []bool{true, false, true} {
+		store(t, js, w.Subjects, web, paused)
 	}
-	l := listen(w, w.Connect())
-	wait.Until(t, "the replay", func() bool { return l.Counts().Replayed })
+	l := start(w, w.Connect())
+	l.waitReplayed(t)
 	l.stop()
 	var again atomic.Int64
-	order := l.Log.pauses.handle
-	l.Log.pauses.handle = func(m *nats.Msg, p stream.Metadata) {
-		order(m, p)
+	handle := l.Log.pauses.handle
+	l.Log.pauses.handle = func(m *nats.Msg, at stream.Metadata) error {
+		err := handle(m, at)
 		again.Add(1)
 		if l.paused(web) == "" {
-			t.Errorf("order %d, read again, has ended the pause", p.Sequence)
+			t.Errorf("order %d, read again, has ended the pause", at.Sequence)
 		}
+		return err
 	}
 	wait.Run(t, l.Run)
 	wait.Until(t, "the second reading", func() bool { return again.Load() >= 3 })
 	natstest.Check(t, js.DeleteStream(ctx, stream.Pauses.Name(w.Subjects)))
-	natstest.Check(t, w.Ensure(context.Background()))
-	_, err := js.Publish(ctx, w.Subjects.Pause(files), []byte(`{"since":"2026-01-02T03:04:05Z","paused":true}`))
-	natstest.Check(t, err)
+	natstest.Check(t, w.Ensure(ctx))
+	store(t, js, w.Subjects, files, true)
 	wait.Until(t, "an order in the new stream", func() bool { return l.paused(files) != "" })
-	if _, err = js.Publish(ctx, w.Subjects.Pause(files), []byte(`{"since":"2026-01-02T03:04:05Z","paused":false}`)); err != nil {
-		t.Error(err)
-	}
+	store(t, js, w.Subjects, files, false)
 	wait.Until(t, "the end of it, though its sequence is lower", func() bool { return l.paused(files) == "" })
 }
 
-// The loss of orders is blindness: a pause may be among them. What is known is kept.
+// A log that has lost orders is incomplete: there may have been a pause among them. The Log keeps
+// the pauses that it knows.
 func TestLostPauses(t *testing.T) {
-	for what, lose := range map[string]func(jetstream.JetStream, string) error{
-		"purged": func(js jetstream.JetStream, name string) error {
-			s, err := js.Stream(context.Background(), name)
-			if err != nil {
-				return err
-			}
-			return s.Purge(context.Background())
+	for name, lose := range map[string]func(jetstream.JetStream, jetstream.Stream) error{
+		"purged": func(_ jetstream.JetStream, s jetstream.Stream) error { return s.Purge(context.Background()) },
+		"deleted": func(js jetstream.JetStream, s jetstream.Stream) error {
+			return js.DeleteStream(context.Background(), s.CachedInfo().Config.Name)
 		},
-		"deleted": func(js jetstream.JetStream, name string) error { return js.DeleteStream(context.Background(), name) },
 	} {
-		w := natstest.NewWithStreams(t)
-		js := w.JetStream()
-		ping(t, js, w.Subjects, web)
-		c := pauser(w)
-		l := listen(w, w.Connect())
-		l.sees(t)
-		_, err := c.Pause(context.Background(), web, wire.Sender{})
-		natstest.Check(t, err)
-		natstest.Check(t, l.Prove(context.Background()))
-		before := time.Now()
-		natstest.Check(t, lose(js, stream.Pauses.Name(w.Subjects)))
-		wait.Until(t, what+": a new birth", func() bool { return !l.tracker.Coverage(time.Now()).CompleteSince.Before(before) })
-		if l.paused(web) == "" {
-			t.Errorf("%s: the pause that was known has ended", what)
-		}
-		l.stop()
-		second := listen(w, w.Connect()) // which has not seen it happen
-		second.sees(t)
-		if born := second.tracker.Coverage(time.Now()).CompleteSince; born.Before(before) {
-			t.Errorf("%s: a later daemon takes it to be born %s, before the loss at %s", what, born, before)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := natstest.NewWithStreams(t)
+			js := w.JetStream()
+			ping(t, js, w.Subjects, web)
+			l := start(w, w.Connect())
+			l.waitComplete(t)
+			store(t, js, w.Subjects, web, true)
+			wait.Until(t, "the pause", func() bool { return l.paused(web) != "" })
+			for range 2 { // the first proof may have begun before the pause; the second sees that there is one order
+				l.expireProof()
+				l.waitProof(t)
+			}
+			before := time.Now()
+			natstest.Check(t, lose(js, w.Stream(stream.Pauses.Name(w.Subjects))))
+			wait.Until(t, "a later CompleteSince", func() bool { return !l.coverage().CompleteSince.Before(before) })
+			if l.paused(web) == "" {
+				t.Error("the pause that was known has ended")
+			}
+			wait.Until(t, "a record of the loss", func() bool { return l.pauses.unrecorded.Load() == nil })
+			l.stop()
+			second := start(w, w.Connect()) // it starts after the loss
+			second.waitComplete(t)
+			if since := second.coverage().CompleteSince; since.Before(before) {
+				t.Errorf("for a later daemon the log is complete since %s, before the loss at %s", since, before)
+			}
+		})
 	}
 }
 
-// JetStream acknowledges what it stores on any reply subject, whatever its sender may publish to.
-// Such a message neither pauses nor resumes, and does not make an order forgotten.
+// JetStream acknowledges a message on any reply subject, whatever its sender may publish to. Such
+// an acknowledgement neither pauses nor resumes, and no order is forgotten for it.
 func TestAcknowledgementIsNoPause(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
-	c, nc := pauser(w), w.Connect()
-	ctx := context.Background()
-	_, err := c.Pause(ctx, web, wire.Sender{})
-	natstest.Check(t, err)
-	l := listen(w, w.Connect())
+	nc := w.Connect()
+	store(t, w.JetStream(), w.Subjects, web, true)
+	l := start(w, w.Connect())
 	for _, scope := range []scaler.ID{web, files, all} {
 		natstest.Check(t, nc.PublishRequest(w.Subjects.Activity(web), w.Subjects.Pause(scope), nil))
 	}
-	for _, text := range []string{``, `{}`, `{"paused":false}`, `{"since":"2026-01-02T03:04:05Z"}`, `{"paused":null,"since":"2026-01-02T03:04:05Z"}`, `{"paused":true,"since":"now"}`, `x`} {
+	for _, text := range []string{
+		``, `{}`, `x`, `{"paused":false}`, `{"since":"2026-01-02T03:04:05Z"}`, `{"paused":true,"since":"now"}`,
+		`{"paused":null,"since":"2026-01-02T03:04:05Z"}`,
+	} {
 		natstest.Check(t, nc.Publish(w.Subjects.Pause(web), []byte(text)))
 		natstest.Check(t, nc.Publish(w.Subjects.Pause(all), []byte(text)))
 	}
 	natstest.Check(t, nc.Publish("cortex.mcp.pause.everything", []byte(`{"paused":true,"since":"2026-01-02T03:04:05Z"}`)))
-	wait.Until(t, "18 messages that make no sense", func() bool { return l.Counts().Malformed >= 18 }) // more when they are read again
-	second := listen(w, w.Connect())
-	wait.Until(t, "the replay", func() bool { return second.Counts().Replayed })
-	for _, l := range []*listener{l, second} {
+	// A second reading counts them again.
+	wait.Until(t, "18 malformed messages", func() bool { return l.Counts().Malformed >= 18 })
+	second := start(w, w.Connect())
+	second.waitReplayed(t)
+	for _, l := range []*testLog{l, second} {
 		if l.paused(web) != "this server" || l.paused(files) != "" {
 			t.Errorf("paused are %q and %q", l.paused(web), l.paused(files))
 		}
 	}
-}
-
-// A stream that is full of orders takes no more, which its sender is told; but it hides no ping, so
-// nobody is blind for it.
-func TestFullStreamOfPauses(t *testing.T) {
-	subjects, err := wire.NewSubjects(wire.DefaultPrefix)
-	natstest.Check(t, err)
-	wants := stream.Options{Subjects: subjects, Replicas: 1}.Config(stream.Pauses)
-	info := &jetstream.StreamInfo{Config: wants, State: jetstream.StreamState{Msgs: uint64(wants.MaxMsgs)}}
-	natstest.Check(t, (&reader{wants: wants}).usable(info))
 }

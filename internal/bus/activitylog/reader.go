@@ -4,44 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"idle-scaler/activity"
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/wire"
 )
 
-// reader reads the stream of one log: all that counts in it, and then what comes. When its feed
-// ends it reads all of it again, which is right whatever has happened meanwhile, for a handler that
-// what is old tells nothing new.
+// handler takes one message. It returns why the message is malformed.
+type handler func(*nats.Msg, stream.Metadata) error
+
+// reader reads one stream of the log from its start, and then what comes. When its feed ends it
+// reads everything again. That is right whatever has happened meanwhile, because an old message
+// changes nothing for a handler that knows a newer one.
 type reader struct {
-	nc        *nats.Conn
-	js        jetstream.JetStream
-	stream    string
-	wants     jetstream.StreamConfig
-	deliver   jetstream.DeliverPolicy // which of the messages of a subject are read: those that count
-	heartbeat time.Duration
-	handle    func(*nats.Msg, stream.Metadata)
-	clock     *activity.Clock
-	measure   func(context.Context) error // sets the clock before anything is read; nil: not needed
-	logger    *slog.Logger
+	log     *Log
+	wants   jetstream.StreamConfig
+	deliver jetstream.DeliverPolicy
+	handle  handler
+
+	completeness                      // only the proof under way uses it
+	unrecorded   atomic.Pointer[loss] // nil when the stream says by itself since when it is complete
+	shift        atomic.Int64         // of its stamps to the time of the log, in nanoseconds
 
 	mu      sync.Mutex
 	feed    *stream.Feed
-	created time.Time     // of the stream that the feed reads
-	applied uint64        // everything up to this sequence of the stream was handled
-	wanted  uint64        // what await waits for, 0: nothing
-	shifted time.Duration // its stamps, to the time of the log
-	reached chan struct{} // has something to receive once it is there
+	created time.Time // of the stream that feed reads
+	handled uint64    // everything up to this sequence was handled
+	awaited uint64    // the sequence for which await waits, or last waited
+	arrived *sync.Cond
 }
 
-// reopenAfter is the pause between two feeds. It keeps a stream that can't be read from being asked
-// for all the time.
+// reopenAfter is the pause between two feeds, so that a stream that can't be read is not asked all
+// the time.
 const reopenAfter = 250 * time.Millisecond
 
 // run reads until ctx is done.
@@ -53,30 +52,28 @@ func (r *reader) run(ctx context.Context) {
 			err = f.Err()
 		}
 		if ctx.Err() == nil {
-			r.logger.Debug("reading a log from its start", "stream", r.stream, "err", err)
+			r.log.config.Logger.Debug("reading a stream of the log again from its start", "stream", r.wants.Name, "err", err)
 			stream.Sleep(ctx, reopenAfter)
 		}
 	}
 }
 
 func (r *reader) open(ctx context.Context) (*stream.Feed, error) {
-	asked, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
+	asking, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
 	defer cancel()
-	if r.measure != nil {
-		if err := r.measure(asked); err != nil {
+	if r != r.log.pings { // the shift is right only after the clock was set
+		if _, err := r.log.pings.info(asking); err != nil {
 			return nil, err
 		}
 	}
-	before := time.Now()
-	found, err := r.js.Stream(asked, r.stream)
+	info, err := r.info(asking)
 	if err != nil {
 		return nil, err
 	}
-	r.setShift(before, time.Now(), found.CachedInfo())
 	r.mu.Lock()
-	r.feed, r.created, r.applied = nil, found.CachedInfo().Created, 0
+	r.feed, r.created, r.handled = nil, info.Created, 0
 	r.mu.Unlock()
-	f, err := stream.Open(ctx, r.nc, r.js, r.stream, jetstream.ConsumerConfig{
+	f, err := stream.Open(ctx, r.log.nc, r.log.js, r.wants.Name, jetstream.ConsumerConfig{
 		Description:       "idle-scaler reads its log",
 		FilterSubject:     r.wants.Subjects[0],
 		DeliverPolicy:     r.deliver,
@@ -86,31 +83,65 @@ func (r *reader) open(ctx context.Context) (*stream.Feed, error) {
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: 30 * time.Second,
-	}, r.heartbeat, r.take)
+	}, r.log.config.Heartbeat, r.take)
 	if err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.feed = f
-	r.mu.Unlock()
 	return f, nil
 }
 
-func (r *reader) take(m *nats.Msg, p stream.Metadata) {
-	r.handle(m, p)
+// take handles one message.
+func (r *reader) take(m *nats.Msg, at stream.Metadata) {
+	if err := r.handle(m, at); err != nil {
+		r.log.countMalformed(m, err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.applied = p.Sequence
-	if r.wanted > 0 && r.applied >= r.wanted {
-		r.wanted = 0
-		r.reached <- struct{}{}
+	r.handled = at.Sequence
+	if r.handled >= r.awaited {
+		r.arrived.Broadcast()
 	}
 }
 
-// usable says whether silence in the stream means anything. Full is a little less than its limit: a
-// NATS cluster counts what is under way too, and then refuses also what would replace a message,
-// and the limit in bytes is reached before the last byte. A stream that keeps every message is no
-// log of servers: what it refuses its sender knows.
+// info asks for the state of the stream, and measures how far its clock differs from that of the
+// log. The stream of pings sets the clock of the log.
+func (r *reader) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	clock := r.log.config.Clock
+	before := time.Now()
+	found, err := r.log.js.Stream(ctx, r.wants.Name)
+	after := time.Now()
+	if err != nil {
+		return nil, err
+	}
+	info := found.CachedInfo()
+	if r == r.log.pings {
+		clock.Measured(info.TimeStamp, before, after)
+	}
+	r.shift.Store(int64(stream.Shift(clock.At(before), clock.At(after), info.TimeStamp)))
+	if info.TimeStamp.IsZero() { // an old NATS server sends none
+		info.TimeStamp = after
+	}
+	return info, nil
+}
+
+// clockShift is the difference that turns a stamp of the stream into the time of the log.
+func (r *reader) clockShift() time.Duration { return time.Duration(r.shift.Load()) }
+
+// position returns the sequence up to which everything was handled.
+func (r *reader) position() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.handled
+}
+
+// usable returns an error when silence in the stream means nothing: it is not what the log needs,
+// or it is full. It counts as full a little below its limits: a NATS cluster counts messages on
+// their way too and then refuses even to replace one, and a stream reaches its limit in bytes
+// before the last byte. A stream that keeps every message is never full here, because its senders
+// see what it refuses.
 func (r *reader) usable(info *jetstream.StreamInfo) error {
 	if err := stream.Compatible(info.Config, r.wants); err != nil {
 		return err
@@ -119,7 +150,8 @@ func (r *reader) usable(info *jetstream.StreamInfo) error {
 		return nil
 	}
 	full := func(limit string, most int64) error {
-		return fmt.Errorf("it is full, so that messages of new servers are refused: raise its %s, which is %d, or purge the subjects of servers that are gone", limit, most)
+		return fmt.Errorf("it is full and refuses messages of new servers: "+
+			"raise its %s, which is %d, or purge the subjects of servers that are gone", limit, most)
 	}
 	if most := info.Config.MaxMsgs; most > 0 && info.State.Msgs >= uint64(most-most/100) {
 		return full("max_msgs", most)
@@ -130,115 +162,88 @@ func (r *reader) usable(info *jetstream.StreamInfo) error {
 	return nil
 }
 
-// What keeps a reader from having read everything.
+// Why a reader has not caught up.
 var (
-	errOtherStream = errors.New("the stream was made again, or set back, and is being read from its start")
+	errOtherStream = errors.New("the stream was created again, or restored, and is being read from its start")
 	errBehind      = errors.New("not everything in the stream has been read yet")
 )
 
-// position is the sequence up to which everything was handled.
-func (r *reader) position() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.applied
+// catchUp returns the state of the stream once everything in it was handled. When ctx is done
+// before it returns why. Only one call may run at a time.
+func (r *reader) catchUp(ctx context.Context) (*jetstream.StreamInfo, error) {
+	before := r.position()
+	info, err := r.info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = errors.Join(err, r.log.config.Ensure(ctx))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if lost := r.update(info); lost != "" {
+		r.log.noteLoss(r, lost)
+	}
+	if err := r.usable(info); err != nil {
+		return nil, err
+	}
+	return info, r.caughtUp(ctx, before, info)
 }
 
-// caughtUp returns nil once everything was handled that the stream held when info was asked for, or
-// why it was not when ctx is done. Before is the position at the time of asking. Only one may wait
-// at a time.
+// caughtUp returns nil once everything was handled that the stream held when it was asked for info.
+// Before is the position at that time.
 func (r *reader) caughtUp(ctx context.Context, before uint64, info *jetstream.StreamInfo) error {
-	f, err := r.current(before, info)
-	if err != nil || f == nil {
-		return err
+	newest := info.State.LastSeq
+	r.mu.Lock()
+	f, other := r.feed, !r.created.Equal(info.Created) || newest < before
+	r.mu.Unlock()
+	switch {
+	case f == nil:
+		return errBehind
+	case other:
+		f.Close(errOtherStream)
+		return errOtherStream
 	}
-	soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // what is on its way is here within that
+	soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // messages on their way take less
 	defer cancel()
-	if r.await(soon, info.State.LastSeq) {
+	if r.await(soon, f, newest, newest) {
 		return nil
 	}
-	// The last message may have been removed, then it never comes. Which is the last that is there
-	// only the leader of the stream knows: the consumer may be on a server that is behind, and has
-	// nothing more to hand out although there is.
-	position := r.position()
-	last, err := stream.Last(ctx, r.nc, r.stream, r.wants.Subjects[0])
+	// The newest message may have been removed, then it never comes. Only the leader of the stream
+	// knows which is the last that is left: the consumer may be on a server that lags, and has nothing
+	// more to deliver although there is more.
+	handled := r.position()
+	last, err := stream.Last(ctx, r.log.nc, r.wants.Name, r.wants.Subjects[0])
 	if err != nil {
 		f.Close(err)
 		return fmt.Errorf("%w: %w", errBehind, err)
 	}
-	if r.await(ctx, min(last.Sequence, info.State.LastSeq)) && r.passed(f, info.State.LastSeq) {
+	if r.await(ctx, f, min(last.Sequence, newest), newest) {
 		return nil
 	}
-	if r.position() == position {
-		f.Close(stream.ErrSilent) // nothing came although there is something
+	if r.position() == handled {
+		f.Close(stream.ErrSilent) // it delivers nothing although there is more
 	}
 	return errBehind
 }
 
-// current returns the feed that reads the stream that info is about, or nil when it has handled
-// everything in it.
-func (r *reader) current(before uint64, info *jetstream.StreamInfo) (*stream.Feed, error) {
+// await waits until a feed has handled the last message, by its sequence, or a later one. Then it
+// records that nothing is left up to newest, and returns true. It returns false when ctx is done
+// before, or the reader has another feed.
+func (r *reader) await(ctx context.Context, f *stream.Feed, last, newest uint64) bool {
+	stop := context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.arrived.Broadcast()
+	})
+	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.feed == nil:
-		return nil, errBehind
-	case !r.created.Equal(info.Created) || info.State.LastSeq < before:
-		r.feed.Close(errOtherStream)
-		return nil, errOtherStream
-	case r.applied >= info.State.LastSeq:
-		return nil, nil
+	r.awaited = last
+	for r.handled < last && ctx.Err() == nil {
+		r.arrived.Wait()
 	}
-	return r.feed, nil
-}
-
-// await waits until the message with a sequence, or a later one, was handled. It reports whether it
-// was.
-func (r *reader) await(ctx context.Context, sequence uint64) bool {
-	r.mu.Lock()
-	if r.applied >= sequence {
-		r.mu.Unlock()
-		return true
-	}
-	r.wanted = sequence
-	r.mu.Unlock()
-	select {
-	case <-r.reached:
-		return true
-	case <-ctx.Done():
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.wanted == 0 { // it came at this very moment
-		<-r.reached
-		return true
-	}
-	r.wanted = 0
-	return false
-}
-
-// passed records that nothing is left up to a sequence. It reports whether that is still said of
-// what is being read.
-func (r *reader) passed(f *stream.Feed, sequence uint64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.feed != f {
+	if r.feed != f || r.handled < last {
 		return false
 	}
-	r.applied = max(r.applied, sequence)
+	r.handled = max(r.handled, newest)
 	return true
-}
-
-// setShift finds out how far the stream's clock is from that of the log, between two instants of this process.
-func (r *reader) setShift(before, after time.Time, info *jetstream.StreamInfo) {
-	shift := stream.Shift(r.clock.At(before), r.clock.At(after), info.TimeStamp)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.shifted = shift
-}
-
-// shift is what turns a stamp of the stream into the time of the log.
-func (r *reader) shift() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.shifted
 }
