@@ -53,7 +53,6 @@ type ReportRequest struct {
 // ReadReportRequest reads the payload of a report, with the defaults for what it does not say.
 func ReadReportRequest(payload []byte) (over time.Duration, r ReportRequest, after ID, err error) {
 	over = 24 * time.Hour
-	has, err := decode(payload, fields{"over": &over, "to": &r.To, "limit": &r.Limit, "after": &r.After})
-	after, bad := readAfter(r.After)
-	return over, r, after, cmp.Or(err, checkSpan("over", over), checkLimit(has["limit"], r.Limit), bad)
+	has, err := decode(payload, fields{"over": &over, "to": &r.To, "limit": &r.Limit, "after": &after})
+	return over, r, after, cmp.Or(err, checkSpan("over", over), checkLimit(has["limit"], r.Limit))
 }

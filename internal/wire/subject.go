@@ -85,9 +85,7 @@ func (s Subjects) CommandFor(request string) string {
 }
 
 // Activity returns the subject of a ping.
-func (s Subjects) Activity(id ID) string {
-	return s.activity + id.Namespace + "." + id.Name
-}
+func (s Subjects) Activity(id ID) string { return s.activity + id.Namespace + "." + id.Name }
 
 // Lease returns the subject on which a holder begins, renews and ends its lease.
 func (s Subjects) Lease(holder string, id ID) string {
@@ -122,13 +120,10 @@ func (s Subjects) Event(kind string, id ID) string {
 // Events returns the subject of all events of a server, of a namespace (an ID without a name), or
 // of all (the zero ID).
 func (s Subjects) Events(scope ID) string {
-	switch {
-	case scope == ID{}:
+	if scope == (ID{}) {
 		return s.event + ">"
-	case scope.Name == "":
-		return s.event + "*." + scope.Namespace + ".>"
 	}
-	return s.event + "*." + scope.Namespace + "." + scope.Name
+	return s.event + "*." + scope.Namespace + "." + cmp.Or(scope.Name, ">")
 }
 
 func speakable(tokens string) string {

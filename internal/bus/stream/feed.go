@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
+	"idle-scaler/activity"
 	"idle-scaler/internal/natsconn"
 )
 
@@ -91,6 +92,25 @@ func (f *Feed) open(
 	return nil
 }
 
+// ReadAll makes a consumer, hands all its messages to handle, and returns when there are no more. It never calls
+// handle after it has returned.
+func ReadAll(
+	ctx context.Context, nc *nats.Conn, stream string, config jetstream.ConsumerConfig, handle func(*nats.Msg, Metadata),
+) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	config.AckPolicy, config.MaxDeliver, config.FlowControl = jetstream.AckNonePolicy, 1, true
+	config.MemoryStorage, config.Replicas, config.InactiveThreshold = true, 1, 10*time.Second
+	f := &Feed{heartbeat: time.Second, handle: handle, finite: true}
+	if err := f.open(ctx, nc, js, stream, config); err != nil {
+		return err
+	}
+	<-f.Done
+	return f.err
+}
+
 // Err returns why the feed has ended, once Done is closed.
 func (f *Feed) Err() error { return f.err }
 
@@ -167,4 +187,24 @@ func (f *Feed) control(m *nats.Msg) {
 	if last := m.Header.Get("Nats-Last-Consumer"); last != "" && last != strconv.FormatUint(f.next-1, 10) {
 		f.Close(fmt.Errorf("%w: number %s was sent, %d came", errGap, last, f.next-1))
 	}
+}
+
+// Metadata is where a message stands in its stream, and among what its consumer has sent.
+type Metadata struct {
+	Sequence uint64    // in the stream
+	Time     time.Time // at which the stream took it, by the clock of the stream's leader
+	Consumer uint64    // its sequence among what the consumer sent
+	Pending  uint64    // how many more there were for the consumer when it was sent
+}
+
+// Stamp is the identity of the message in its stream.
+func (p Metadata) Stamp() activity.Stamp { return activity.Stamp{Sequence: p.Sequence, Time: p.Time} }
+
+// MetadataOf reads the reply subject of a message. It returns an error if no consumer has sent the message.
+func MetadataOf(m *nats.Msg) (Metadata, error) {
+	p, err := m.Metadata()
+	if err != nil {
+		return Metadata{}, err
+	}
+	return Metadata{p.Sequence.Stream, p.Timestamp, p.Sequence.Consumer, p.NumPending}, nil
 }

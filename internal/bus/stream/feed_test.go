@@ -39,3 +39,25 @@ func TestFeedEndsAtGap(t *testing.T) {
 		}
 	}
 }
+
+// Both forms of the reply subject (ADR-15) are read, and no other subject is taken for one.
+func TestMetadata(t *testing.T) {
+	of := func(reply string) (Metadata, error) {
+		return MetadataOf(&nats.Msg{Sub: &nats.Subscription{}, Reply: reply})
+	}
+	for _, reply := range []string{
+		"$JS.ACK.STREAM.consumer.1.17.4.1700000000000000000.3",
+		"$JS.ACK._.hash.STREAM.consumer.1.17.4.1700000000000000000.3",
+		"$JS.ACK.hub.hash.STREAM.consumer.1.17.4.1700000000000000000.3.random",
+	} {
+		p, err := of(reply)
+		if err != nil || p.Sequence != 17 || p.Consumer != 4 || p.Pending != 3 || p.Time.Unix() != 1700000000 {
+			t.Errorf("%s: got %+v %v", reply, p, err)
+		}
+	}
+	for _, reply := range []string{"", "_INBOX.x", "$JS.FC.STREAM.consumer.x", "$JS.ACK.STREAM.consumer", "$JS.ACK."} {
+		if p, err := of(reply); err == nil {
+			t.Errorf("%q is taken for the place of a message: %+v", reply, p)
+		}
+	}
+}

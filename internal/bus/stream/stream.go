@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -97,4 +98,12 @@ func (o Options) Config(k Kind) jetstream.StreamConfig {
 // DiscardOld, pings to many servers would make the log forget one, which would look idle.
 func lastOfEach(c *jetstream.StreamConfig, most int64, age time.Duration) {
 	c.MaxMsgsPerSubject, c.MaxMsgs, c.Discard, c.MaxAge = 1, most, jetstream.DiscardNew, age
+}
+
+// Sleep waits for d or until ctx is done.
+func Sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }

@@ -252,3 +252,14 @@ func TestOlder(t *testing.T) {
 		}
 	}
 }
+
+// The streams are named after the prefix.
+func TestName(t *testing.T) {
+	s, err := wire.NewSubjects("one.Two_3-x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stream.Commands.Name(s); got != "ONE_TWO_3-X_COMMANDS" {
+		t.Errorf("got %s", got)
+	}
+}
