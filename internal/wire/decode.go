@@ -23,8 +23,8 @@ func CheckEmpty(payload []byte) error {
 	return err
 }
 
-// fields are the names that an object may have, and the variable of each: *string, text, *bool, *int,
-// *time.Duration, *time.Time, *ID.
+// fields are the names that an object may have, and the variable of each: *string, text, *bool,
+// *int, *time.Duration, *time.Time, *ID.
 type fields map[string]any
 
 // text is a string that its sender chooses, of at most so many bytes.
@@ -73,27 +73,28 @@ func decode(payload []byte, to fields) (has map[string]bool, err error) {
 			return has, invalid("field %q is there twice: write it once", name)
 		}
 		has[name] = true
-		if err := store(target, value); err != nil {
+		if err := set(name, target, value); err != nil {
 			return has, fmt.Errorf("%w: %s %s: %w", ErrInvalid, name, Shorten(string(value)), err)
 		}
 	}
 	return has, nil
 }
 
-// store writes one value to its variable. The errors say what to write instead.
-func store(to any, value json.RawMessage) (err error) {
+// set writes one value to its variable. The errors say what to write instead.
+func set(name string, to any, value json.RawMessage) (err error) {
 	switch to := to.(type) {
 	case text:
-		err := store(to.to, value)
+		err := set(name, to.to, value)
 		if n := len(*to.to); err == nil && n > to.most {
 			*to.to = Shorten(*to.to) // it ends up in an event all the same
-			err = fmt.Errorf("it has %d bytes: write at most %d", n, to.most)
+			err = fmt.Errorf("%s has %d bytes: write at most %d", name, n, to.most)
 		}
 		return err
 	case *int:
 		n, bad := strconv.ParseInt(string(value), 10, 32)
-		if *to = int(n); strings.Trim(string(value), "-0123456789") != "" {
-			err = bad // not for a number that is too large: it becomes the largest, which is out of every range
+		*to = int(n) // a number that is too large becomes the largest, which is out of every range
+		if strings.Trim(string(value), "-0123456789") != "" {
+			err = bad
 		}
 	case *time.Duration:
 		var words string

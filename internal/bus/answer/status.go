@@ -6,7 +6,7 @@ import (
 	"idle-scaler/scaler"
 )
 
-// Status returns all there is to say about a server.
+// Status returns everything that is known about a server.
 func Status(v scaler.View) wire.ServerStatus {
 	server, mark := v.Server, v.Server.Mark
 	s := wire.ServerStatus{

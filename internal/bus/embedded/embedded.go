@@ -1,5 +1,5 @@
-// Package embedded runs a NATS server with JetStream inside this process: for a first try, for tests,
-// and for a cluster that has no NATS.
+// Package embedded runs a NATS server with JetStream inside this process: for a first try, for
+// tests, and for a cluster that has no NATS.
 package embedded
 
 import (

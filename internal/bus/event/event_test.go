@@ -80,8 +80,8 @@ func TestEventIsPublishedOnce(t *testing.T) {
 	}
 }
 
-// A message that is no event, or is about another server, ends no watch: anybody can make JetStream acknowledge
-// something on the subject of an event.
+// A message that is no event, or is about another server, ends no watch: anybody can make JetStream
+// acknowledge something on the subject of an event.
 func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
@@ -190,8 +190,9 @@ func TestEventStreamIsMadeAgain(t *testing.T) {
 	}
 }
 
-// While the stream does not answer, one event waits for it: the workers of a leader, who have servers to wake, must not all
-// wait for as long as a request takes. When it answers again, all are published.
+// While the stream does not answer, one event waits for it: the workers of a leader, who have
+// servers to wake, must not all wait for as long as a request takes. When it answers again, all are
+// published.
 func TestASilentStreamHoldsUpOne(t *testing.T) {
 	w := natstest.New(t)
 	_, err := w.Connect().SubscribeSync(w.Subjects.Events(wire.ID{})) // so that it is not known at once that no stream takes it

@@ -21,10 +21,10 @@ import (
 // guarantee that: when the connection is lost, a message is missing, or the consumer is gone or
 // silent. It never recovers by itself: its user opens another one.
 //
-// It is a push consumer that this package reads, and not nats.go. nats.go takes every message with an
-// empty payload and a header "Status" for a control message of the server, so one empty ping with
-// "Status: 409" could end the consumers of all daemons, and those of the work queue for ever. A Feed
-// believes the reply subject instead, which only the server can set.
+// It is a push consumer that this package reads, and not nats.go. nats.go takes every message with
+// an empty payload and a header "Status" for a control message of the server, so one empty ping
+// with "Status: 409" could end the consumers of all daemons, and those of the work queue for ever.
+// A Feed believes the reply subject instead, which only the server can set.
 type Feed struct {
 	Consumer string        // its name
 	Done     chan struct{} // closed when it has ended
@@ -92,8 +92,8 @@ func (f *Feed) open(
 	return nil
 }
 
-// ReadAll makes a consumer, hands all its messages to handle, and returns when there are no more. It never calls
-// handle after it has returned.
+// ReadAll makes a consumer, hands all its messages to handle, and returns when there are no more.
+// It never calls handle after it has returned.
 func ReadAll(
 	ctx context.Context, nc *nats.Conn, stream string, config jetstream.ConsumerConfig, handle func(*nats.Msg, Metadata),
 ) error {
@@ -176,7 +176,8 @@ func (f *Feed) receive(m *nats.Msg) {
 	}
 }
 
-// control answers the control messages of the server, and notices if a message before one is missing.
+// control answers the control messages of the server, and notices if a message before one is
+// missing.
 func (f *Feed) control(m *nats.Msg) {
 	if m.Reply != "" {
 		_ = m.Respond(nil) // flow control: everything before it is handled
@@ -200,7 +201,8 @@ type Metadata struct {
 // Stamp is the identity of the message in its stream.
 func (p Metadata) Stamp() activity.Stamp { return activity.Stamp{Sequence: p.Sequence, Time: p.Time} }
 
-// MetadataOf reads the reply subject of a message. It returns an error if no consumer has sent the message.
+// MetadataOf reads the reply subject of a message. It returns an error if no consumer has sent the
+// message.
 func MetadataOf(m *nats.Msg) (Metadata, error) {
 	p, err := m.Metadata()
 	if err != nil {
