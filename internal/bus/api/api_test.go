@@ -145,8 +145,8 @@ func TestAnswersAsSoonAsItSaysSo(t *testing.T) {
 	}
 }
 
-// While a replica begins and ends, every request gets an answer, or "no responders" at once. None is
-// swallowed.
+// While a replica begins and ends, every request gets an answer, or "no responders" at once. None
+// is swallowed.
 func TestRequestsAtBothEnds(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -194,8 +194,8 @@ func TestPanicInARequest(t *testing.T) {
 	}
 }
 
-// Slow requests have places of their own: any number of them keeps no other request from its answer,
-// and the emergency switch works.
+// Slow requests have places of their own: any number of them keeps no other request from its
+// answer, and the emergency switch works.
 func TestSlowRequestsKeepNobodyWaiting(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	api, _ := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
@@ -378,12 +378,13 @@ func TestRequestsAreAnsweredOnce(t *testing.T) {
 	}
 }
 
-// A request that takes long keeps no other waiting. When too many do, the next one is refused. At the
-// end all that have begun are answered.
+// A request that takes long keeps no other waiting. When too many do, the next one is refused. At
+// the end all that have begun are answered.
 func TestSlowRequests(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	blocked := make(chan struct{})
-	api, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}, {ID: files}}, blocked: blocked})
+	two := &replica{servers: []*scaler.Server{{ID: web}, {ID: files}}, blocked: blocked}
+	api, stop := serveReplica(w, w.Connect(), two)
 	nc := w.Connect()
 	answers := make(chan *nats.Msg, 10)
 	inbox := nc.NewInbox()
@@ -421,8 +422,8 @@ func TestSlowRequests(t *testing.T) {
 	}
 }
 
-// An order becomes a command with an inbox and a deadline, like any other command. Its answer is what
-// the leader says.
+// An order becomes a command with an inbox and a deadline, like any other command. Its answer is
+// what the leader says.
 func TestWriteIsACommand(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
@@ -499,8 +500,8 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// A request that is sent again with the same Nats-Msg-Id takes effect once, and gets an answer all the
-// same. The same id for another server is another request.
+// A request that is sent again with the same Nats-Msg-Id takes effect once, and gets an answer all
+// the same. The same id for another server is another request.
 func TestDuplicateRequest(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
@@ -598,8 +599,8 @@ func TestServiceIsDiscovered(t *testing.T) {
 	}
 }
 
-// The end of the API answers all requests that have arrived. After it nobody answers. The client can
-// distinguish that from an unreachable NATS.
+// The end of the API answers all requests that have arrived. After it nobody answers. The client
+// can distinguish that from an unreachable NATS.
 func TestClientErrors(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	stop := serve(w, w.Connect(), &scaler.Server{ID: web})

@@ -87,7 +87,8 @@ func (c *cluster) info(js jetstream.JetStream, kind stream.Kind) *jetstream.Stre
 	return found.CachedInfo()
 }
 
-// published puts a message on a stream, which has no leader for some seconds after a server is gone.
+// published puts a message on a stream, which has no leader for some seconds after a server is
+// gone.
 func (c *cluster) published(js jetstream.JetStream, subject string) {
 	c.T.Helper()
 	wait.Until(c.T, subject+" to be stored", func() bool {
@@ -98,9 +99,9 @@ func (c *cluster) published(js jetstream.JetStream, subject string) {
 	})
 }
 
-// On a cluster of three NATS servers all works as on one: the tracker knows pings and leases, silence is
-// proven, and commands come once and in order. The same holds after the leaders of the streams have
-// changed, and after one of the servers is gone.
+// On a cluster of three NATS servers all works as on one: the tracker knows pings and leases,
+// silence is proven, and commands come once and in order. The same holds after the leaders of the
+// streams have changed, and after one of the servers is gone.
 func TestCluster(t *testing.T) {
 	c := newCluster(t)
 	ctx := context.Background()

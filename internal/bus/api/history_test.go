@@ -18,8 +18,8 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// publish publishes events as the daemon does. Those without a time get one an hour ago, each a second
-// after the other.
+// publish publishes events as the daemon does. Those without a time get one an hour ago, each a
+// second after the other.
 func publish(w *natstest.Server, events ...scaler.Event) {
 	w.T.Helper()
 	to, err := event.NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
@@ -35,8 +35,8 @@ func publish(w *natstest.Server, events ...scaler.Event) {
 	}
 }
 
-// The history of a server has its events and no others, in order of time, each once. A server that is
-// gone has one, too.
+// The history of a server has its events and no others, in order of time, each once. A server that
+// is gone has one, too.
 func TestHistoryOnTheWire(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -94,8 +94,8 @@ func TestHistoryOnTheWire(t *testing.T) {
 	}
 }
 
-// The answer to a history of any length has the newest events that fit into one message. The memory for
-// it does not grow with the history.
+// The answer to a history of any length has the newest events that fit into one message. The memory
+// for it does not grow with the history.
 func TestHistoryIsCut(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -135,7 +135,8 @@ func TestHistoryIsCut(t *testing.T) {
 	}
 }
 
-// Bad input about the past is a clear error. So are events that can't be read: the answer is not empty.
+// Bad input about the past is a clear error. So are events that can't be read: the answer is not
+// empty.
 func TestPastErrors(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
@@ -242,7 +243,8 @@ func TestReportOnTheWire(t *testing.T) {
 	}
 }
 
-// A report of any number of servers comes in pages that fit into one message. Each has the total of all.
+// A report of any number of servers comes in pages that fit into one message. Each has the total of
+// all.
 func TestReportIsPaged(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	var servers []*scaler.Server
@@ -290,8 +292,8 @@ func TestExplainOnTheWire(t *testing.T) {
 	}
 }
 
-// BenchmarkPast measures the time and memory of a report of many events, and the time to find those of
-// one server among them.
+// BenchmarkPast measures the time and memory of a report of many events, and the time to find those
+// of one server among them.
 func BenchmarkPast(b *testing.B) {
 	const servers, each = 5000, 8 // 40,000 events
 	w := natstest.NewWithStreams(b)

@@ -19,9 +19,9 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// An order that an outage catches while it is checked is not stored when NATS is back. Minutes later,
-// with a new time and a new deadline, it would win against newer orders, although its sender got no
-// answer, or one that nothing was done.
+// An order that an outage catches while it is checked is not stored when NATS is back. Minutes
+// later, with a new time and a new deadline, it would win against newer orders, although its sender
+// got no answer, or one that nothing was done.
 func TestOrdersCaughtByAnOutageAreNotStored(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc, sender := w.Connect(), w.Connect()
@@ -49,8 +49,8 @@ func TestOrdersCaughtByAnOutageAreNotStored(t *testing.T) {
 
 var slept = scaler.Event{ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Now()}
 
-// A message that can't be sent is an error at once, and is not sent later. Its sender tries again if it
-// still wants that.
+// A message that can't be sent is an error at once, and is not sent later. Its sender tries again
+// if it still wants that.
 func TestNothingIsSentLater(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()

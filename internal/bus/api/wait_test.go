@@ -39,9 +39,9 @@ func send(w *natstest.Server, subject, payload string) <-chan *nats.Msg {
 	return answers
 }
 
-// A request waits at the replica that took it, not at the leader. It is answered as soon as the server
-// is ready, also if the leader has changed. If a leader ends before it has applied the command, its
-// successor applies it.
+// A request waits at the replica that took it, not at the leader. It is answered as soon as the
+// server is ready, also if the leader has changed. If a leader ends before it has applied the
+// command, its successor applies it.
 func TestWaitsOutliveLeaders(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	ready := make(chan struct{})
@@ -82,7 +82,8 @@ func TestWaitsOutliveLeaders(t *testing.T) {
 	wait.Until(t, "the end of the waits", func() bool { return api.waits.Taken() == 0 })
 }
 
-// The answer to a request that waited in vain has the last published reason, and what the command did.
+// The answer to a request that waited in vain has the last published reason, and what the command
+// did.
 func TestWaitInVain(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -133,8 +134,8 @@ func TestWaitInVain(t *testing.T) {
 	}
 }
 
-// A replica that ends answers the requests that wait: the server goes on starting, or the command is
-// stored, and where to ask.
+// A replica that ends answers the requests that wait: the server goes on starting, or the command
+// is stored, and where to ask.
 func TestWaitsEndWithTheirReplica(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	_, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}, ready: make(chan struct{})})
@@ -156,8 +157,8 @@ func TestWaitsEndWithTheirReplica(t *testing.T) {
 	}
 }
 
-// While no leader answers, a request waits as long as its command may be applied, and a moment more.
-// Then the mark on the Deployment says whether it was. Otherwise nobody knows.
+// While no leader answers, a request waits as long as its command may be applied, and a moment
+// more. Then the mark on the Deployment says whether it was. Otherwise nobody knows.
 func TestNoLeaderSaysAnything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := placed(web)

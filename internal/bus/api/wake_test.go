@@ -18,8 +18,8 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// A wake of all starts the servers that the daemon has put to sleep by itself, and no others. It leaves
-// and names those that sleep by an order.
+// A wake of all starts the servers that the daemon has put to sleep by itself, and no others. It
+// leaves and names those that sleep by an order.
 func TestWake(t *testing.T) {
 	now := time.Now()
 	until := now.Add(time.Hour)

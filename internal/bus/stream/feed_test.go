@@ -8,11 +8,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A feed that misses a message ends, and hands on nothing more: what comes after it would be out of
-// order, or taken for all there is.
+// A feed that misses a message ends, and hands on nothing more. Later messages would be out of
+// order, or look like all that there are.
 func TestFeedEndsAtGap(t *testing.T) {
 	message := func(number int) *nats.Msg {
-		return &nats.Msg{Sub: &nats.Subscription{}, Reply: fmt.Sprintf("$JS.ACK.STREAM.consumer.1.%d.%d.1700000000000000000.0", number+100, number)}
+		reply := fmt.Sprintf("$JS.ACK.STREAM.consumer.1.%d.%d.1700000000000000000.0", number+100, number)
+		return &nats.Msg{Sub: &nats.Subscription{}, Reply: reply}
 	}
 	heartbeat := func(last int) *nats.Msg {
 		return &nats.Msg{Header: nats.Header{"Status": {"100"}, "Nats-Last-Consumer": {fmt.Sprint(last)}}}
