@@ -69,7 +69,7 @@ type API struct {
 	pauses  chan struct{} // and resumes: the emergency switch must work under any load
 	waits   share.Places  // for a command, or for its server
 
-	last    lastReport
+	last    atomic.Pointer[lastReport]
 	errors  map[string]*atomic.Int64 // answered, by the name of the endpoint; those of help have none
 	answers atomic.Bool
 	replies *command.Replies // what the leader says of the commands of this replica

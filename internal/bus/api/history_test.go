@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/micro"
+
 	"idle-scaler/internal/bus/event"
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/wire"
@@ -265,6 +267,13 @@ func TestReportIsPaged(t *testing.T) {
 	if int64(len(answer.Data)) > nc.MaxPayload() || page.Next == "" || len(page.Servers) < 500 {
 		t.Errorf("the first page has %d bytes, %d servers, and then %q", len(answer.Data), len(page.Servers), page.Next)
 	}
+	// The next page needs no event to be read again, not even the stream.
+	natstest.Check(t, w.JetStream().DeleteStream(context.Background(), stream.Events.Name(w.Subjects)))
+	next := fmt.Sprintf(`{"over":"1h","to":%q,"after":%q}`, page.To.Format(time.RFC3339Nano), page.Next)
+	if got := ask(t, nc, "cortex.mcp.api.report", next); got.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("the next page: got %v", got.Header)
+	}
+	natstest.Check(t, w.Ensure(context.Background()))
 	r, err := newClient(w).Report(context.Background(), "", time.Hour)
 	natstest.Check(t, err)
 	if len(r.Servers) != 4000 || r.Next != "" || r.Total.Asleep.Seconds != 4000*3600 || r.Total.Asleep.CPUCoreHours != 4 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"sync"
 	"time"
 
 	"idle-scaler/internal/bus/event"
@@ -21,7 +20,6 @@ type span struct {
 
 // lastReport is the report that was made last. Its sender will ask for the other pages.
 type lastReport struct {
-	mu     sync.Mutex
 	span   span
 	report scaler.Report
 }
@@ -57,11 +55,8 @@ func (a *API) report(ctx context.Context, r request) error {
 
 // makeReport makes a report. The next page of the last report needs no event to be read again.
 func (a *API) makeReport(ctx context.Context, asked span, next bool) (scaler.Report, error) {
-	a.last.mu.Lock()
-	known, report := a.last.span, a.last.report
-	a.last.mu.Unlock()
-	if next && known == asked {
-		return report, nil
+	if last := a.last.Load(); next && last != nil && last.span == asked {
+		return last.report, nil
 	}
 	servers, err := a.config.Servers.List(scaler.Filter{Namespace: asked.namespace})
 	if err != nil {
@@ -74,10 +69,8 @@ func (a *API) makeReport(ctx context.Context, asked span, next bool) (scaler.Rep
 	if err != nil {
 		return scaler.Report{}, err
 	}
-	report = ledger.Report(servers, would, asked.from, asked.to)
-	a.last.mu.Lock()
-	defer a.last.mu.Unlock()
-	a.last.span, a.last.report = asked, report
+	report := ledger.Report(servers, would, asked.from, asked.to)
+	a.last.Store(&lastReport{asked, report})
 	return report, nil
 }
 
