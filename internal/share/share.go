@@ -1,10 +1,11 @@
-// Package share divides what is bounded among namespaces, so that the trouble of one delays no other.
+// Package share divides what is bounded among namespaces, so that the trouble of one delays no
+// other.
 package share
 
 import "sync"
 
-// Places are bounded. A namespace has at most half of those that the others leave it. The zero value
-// has none. All methods may be called concurrently.
+// Places are bounded. A namespace has at most half of those that the others leave it. The zero
+// value has none. All methods may be called concurrently.
 type Places struct {
 	Most int
 

@@ -2,8 +2,8 @@ package share
 
 import "testing"
 
-// Whoever takes all he gets keeps nobody from a place: a namespace has at most half of what the others leave it,
-// all together have no more than there are, and what is returned is free again.
+// A greedy namespace leaves places for others: it has at most half of those that they leave it. All
+// together have no more places than there are. A returned place is free again.
 func TestPlaces(t *testing.T) {
 	p := Places{Most: 64}
 	take := func(namespace string) (taken int) {

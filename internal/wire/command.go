@@ -6,16 +6,17 @@ import (
 )
 
 // DeadlineHeader of a command says until when it may be applied: an instant, or how long after the
-// stream took it. The latter needs no two clocks that agree.
+// stream took it. The latter works even if two clocks differ.
 const DeadlineHeader = "Idle-Scaler-Deadline"
 
 // AppliedWithin is the least time in which a command that somebody waits for may still be applied.
 const AppliedWithin = 30 * time.Second
 
-// defaultWait is how long a requested start waits if it does not say.
+// defaultWait is how long a requested start waits by default.
 const defaultWait = 60 * time.Second
 
-// The longest texts in bytes that a command may carry. They end up in annotations, which share 256 KiB.
+// The longest texts in bytes that a command may carry. They end up in annotations, which share 256
+// KiB.
 const (
 	maxCommandID = 128
 	maxActor     = 256
@@ -89,8 +90,8 @@ func (c *Command) read(payload []byte, requested bool) error {
 	return nil
 }
 
-// ReadDeadline reads a DeadlineHeader, which may be empty: then the deadline is zero. Taken is when
-// the stream took the command.
+// ReadDeadline reads a DeadlineHeader. An empty one is the zero time. Taken is when the stream took
+// the command.
 func ReadDeadline(header string, taken time.Time) (time.Time, error) {
 	if header == "" {
 		return time.Time{}, nil

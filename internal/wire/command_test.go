@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// parse reads a payload of a verb as one that somebody waits for, or not.
+// parse reads a payload of a verb, which somebody waits for if it is requested.
 func parse(t testing.TB, verb Verb, payload string, requested bool) (Command, error) {
 	t.Helper()
 	s, err := NewSubjects(DefaultPrefix)
@@ -15,7 +15,7 @@ func parse(t testing.TB, verb Verb, payload string, requested bool) (Command, er
 	return s.ReadCommand(s.Command(verb, web), []byte(payload), requested)
 }
 
-// Bad input is a clear error to its sender: what is wrong, and what to write instead.
+// Bad input is a clear error to its sender. It says what is wrong, and what to write instead.
 func TestPayloadsThatMakeNoSense(t *testing.T) {
 	for _, row := range []struct {
 		verb    Verb
@@ -82,7 +82,7 @@ func TestPayloadsThatMakeNoSense(t *testing.T) {
 			t.Errorf("%s %.60s: the error has %d bytes", row.verb, row.payload, len(err.Error()))
 		}
 		if c.Server != web || len(c.ID)+len(c.Actor)+len(c.Reason) > 4*maxReason {
-			t.Errorf("%s %.60s: it is told of as %+.200v", row.verb, row.payload, c)
+			t.Errorf("%s %.60s: its event has %+.200v", row.verb, row.payload, c)
 		}
 	}
 }
@@ -109,11 +109,17 @@ func TestPayloads(t *testing.T) {
 		{"scale", `{"replicas":-1}`, true, Command{Replicas: -1}},
 		{"scale", `{"replicas":99999999999999999999999}`, true, Command{Replicas: 1<<31 - 1}},
 		{"hold", `{"awake_until":"18:00","id":"7"}`, true, Command{Until: "18:00", Sender: Sender{ID: "7"}}},
-		{"hold", `{"asleep_until":"2h","actor":"ann","reason":"tea"}`, false, Command{Asleep: true, Until: "2h", Sender: Sender{Actor: "ann", Reason: "tea"}}},
+		{
+			"hold", `{"asleep_until":"2h","actor":"ann","reason":"tea"}`, false,
+			Command{Asleep: true, Until: "2h", Sender: Sender{Actor: "ann", Reason: "tea"}},
+		},
 		{"hold", `{"asleep_until":""}`, false, Command{Asleep: true}}, // the domain says why not
 		{"release", ``, true, Command{}},
 		{"release", `{"actor":"ann"}`, false, Command{Sender: Sender{Actor: "ann"}}},
-		{"stop", ` { "id" : "7" , "actor" : "ann", "reason": "tea \u263a" } `, false, Command{Sender: Sender{ID: "7", Actor: "ann", Reason: "tea ☺"}}},
+		{
+			"stop", ` { "id" : "7" , "actor" : "ann", "reason": "tea \u263a" } `, false,
+			Command{Sender: Sender{ID: "7", Actor: "ann", Reason: "tea ☺"}},
+		},
 	} {
 		row.want.Verb, row.want.Server = row.verb, web
 		if got, err := parse(t, row.verb, row.payload, row.requested); err != nil || got != row.want {
@@ -123,7 +129,9 @@ func TestPayloads(t *testing.T) {
 }
 
 func TestLeasePayloads(t *testing.T) {
-	for payload, want := range map[string]time.Duration{`{"ttl":"5m"}`: 5 * time.Minute, `{"ttl":"0s"}`: 0, `{"ttl":"24h"}`: 24 * time.Hour} {
+	for payload, want := range map[string]time.Duration{
+		`{"ttl":"5m"}`: 5 * time.Minute, `{"ttl":"0s"}`: 0, `{"ttl":"24h"}`: 24 * time.Hour,
+	} {
 		if got, err := ReadLease([]byte(payload)); err != nil || got != want {
 			t.Errorf("%s: got %s %v, want %s", payload, got, err, want)
 		}
@@ -138,10 +146,12 @@ func TestLeasePayloads(t *testing.T) {
 	}
 }
 
-// Nothing makes the decoder panic or accept what encoding/json would refuse, and no text of a
-// sender gets through unbounded.
+// No payload makes the decoder panic, and no text of a sender is longer than its limit.
 func FuzzCommand(f *testing.F) {
-	for _, seed := range []string{``, `{}`, `{"replicas":3}`, `{"wait":"60s","id":"a"}`, `{"force":true}`, `{"replicas":1e9}`, `{"asleep_until":"18:00"}`, `{"awake_until":"","asleep_until":""}`, "{\"reason\":\"\xff\"}", `{"a":`} {
+	for _, seed := range []string{
+		``, `{}`, `{"replicas":3}`, `{"wait":"60s","id":"a"}`, `{"force":true}`, `{"replicas":1e9}`,
+		`{"asleep_until":"18:00"}`, `{"awake_until":"","asleep_until":""}`, "{\"reason\":\"\xff\"}", `{"a":`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -150,19 +160,21 @@ func FuzzCommand(f *testing.F) {
 			if err != nil && (!errors.Is(err, ErrInvalid) || len(err.Error()) > 1000) {
 				t.Errorf("%s %q: %.1000v", verb, payload, err)
 			}
-			if n := len(c.ID) + len(c.Actor) + len(c.Reason) + len(c.Until); err == nil && n > maxCommandID+maxActor+maxReason+maxUntil {
+			n := len(c.ID) + len(c.Actor) + len(c.Reason) + len(c.Until)
+			if err == nil && n > maxCommandID+maxActor+maxReason+maxUntil {
 				t.Errorf("%s: took %d bytes of text", verb, n)
 			}
 		}
 		_, _ = ReadLease(payload)
-		if order, err := ReadPauseOrder(payload); err == nil && order.Since.IsZero() && !strings.Contains(string(payload), "0001-01-01") {
+		order, err := ReadPauseOrder(payload)
+		if err == nil && order.Since.IsZero() && !strings.Contains(string(payload), "0001-01-01") {
 			t.Errorf("%q: paused since never", payload)
 		}
 	})
 }
 
-// A deadline is an instant, or counts from when the stream has taken the command, so that nobody's
-// clock has to agree with another's.
+// A deadline is an instant, or a duration from when the stream took the command, which works even
+// if two clocks differ.
 func TestDeadline(t *testing.T) {
 	taken := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for header, want := range map[string]time.Time{

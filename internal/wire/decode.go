@@ -23,8 +23,8 @@ func CheckEmpty(payload []byte) error {
 	return err
 }
 
-// fields are the names that an object may have, and the variable of each: *string, text, *bool, *int,
-// *time.Duration, *time.Time.
+// fields are the names that an object may have, and the variable of each: *string, text, *bool,
+// *int, *time.Duration, *time.Time, *ID.
 type fields map[string]any
 
 // text is a string that its sender chooses, of at most so many bytes.
@@ -47,18 +47,24 @@ func decode(payload []byte, to fields) (has map[string]bool, err error) {
 		return has, invalid("the payload is not valid UTF-8: send a JSON object in UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(payload))
-	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+	var object json.RawMessage
+	err = d.Decode(&object)
+	_, end := d.Token()
+	switch {
+	case !strings.HasPrefix(strings.TrimSpace(string(payload)), "{"):
 		return has, invalid("the payload is not a JSON object: write %s", to.example())
+	case err != nil:
+		return has, invalid("the payload is not valid JSON (%v): write %s", err, to.example())
+	case end != io.EOF:
+		return has, invalid("the payload goes on after its JSON object: send one object and nothing else")
 	}
-	notJSON := func() error {
-		return invalid("the payload is not valid JSON at byte %d: write %s", d.InputOffset(), to.example())
-	}
+	d = json.NewDecoder(bytes.NewReader(object)) // no error any more: it is valid JSON
+	_, _ = d.Token()
 	for d.More() {
-		token, err := d.Token()
-		if err != nil {
-			return has, notJSON()
-		}
+		token, _ := d.Token()
 		name := token.(string)
+		var value json.RawMessage
+		_ = d.Decode(&value)
 		target, known := to[name]
 		switch {
 		case !known:
@@ -67,37 +73,28 @@ func decode(payload []byte, to fields) (has map[string]bool, err error) {
 			return has, invalid("field %q is there twice: write it once", name)
 		}
 		has[name] = true
-		var value json.RawMessage
-		if d.Decode(&value) != nil {
-			return has, notJSON()
-		}
-		if err := store(target, value); err != nil {
+		if err := set(name, target, value); err != nil {
 			return has, fmt.Errorf("%w: %s %s: %w", ErrInvalid, name, Shorten(string(value)), err)
 		}
-	}
-	if _, err := d.Token(); err != nil {
-		return has, notJSON()
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return has, invalid("the payload goes on after its JSON object: send one object and nothing else")
 	}
 	return has, nil
 }
 
-// store writes one value to its variable. The errors say what to write instead.
-func store(to any, value json.RawMessage) (err error) {
+// set writes one value to its variable. The errors say what to write instead.
+func set(name string, to any, value json.RawMessage) (err error) {
 	switch to := to.(type) {
 	case text:
-		err := store(to.to, value)
+		err := set(name, to.to, value)
 		if n := len(*to.to); err == nil && n > to.most {
 			*to.to = Shorten(*to.to) // it ends up in an event all the same
-			err = fmt.Errorf("it has %d bytes: write at most %d", n, to.most)
+			err = fmt.Errorf("%s has %d bytes: write at most %d", name, n, to.most)
 		}
 		return err
 	case *int:
 		n, bad := strconv.ParseInt(string(value), 10, 32)
-		if *to = int(n); strings.Trim(string(value), "-0123456789") != "" {
-			err = bad // not for a number that is too large: it becomes the largest, which is out of every range
+		*to = int(n) // a number that is too large becomes the largest, which is out of every range
+		if strings.Trim(string(value), "-0123456789") != "" {
+			err = bad
 		}
 	case *time.Duration:
 		var words string
@@ -107,6 +104,12 @@ func store(to any, value json.RawMessage) (err error) {
 	case *time.Time:
 		err = json.Unmarshal(value, to)
 		*to = to.UTC()
+	case *ID:
+		var words string
+		if err = json.Unmarshal(value, &words); words != "" {
+			to.Namespace, to.Name, _ = strings.Cut(words, "/")
+			err = CheckID(*to)
+		}
 	default:
 		err = json.Unmarshal(value, to)
 	}
@@ -130,6 +133,8 @@ func shape(to any) (example, hint string) {
 		return `"60s"`, `a duration as text with its unit, like "60s" or "5m"`
 	case *time.Time:
 		return `"2026-01-02T15:04:05Z"`, `an instant like "2026-01-02T15:04:05Z"`
+	case *ID:
+		return `"NAMESPACE/NAME"`, `the "next" of the page before`
 	}
 	panic(fmt.Sprintf("no JSON is read into a %T", to))
 }

@@ -1,12 +1,11 @@
-// Package wire is what goes over NATS, without a connection: subjects, payloads, answers, events
-// and the errors of what can't be read. docs/wire.md describes the same for people.
+// Package wire has everything that goes over NATS, without a connection: subjects, payloads,
+// answers, events and errors. docs/wire.md describes the same for people.
 //
-// The daemon (internal/bus) and those who speak to it (internal/client) both use it, so that a
-// subject or a payload is written and read by the same file. It knows neither the domain nor
-// Kubernetes.
+// The daemon (internal/bus) and its clients (internal/client) both use it, so one file writes and
+// reads each subject and payload. It knows neither the domain nor Kubernetes.
 //
-// Reading is strict: what could mean something else than what is done is an error that wraps
-// [ErrInvalid] or [ErrOutOfRange], and says what to write instead.
+// Reading is strict: everything ambiguous is an error that wraps [ErrInvalid] or [ErrOutOfRange],
+// and says what to write instead.
 //
 // Concurrency: all types are plain values.
 package wire

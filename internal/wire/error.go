@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Why a message is refused, whatever the state of the servers. Each is wrapped with a text that says
-// what to write instead.
+// Why a message is refused, whatever the state of the servers. Each is wrapped with a text that
+// says what to write instead.
 var (
 	ErrInvalid    = errors.New("invalid")      // it makes no sense
 	ErrOutOfRange = errors.New("out of range") // a number or a duration that nobody may ask for

@@ -56,8 +56,8 @@ func EncodeEvent(e Event, source string) ([]byte, error) {
 	return json.Marshal(c)
 }
 
-// DecodeEvent reads what EncodeEvent wrote. A report reads very many events, so it decodes them in
-// one step, which the package that encodes them does not.
+// DecodeEvent reads what EncodeEvent wrote. A report reads very many events, so it decodes each in
+// one step. The package that encodes them takes several.
 func DecodeEvent(payload []byte) (Event, error) {
 	var c struct {
 		SpecVersion, ID, Type, Subject string
@@ -70,13 +70,15 @@ func DecodeEvent(payload []byte) (Event, error) {
 	if c.SpecVersion != cloudevents.CloudEventsVersionV1 || c.ID == "" || c.Type == "" {
 		return Event{}, errors.New("read an event: it is no CloudEvent 1.0 with an id and a type")
 	}
-	e := Event{HistoryEntry: HistoryEntry{At: c.Time, Type: strings.TrimPrefix(c.Type, eventType), EventData: c.Data, ID: c.ID}}
+	e := Event{HistoryEntry: HistoryEntry{
+		At: c.Time, Type: strings.TrimPrefix(c.Type, eventType), EventData: c.Data, ID: c.ID,
+	}}
 	e.Server.Namespace, e.Server.Name, _ = strings.Cut(c.Subject, "/")
 	return e, nil
 }
 
-// ReadEvent reads an event that came on a subject. What somebody else has put there, like an acknowledgement of
-// JetStream or an event of another server, is an error.
+// ReadEvent reads an event that came on a subject. An acknowledgement of JetStream, or an event of
+// another server, is an error: anybody can put these there.
 func (s Subjects) ReadEvent(subject string, payload []byte) (Event, error) {
 	e, err := DecodeEvent(payload)
 	if err == nil && s.Event(e.Type, e.Server) != subject {

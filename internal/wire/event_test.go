@@ -2,9 +2,11 @@ package wire
 
 import "testing"
 
-// What is not an event is an error, not a panic.
+// A payload that is no event is an error, not a panic.
 func TestDecodeEventErrors(t *testing.T) {
-	for _, payload := range []string{"", "x", "{}", `{"specversion":"1.0","id":"x","type":"t","source":"s","data":[1]}`, `{"specversion":"9"}`} {
+	for _, payload := range []string{
+		"", "x", "{}", `{"specversion":"1.0","id":"x","type":"t","source":"s","data":[1]}`, `{"specversion":"9"}`,
+	} {
 		if e, err := DecodeEvent([]byte(payload)); err == nil {
 			t.Errorf("%s: got %+v", payload, e)
 		}

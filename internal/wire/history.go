@@ -33,7 +33,7 @@ const (
 	maxEvents     = 10_000 // more never fit into one message
 )
 
-// ReadHistoryRequest reads the payload of a history, with the defaults for what it does not say.
+// ReadHistoryRequest reads the payload of a history, with defaults for its empty fields.
 func ReadHistoryRequest(payload []byte) (since time.Duration, limit int, err error) {
 	since, limit = EventsKept, defaultEvents
 	has, err := decode(payload, fields{"since": &since, "limit": &limit})
@@ -41,7 +41,7 @@ func ReadHistoryRequest(payload []byte) (since time.Duration, limit int, err err
 	return since, min(limit, maxEvents), err
 }
 
-// checkSpan returns an error if there can't be events of a time until now.
+// checkSpan returns an error if the stream can't have events of all this time.
 func checkSpan(field string, span time.Duration) error {
 	if span < time.Second || span > EventsKept {
 		return outOfRange(`%s %s: ask for "1s" to "168h", which is how long events are kept`, field, span)

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// InboxPrefix begins the subject of every answer. The daemon answers nowhere else: whoever may send
-// a request could make it publish on subjects on which the sender may not, and on an activity
-// subject anything is a ping.
+// InboxPrefix begins the subject of every answer. The daemon answers nowhere else. Otherwise a
+// sender could make it publish where the sender may not, and on an activity subject anything is a
+// ping.
 const InboxPrefix = "_INBOX"
 
 // MaxInbox is the longest subject in bytes that the daemon answers to. Those of the client
 // libraries have about 50. NATS closes the connection of a client that sends too long a line (4
-// KiB, unless configured), and in a header anybody may write as much as he likes.
+// KiB, unless configured), and a header can name an inbox of any length.
 const MaxInbox = 256
 
-// Inbox returns where to answer, or nothing if that is no inbox.
+// Inbox returns the inbox of a reply subject, or nothing if that is none.
 func Inbox(reply string) string {
 	if len(reply) > MaxInbox || !strings.HasPrefix(reply, InboxPrefix) || strings.ContainsAny(reply, "*> \t\r\n") ||
 		strings.Contains(reply, "..") || strings.HasSuffix(reply, ".") {

@@ -85,8 +85,8 @@ func isLabel(text string) bool {
 	return text != "" && strings.Trim(text, letters) == "" && strings.Trim(text, "-") == text
 }
 
-// Shorten makes foreign text fit to be quoted in an error, which may end up in an annotation, an
-// event and a header.
+// Shorten makes foreign text short enough for an error, which may end up in an annotation, an event
+// and a header.
 func Shorten(text string) string {
 	const most = 80
 	if len(text) <= most {

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// PauseTakes is how long the answer to a pause takes by itself. After it no daemon decides any more
-// to put anything to sleep without knowing of the pause: a proof of silence may be a second old
-// when it is asked for, the decision by it is made within a second, and its write begins within
-// another. A write that began before is not waited for: it takes as long as Kubernetes and its
-// webhooks take.
+// PauseTakes is how long the daemon waits before it answers a pause. After that no daemon decides
+// any more to put a server to sleep without knowing of the pause: a proof of silence may be one
+// second old, the decision takes less than another, and the write begins within a third. The daemon
+// does not wait for writes that began before, which take as long as Kubernetes and its webhooks
+// take.
 const PauseTakes = 3 * time.Second
 
 // PauseAnswer is the answer to a request that pauses or resumes.
@@ -18,13 +18,12 @@ type PauseAnswer struct {
 	Paused bool      `json:"paused"`
 	Since  time.Time `json:"since"`
 
-	// Servers is how many there are now, as far as this replica knows. None may be a slip of the
-	// pen.
+	// Servers is how many there are now, as far as this replica knows. 0 may be a typing error.
 	Servers int `json:"servers"`
 }
 
 // PauseOrder is a message of the stream of pauses: an order to pause, or to resume. It is never
-// deleted, so that a loss can be noticed.
+// deleted, so that the daemon notices a loss.
 type PauseOrder struct {
 	Paused bool      `json:"paused"`
 	Since  time.Time `json:"since"`
@@ -53,13 +52,13 @@ func ReadPauseOrder(payload []byte) (o PauseOrder, err error) {
 	return o, nil
 }
 
-// Says reports whether another order would change nothing after this one: the same, or one to
-// resume what is not paused.
-func (o PauseOrder) Says(next PauseOrder) bool {
+// Covers reports whether another order would change nothing after this one: the same order, or one
+// to resume after one to resume.
+func (o PauseOrder) Covers(next PauseOrder) bool {
 	return o.Paused == next.Paused && (!o.Paused || o.Actor == next.Actor && o.Reason == next.Reason)
 }
 
-// ScopeWords says in words whom a pause is about, to somebody who looks at one server.
+// ScopeWords describes the scope of a pause, for a reader who looks at one server.
 func ScopeWords(scope ID) string {
 	switch {
 	case scope == ID{}:

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Report is the answer to a report: what sleep came to in a span of time, for each server and for
-// all.
+// Report is the answer to a report: how long servers slept in a span of time, and how much that
+// freed.
 type Report struct {
 	From    time.Time   `json:"from"`
 	To      time.Time   `json:"to"`
@@ -16,7 +16,7 @@ type Report struct {
 	Next    string      `json:"next,omitempty"` // the After of the request for the next page, with the same To
 }
 
-// ReportRow is what sleep came to for one server, or for all.
+// ReportRow is the report of one server, or of all.
 type ReportRow struct {
 	Namespace       string        `json:"namespace,omitempty"`
 	Name            string        `json:"name,omitempty"`
@@ -50,10 +50,9 @@ type ReportRequest struct {
 	After string    `json:"after,omitempty"` // the Next of the page before
 }
 
-// ReadReportRequest reads the payload of a report, with the defaults for what it does not say.
+// ReadReportRequest reads the payload of a report, with defaults for its empty fields.
 func ReadReportRequest(payload []byte) (over time.Duration, r ReportRequest, after ID, err error) {
 	over = 24 * time.Hour
-	has, err := decode(payload, fields{"over": &over, "to": &r.To, "limit": &r.Limit, "after": &r.After})
-	after, bad := readAfter(r.After)
-	return over, r, after, cmp.Or(err, checkSpan("over", over), checkLimit(has["limit"], r.Limit), bad)
+	has, err := decode(payload, fields{"over": &over, "to": &r.To, "limit": &r.Limit, "after": &after})
+	return over, r, after, cmp.Or(err, checkSpan("over", over), checkLimit(has["limit"], r.Limit))
 }

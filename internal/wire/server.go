@@ -2,7 +2,6 @@ package wire
 
 import (
 	"cmp"
-	"strings"
 	"time"
 )
 
@@ -21,20 +20,8 @@ type ListRequest struct {
 
 // ReadListRequest reads the payload of a list.
 func ReadListRequest(payload []byte) (r ListRequest, after ID, err error) {
-	has, err := decode(payload, fields{"selector": &r.Selector, "limit": &r.Limit, "after": &r.After})
-	after, bad := readAfter(r.After)
-	return r, after, cmp.Or(err, checkLimit(has["limit"], r.Limit), bad)
-}
-
-// readAfter reads the "next" of the page before, which may be empty.
-func readAfter(text string) (id ID, err error) {
-	if text == "" {
-		return id, nil
-	}
-	if id.Namespace, id.Name, _ = strings.Cut(text, "/"); CheckID(id) != nil {
-		err = invalid(`after %q: send the "next" of the page before`, Shorten(text))
-	}
-	return id, err
+	has, err := decode(payload, fields{"selector": &r.Selector, "limit": &r.Limit, "after": &after})
+	return r, after, cmp.Or(err, checkLimit(has["limit"], r.Limit))
 }
 
 func checkLimit(asked bool, limit int) error {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ServerStatus is the answer to a status: all there is to say about one server.
+// ServerStatus is the answer to a status: everything that is known about one server.
 type ServerStatus struct {
 	ServerSummary
 	AvailableReplicas int               `json:"available_replicas"`
@@ -73,8 +73,8 @@ type LastTransition struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
-// Settings are those in force for a server, by [Field]. A duration is a text. What is empty is left out;
-// numbers and truth values never are.
+// Settings are those in force for a server, by [Field]. A duration is a text. An empty text or list
+// is left out, and so is a zero duration.
 type Settings map[string]any
 
 // Field is the name of a setting on the wire, by its key.
@@ -93,7 +93,7 @@ type Lease struct {
 	Until  time.Time `json:"until"`
 }
 
-// Hold is an order in force that the server stays awake, or asleep.
+// Hold is an order in force that keeps the server awake, or asleep.
 type Hold struct {
 	Asleep bool      `json:"asleep"` // not awake
 	Since  time.Time `json:"since"`

@@ -31,8 +31,8 @@ const (
 var verbs = []Verb{VerbStart, VerbStop, VerbScale, VerbHold, VerbRelease}
 
 // Subjects builds and parses the subjects of one prefix. In each of them the verb or type comes
-// first, then the namespace, then the name. The name is last because it may contain dots; so NATS
-// can authorize by namespace: "*.team-a.>".
+// first, then the namespace, then the name, which may contain dots. So NATS can authorize by
+// namespace: "*.team-a.>".
 type Subjects struct {
 	prefix, command, activity, lease, pause, api, event string
 }
@@ -85,9 +85,7 @@ func (s Subjects) CommandFor(request string) string {
 }
 
 // Activity returns the subject of a ping.
-func (s Subjects) Activity(id ID) string {
-	return s.activity + id.Namespace + "." + id.Name
-}
+func (s Subjects) Activity(id ID) string { return s.activity + id.Namespace + "." + id.Name }
 
 // Lease returns the subject on which a holder begins, renews and ends its lease.
 func (s Subjects) Lease(holder string, id ID) string {
@@ -107,14 +105,14 @@ func (s Subjects) Pause(scope ID) string {
 	return s.pause + "server." + scope.Namespace + "." + scope.Name
 }
 
-// Request returns the subject of a request. Without a namespace, or a name, it is about all of
-// them.
+// Request returns the subject of a request about a server, a namespace (an ID without a name), or
+// all (the zero ID).
 func (s Subjects) Request(verb string, id ID) string {
 	return s.api + strings.TrimRight(verb+"."+id.Namespace+"."+id.Name, ".")
 }
 
-// Event returns the subject of an event. A rejected command may name a server that can't exist:
-// what a subject can't hold is replaced, so that its sender gets the event all the same.
+// Event returns the subject of an event. A rejected command may name a server that can't exist. The
+// parts that no subject can have are replaced, so that its sender gets the event all the same.
 func (s Subjects) Event(kind string, id ID) string {
 	return s.event + kind + "." + speakable(id.Namespace) + "." + speakable(id.Name)
 }
@@ -122,13 +120,10 @@ func (s Subjects) Event(kind string, id ID) string {
 // Events returns the subject of all events of a server, of a namespace (an ID without a name), or
 // of all (the zero ID).
 func (s Subjects) Events(scope ID) string {
-	switch {
-	case scope == ID{}:
+	if scope == (ID{}) {
 		return s.event + ">"
-	case scope.Name == "":
-		return s.event + "*." + scope.Namespace + ".>"
 	}
-	return s.event + "*." + scope.Namespace + "." + scope.Name
+	return s.event + "*." + scope.Namespace + "." + cmp.Or(scope.Name, ">")
 }
 
 func speakable(tokens string) string {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Verb or type first, then namespace, then name, which may contain dots: what is built is parsed
-// back.
+// A subject has a verb or type first, then the namespace, then the name, which may contain dots.
+// Parsing returns what it was built from.
 func TestSubjectsRoundTrip(t *testing.T) {
 	s, err := NewSubjects(DefaultPrefix)
 	check(t, err)
@@ -50,8 +50,8 @@ func TestSubjectsRoundTrip(t *testing.T) {
 	}
 }
 
-// What can't be a Deployment is an error that says what to write, and says as much as could be
-// read.
+// A subject of no possible Deployment is an error that says what to write. The result has as much
+// as could be read.
 func TestSubjectsThatMakeNoSense(t *testing.T) {
 	s, err := NewSubjects(DefaultPrefix)
 	check(t, err)
@@ -81,10 +81,14 @@ func TestSubjectsThatMakeNoSense(t *testing.T) {
 			t.Errorf("%.80s: got %.300v, want an invalid one with %q", subject, err, want)
 		}
 	}
-	if _, id, err := s.ParseCommand("cortex.mcp.command.start.team-a.Web"); err == nil || id != (ID{Namespace: "team-a", Name: "Web"}) {
+	_, id, err := s.ParseCommand("cortex.mcp.command.start.team-a.Web")
+	if err == nil || id != (ID{Namespace: "team-a", Name: "Web"}) {
 		t.Errorf("got %s %v, want what could be read", id, err)
 	}
-	for _, scope := range []string{"", "all.", "all.x", "namespace", "namespace.", "namespace.team-a.web", "namespace.Team", "server", "server.team-a", "server.team-a.Web", "boat.team-a"} {
+	for _, scope := range []string{
+		"", "all.", "all.x", "namespace", "namespace.", "namespace.team-a.web", "namespace.Team",
+		"server", "server.team-a", "server.team-a.Web", "boat.team-a",
+	} {
 		if got, err := s.ParsePause("cortex.mcp.pause." + scope); !errors.Is(err, ErrInvalid) {
 			t.Errorf("pause.%s: got %s %v, want invalid", scope, got, err)
 		}
@@ -96,7 +100,7 @@ func TestSubjectsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// Events are asked for by whom they are about: by one server, a namespace, or all.
+// There is a subject for the events of one server, of a namespace, and of all.
 func TestSubjectsOfEvents(t *testing.T) {
 	s, err := NewSubjects(DefaultPrefix)
 	check(t, err)
@@ -112,14 +116,16 @@ func TestSubjectsOfEvents(t *testing.T) {
 }
 
 func TestPrefix(t *testing.T) {
-	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a.*", "a.>", "a b", "$SYS.x", "_INBOX.x", strings.Repeat("a", 101)} {
+	for _, prefix := range []string{
+		"", ".", "a.", ".a", "a..b", "a.*", "a.>", "a b", "$SYS.x", "_INBOX.x", strings.Repeat("a", 101),
+	} {
 		if _, err := NewSubjects(prefix); err == nil {
 			t.Errorf("%q is taken", prefix)
 		}
 	}
 }
 
-// A ping costs no memory beyond its message.
+// A ping allocates nothing beyond its message.
 func TestParseActivityDoesNotAllocate(t *testing.T) {
 	s, err := NewSubjects(DefaultPrefix)
 	check(t, err)
@@ -129,12 +135,14 @@ func TestParseActivityDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Whatever is parsed without error is built again exactly, and nothing makes the parser panic.
+// Each subject that is parsed without an error is built again exactly. No subject makes the parser
+// panic.
 func FuzzSubjects(f *testing.F) {
 	s, err := NewSubjects(DefaultPrefix)
 	check(f, err)
 	for _, seed := range []string{
-		s.Command(VerbStart, web), s.Command(VerbRelease, files), s.Pause(web), s.Pause(ID{}), s.Activity(files), s.Lease("gw", web), s.Event("slept", files),
+		s.Command(VerbStart, web), s.Command(VerbRelease, files), s.Pause(web), s.Pause(ID{}),
+		s.Activity(files), s.Lease("gw", web), s.Event("slept", files),
 		"cortex.mcp.command.", "cortex.mcp.lease...", "cortex.mcp.command.start.a.b\xff", "",
 	} {
 		f.Add(seed)
@@ -152,7 +160,9 @@ func FuzzSubjects(f *testing.F) {
 		if scope, err := s.ParsePause(subject); err == nil && s.Pause(scope) != subject {
 			t.Errorf("pause %q became %q", subject, s.Pause(scope))
 		}
-		if kind, id, err := s.ParseEvent(subject); err == nil && s.Event(kind, id) != subject && kind != "" && !strings.ContainsAny(kind, "*> \t\r\n") {
+		kind, id, err := s.ParseEvent(subject)
+		possible := kind != "" && !strings.ContainsAny(kind, "*> \t\r\n")
+		if err == nil && possible && s.Event(kind, id) != subject {
 			t.Errorf("event %q became %q", subject, s.Event(kind, id))
 		}
 	})

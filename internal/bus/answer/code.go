@@ -7,14 +7,14 @@ import (
 	"idle-scaler/scaler"
 )
 
-// What can be wrong with a request at this moment.
+// Why the daemon does not take a request now.
 var (
-	ErrUnavailable = errors.New("unavailable") // the daemon can't take it now, and may take it later
-	ErrBusy        = errors.New("busy")        // too many wait at once
+	ErrUnavailable = errors.New("unavailable") // the sender may try again
+	ErrBusy        = errors.New("busy")        // too many requests wait
 )
 
 // codes is the one table from errors to codes of the wire. The first row that an error matches
-// counts. There is no way back: one code stands for several errors.
+// counts. One code stands for several errors.
 var codes = []struct {
 	err  error
 	code int
@@ -37,24 +37,16 @@ var codes = []struct {
 	{scaler.ErrRefused, 500},
 }
 
-// codeOf returns the code of an error: 0 for nil, 500 for one that the table does not know.
-func codeOf(err error) int {
-	if err == nil {
-		return 0
+// failureOf returns an error as it is on the wire. One that came over the wire stays as it was. The
+// code of an error that the table does not know is 500.
+func failureOf(err error) *wire.Error {
+	if known, ok := errors.AsType[*wire.Error](err); ok {
+		return known
 	}
 	for _, row := range codes {
 		if errors.Is(err, row.err) {
-			return row.code
+			return &wire.Error{Code: row.code, Text: err.Error()}
 		}
 	}
-	return 500
-}
-
-// failureOf returns an error as it is on the wire. One that came over the wire stays as it was.
-func failureOf(err error) *wire.Error {
-	var known *wire.Error
-	if errors.As(err, &known) {
-		return known
-	}
-	return &wire.Error{Code: codeOf(err), Text: err.Error()}
+	return &wire.Error{Code: 500, Text: err.Error()}
 }

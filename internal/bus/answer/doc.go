@@ -1,4 +1,3 @@
-// Package answer turns what the domain says into what goes over the wire: views of servers,
-// outcomes of commands, and errors with their codes. The sessions of commands and the request API
-// both answer with it.
+// Package answer turns views of servers, outcomes of commands and errors of the domain into those
+// of the wire. Command sessions and the request API both answer with it.
 package answer

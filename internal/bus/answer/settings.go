@@ -6,12 +6,14 @@ import (
 
 	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
+	"idle-scaler/scaler"
 )
 
-func settings(s policy.Settings) wire.Settings {
-	all := make(wire.Settings, len(policy.Table))
+// settings returns those in force for a server, and where each is written.
+func settings(server *scaler.Server) (wire.Settings, map[string]string) {
+	all, sources := make(wire.Settings, len(policy.Table)), make(map[string]string, len(policy.Table))
 	for _, setting := range policy.Table {
-		value := setting.Value(&s)
+		field, value := wire.Field(setting.Key), setting.Value(&server.Settings)
 		empty := false
 		switch v := value.(type) {
 		case string:
@@ -22,17 +24,9 @@ func settings(s policy.Settings) wire.Settings {
 			value, empty = v.String(), v == 0
 		}
 		if !empty {
-			all[wire.Field(setting.Key)] = value
+			all[field] = value
 		}
+		sources[field] = string(cmp.Or(server.Sources[setting.Key], policy.FromDefault))
 	}
-	return all
-}
-
-// sources says where each setting is written, under its name in wire.Settings.
-func sources(written map[string]policy.Source) map[string]string {
-	all := make(map[string]string, len(policy.Table))
-	for _, setting := range policy.Table {
-		all[wire.Field(setting.Key)] = string(cmp.Or(written[setting.Key], policy.FromDefault))
-	}
-	return all
+	return all, sources
 }

@@ -7,7 +7,7 @@ import (
 	"idle-scaler/scaler"
 )
 
-// Status returns all there is to say about a server.
+// Status returns everything that is known about a server.
 func Status(v scaler.View) wire.ServerStatus {
 	server, mark := v.Server, v.Server.Mark
 	s := wire.ServerStatus{
@@ -21,8 +21,6 @@ func Status(v scaler.View) wire.ServerStatus {
 			AwakeSince: mark.Awake.UTC(), Failed: mark.Failed,
 			CommandID: mark.Done.ID, CommandSequence: mark.Done.Stamp.Sequence,
 		},
-		Settings: settings(server.Settings),
-		Sources:  sources(server.Sources),
 		Requests: wire.Requests{CPUMillicores: server.Requests.MilliCPU, MemoryBytes: server.Requests.Memory},
 		Hold:     hold(v),
 		Paused:   pause(v.Facts.Paused),
@@ -31,6 +29,7 @@ func Status(v scaler.View) wire.ServerStatus {
 		Rival:    server.Rival,
 		Labels:   server.Labels,
 	}
+	s.Settings, s.Sources = settings(server)
 	if server.Bad != nil {
 		s.SettingsError = server.Bad.Error()
 	}

@@ -52,23 +52,25 @@ type Config struct {
 }
 
 // API answers requests, as the NATS micro service "idle-scaler". All replicas do, and each request
-// goes to one of them. Reads are answered from memory. An order is checked, so that its sender learns
-// at once what is wrong, and put on the command stream. The replica that took it waits and answers.
+// goes to one of them. Reads are answered from memory. An order is checked, so that its sender
+// learns at once what is wrong, and put on the command stream. The replica that took it waits and
+// answers.
 type API struct {
 	config Config
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	table  []endpoint
 
-	// One entry for each request under way. Requests that may take seconds have places of their own.
+	// One entry for each request under way. Requests that may take seconds have places of their
+	// own.
 	slots   chan struct{}
 	reads   chan struct{} // of events
 	reading chan struct{} // of these, the ones that read at this moment
 	wakes   chan struct{} // of all servers
-	pauses  chan struct{} // and resumes: the emergency switch must work whatever else is asked for
+	pauses  chan struct{} // and resumes: the emergency switch must work under any load
 	waits   share.Places  // for a command, or for its server
 
-	last    lastReport
+	last    atomic.Pointer[lastReport]
 	errors  map[string]*atomic.Int64 // answered, by the name of the endpoint; those of help have none
 	answers atomic.Bool
 	replies *command.Replies // what the leader says of the commands of this replica
@@ -137,8 +139,8 @@ func (a *API) Run(ctx context.Context) error {
 		err = errors.Join(err, group.AddEndpoint(
 			e.name, handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(payload)))
 	}
-	// Help begins after all endpoints, and ends before them. Otherwise it would swallow requests for
-	// endpoints that have not begun yet, or have ended.
+	// Help begins after all endpoints, and ends before them. Otherwise it would swallow requests
+	// for endpoints that have not begun yet, or have ended.
 	help, failed := a.nc.QueueSubscribe(a.config.Subjects.AllRequests(), helpGroup, a.help)
 	err = errors.Join(err, failed)
 	if err == nil {
@@ -172,8 +174,9 @@ type request struct {
 	scope    wire.ID // a server, a namespace (without a name), or all (zero)
 }
 
-// serve answers one request. The subscription of the endpoint calls it, and it must not block that. It
-// must not answer through micro either, which reads the outcome of a request as soon as serve returns.
+// serve answers one request. The subscription of the endpoint calls it, and it must not block that.
+// It must not answer through micro either, which reads the outcome of a request as soon as serve
+// returns.
 func (a *API) serve(e endpoint, m micro.Request) {
 	r := request{
 		Msg:      &nats.Msg{Subject: m.Subject(), Reply: m.Reply(), Data: m.Data(), Header: nats.Header(m.Headers())},
@@ -248,7 +251,8 @@ func (a *API) answer(r request, body any, failure error) error {
 	return answer.Send(a.nc, inbox, body, failure)
 }
 
-// publish stores a message on a stream. Unsure says what to do if nobody knows whether it is stored.
+// publish stores a message on a stream. Unsure says what to do if nobody knows whether it is
+// stored.
 func (a *API) publish(
 	ctx context.Context, to stream.Kind, m *nats.Msg, unsure string,
 ) (stored *jetstream.PubAck, err error) {

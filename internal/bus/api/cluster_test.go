@@ -49,7 +49,8 @@ func newCluster(t *testing.T) *cluster {
 	for i, port := range ports {
 		s, err := server.NewServer(&server.Options{
 			ServerName: fmt.Sprint("nats-", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(), Routes: routes, Cluster: server.ClusterOpts{Name: "three", Host: "127.0.0.1", Port: port},
+			JetStream: true, StoreDir: t.TempDir(), Routes: routes,
+			Cluster: server.ClusterOpts{Name: "three", Host: "127.0.0.1", Port: port},
 		})
 		natstest.Check(t, err)
 		go s.Start()
@@ -86,7 +87,7 @@ func (c *cluster) info(js jetstream.JetStream, kind stream.Kind) *jetstream.Stre
 	return found.CachedInfo()
 }
 
-// published puts something on a stream, which has no leader for some seconds after a server is
+// published puts a message on a stream, which has no leader for some seconds after a server is
 // gone.
 func (c *cluster) published(js jetstream.JetStream, subject string) {
 	c.T.Helper()
@@ -98,8 +99,8 @@ func (c *cluster) published(js jetstream.JetStream, subject string) {
 	})
 }
 
-// On a cluster of NATS servers with three replicas all works as it does on one: pings and leases
-// are heard and silence is proven, commands come once and in order; also after the leaders of the
+// On a cluster of three NATS servers all works as on one: the tracker knows pings and leases,
+// silence is proven, and commands come once and in order. The same holds after the leaders of the
 // streams have changed, and after one of the servers is gone.
 func TestCluster(t *testing.T) {
 	c := newCluster(t)

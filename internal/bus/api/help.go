@@ -10,9 +10,9 @@ import (
 	"idle-scaler/internal/wire"
 )
 
-// helpGroup is the queue group of the subscription to all requests, for those that no endpoint takes.
-// NATS hands a message to one member of each queue group, whatever subject it has subscribed to: in
-// the group of the endpoints, help would take their requests away.
+// helpGroup is the queue group of the subscription to all requests, for those that no endpoint
+// takes. NATS hands a message to one member of each queue group, on any of its subjects: in the
+// group of the endpoints, help would take their requests away.
 const helpGroup = "help"
 
 // help answers requests that no endpoint takes. It gets all requests. It is no endpoint itself,

@@ -21,9 +21,9 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// happen publishes events as the daemon does. Those without a time happened an hour ago, each a
+// publish publishes events as the daemon does. Those without a time get one an hour ago, each a
 // second after the other.
-func happen(w *natstest.Server, events ...scaler.Event) {
+func publish(w *natstest.Server, events ...scaler.Event) {
 	w.T.Helper()
 	to, err := event.NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
 	natstest.Check(w.T, err)
@@ -38,8 +38,8 @@ func happen(w *natstest.Server, events ...scaler.Event) {
 	}
 }
 
-// The history of a server is what happened to it and to no other, in order of time, each event
-// once, also when it is gone.
+// The history of a server has its events and no others, in order of time, each once. A server that
+// is gone has one, too.
 func TestHistoryOnTheWire(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -53,19 +53,25 @@ func TestHistoryOnTheWire(t *testing.T) {
 	}
 	other := scaler.ID{Namespace: files.Namespace, Name: files.Name + ".other"}
 	began := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
-	happen(
+	publish(
 		w,
-		scaler.Event{ID: "b", Type: scaler.Woken, Server: files, At: began.Add(time.Minute), To: 2, Cause: policy.CauseCommand, Actor: "ann", Command: "7", Reason: "tea", Text: "x"},
-		scaler.Event{ID: "a", Type: scaler.Slept, Server: files, At: began, From: 2, Cause: policy.CauseIdle, Idle: 30 * time.Minute},
+		scaler.Event{
+			ID: "b", Type: scaler.Woken, Server: files, At: began.Add(time.Minute), To: 2,
+			Cause: policy.CauseCommand, Actor: "ann", Command: "7", Reason: "tea", Text: "x",
+		},
+		scaler.Event{
+			ID: "a", Type: scaler.Slept, Server: files, At: began, From: 2,
+			Cause: policy.CauseIdle, Idle: 30 * time.Minute,
+		},
 		scaler.Event{ID: "c", Type: scaler.Ready, Server: files, At: began.Add(2 * time.Minute), Took: time.Second},
 		scaler.Event{ID: "x", Type: scaler.Slept, Server: other},
 		scaler.Event{ID: "old", Type: scaler.Slept, Server: files, At: began.Add(-100 * time.Hour)},
 	)
 	stored, err := w.Stream(stream.Events.Name(w.Subjects)).GetMsg(ctx, 1)
 	natstest.Check(t, err)
-	natstest.Check(t, nc.Publish(stored.Subject, stored.Data)) // told again, long after
+	natstest.Check(t, nc.Publish(stored.Subject, stored.Data)) // a copy, long after
 	natstest.Check(t, nc.Publish(stored.Subject, []byte("what is this?")))
-	natstest.Check(t, nc.Publish("cortex.mcp.event.woken.team-b.files", stored.Data)) // of another than it says
+	natstest.Check(t, nc.Publish("cortex.mcp.event.woken.team-b.files", stored.Data)) // about another server than it says
 	natstest.Check(t, nc.Flush())
 	h, err := client.History(ctx, files, 24*time.Hour, 0)
 	natstest.Check(t, err)
@@ -73,7 +79,8 @@ func TestHistoryOnTheWire(t *testing.T) {
 	natstest.Check(t, err)
 	stamp := func(d time.Duration) string { return began.Add(d).Format(time.RFC3339Nano) }
 	want := `{"events":[{"at":"` + stamp(0) + `","type":"slept","from":2,"to":0,"cause":"idle","idle":"30m0s","id":"a"},` +
-		`{"at":"` + stamp(time.Minute) + `","type":"woken","from":0,"to":2,"cause":"command","actor":"ann","command":"7","reason":"tea","text":"x","id":"b"},` +
+		`{"at":"` + stamp(time.Minute) + `","type":"woken","from":0,"to":2,"cause":"command","actor":"ann",` +
+		`"command":"7","reason":"tea","text":"x","id":"b"},` +
 		`{"at":"` + stamp(2*time.Minute) + `","type":"ready","from":0,"to":0,"took":"1s","id":"c"}]}`
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -81,16 +88,17 @@ func TestHistoryOnTheWire(t *testing.T) {
 	if h, err := client.History(ctx, files, 0, 0); err != nil || len(h.Events) != 4 || h.Truncated {
 		t.Errorf("of seven days: got %+v %v", h, err)
 	}
-	if h, err := client.History(ctx, files, 0, 2); err != nil || len(h.Events) != 2 || h.Events[1].ID != "c" || !h.Truncated {
+	h, err = client.History(ctx, files, 0, 2)
+	if err != nil || len(h.Events) != 2 || h.Events[1].ID != "c" || !h.Truncated {
 		t.Errorf("the last two: got %+v %v", h, err)
 	}
 	if h, err := client.History(ctx, scaler.ID{Namespace: "team-b", Name: "files"}, 0, 2); codeOf(err) != 404 {
-		t.Errorf("somebody else's events are told: %+v %v", h, err)
+		t.Errorf("it has the events of another server: %+v %v", h, err)
 	}
 }
 
-// A history of any length is answered with the newest that fit into one message, from memory that
-// does not grow with it.
+// The answer to a history of any length has the newest events that fit into one message. The memory
+// for it does not grow with the history.
 func TestHistoryIsCut(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -111,8 +119,12 @@ func TestHistoryIsCut(t *testing.T) {
 	answer := ask(t, nc, "cortex.mcp.api.history.team-a.web", `{"limit":1000000}`)
 	var h wire.History
 	natstest.Check(t, json.Unmarshal(answer.Data, &h))
-	if n := len(h.Events); int64(len(answer.Data)) > nc.MaxPayload() || !h.Truncated || n < 500 || h.Events[n-1].ID != "2999" || h.Events[0].ID != fmt.Sprint(3000-n) {
-		t.Errorf("got %d bytes, %d events, truncated %v", len(answer.Data), n, h.Truncated)
+	n := len(h.Events)
+	if int64(len(answer.Data)) > nc.MaxPayload() || !h.Truncated || n < 500 {
+		t.Fatalf("got %d bytes, %d events, truncated %v", len(answer.Data), n, h.Truncated)
+	}
+	if h.Events[n-1].ID != "2999" || h.Events[0].ID != fmt.Sprint(3000-n) {
+		t.Errorf("got %d events from %s to %s", n, h.Events[0].ID, h.Events[n-1].ID)
 	}
 	last := newest{limit: 10}
 	for i := range 100_000 {
@@ -126,8 +138,8 @@ func TestHistoryIsCut(t *testing.T) {
 	}
 }
 
-// Questions about the past that make no sense are told so; and when the events can't be read, that
-// is not "nothing happened".
+// Bad input about the past is a clear error. So are events that can't be read: the answer is not
+// empty.
 func TestPastErrors(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web})
@@ -156,8 +168,8 @@ func TestPastErrors(t *testing.T) {
 		t.Helper()
 		for _, row := range rows {
 			answer := ask(t, nc, "cortex.mcp.api."+row.request, row.payload)
-			if text := answer.Header.Get(micro.ErrorHeader); answer.Header.Get(micro.ErrorCodeHeader) != row.code || !strings.Contains(text, row.want) {
-				t.Errorf("%s %s: got %s %s, want %s with %q", row.request, row.payload, answer.Header.Get(micro.ErrorCodeHeader), text, row.code, row.want)
+			if !refused(answer, row.code, row.want) {
+				t.Errorf("%s %s: got %v, want %s with %q", row.request, row.payload, answer.Header, row.code, row.want)
 			}
 		}
 	}
@@ -173,10 +185,14 @@ func TestPastErrors(t *testing.T) {
 // The report over the wire is that of the domain, of one namespace or of all.
 func TestReportOnTheWire(t *testing.T) {
 	w := natstest.NewWithStreams(t)
-	serve(w, w.Connect(), &scaler.Server{ID: web, Replicas: 2, Requests: scaler.Resources{MilliCPU: 500, Memory: 3 << 30}}, &scaler.Server{ID: files, Replicas: 1, Settings: policy.Settings{DryRun: true}})
+	serve(
+		w, w.Connect(),
+		&scaler.Server{ID: web, Replicas: 2, Requests: scaler.Resources{MilliCPU: 500, Memory: 3 << 30}},
+		&scaler.Server{ID: files, Replicas: 1, Settings: policy.Settings{DryRun: true}},
+	)
 	hour := time.Now().Add(-time.Hour).Truncate(time.Second)
 	gone := scaler.ID{Namespace: "team-b", Name: "gone"}
-	happen(
+	publish(
 		w,
 		scaler.Event{Type: scaler.Slept, Server: web, At: hour, From: 2, Cause: policy.CauseIdle},
 		scaler.Event{Type: scaler.Woken, Server: web, At: hour.Add(90 * time.Second), To: 2, Cause: policy.CauseActivity},
@@ -192,24 +208,37 @@ func TestReportOnTheWire(t *testing.T) {
 	if len(r.Servers) != 3 || r.To.Sub(r.From) != 2*time.Hour || time.Since(r.To) > time.Minute {
 		t.Fatalf("got %+v", r)
 	}
-	one := r.Servers[0]
-	if one.Name != "web" || one.Namespace != "team-a" || one.Asleep.Seconds != 90 || one.Sleeps != 1 || one.Wakes != 1 || one.AutomaticSleeps != 1 || one.MisSleeps != 1 ||
-		one.MisSleepRate != 1 || one.WakeP50Seconds != 2 || one.Asleep.CPUCoreHours != 0.025 || one.Asleep.MemoryGiBHours != 0.15 || one.Gone {
-		t.Errorf("got %+v", one)
+	zero := wire.ReportedSleep{CPUMillicoreSeconds: new(big.Int), MemoryByteSeconds: new(big.Int)}
+	would := func(seconds int64) wire.ReportedSleep {
+		sleep := zero
+		sleep.Seconds = seconds
+		return sleep
 	}
-	if want := big.NewInt(2 * 90 * 3 << 30); one.Asleep.MemoryByteSeconds.Cmp(want) != 0 || one.Asleep.CPUMillicoreSeconds.Int64() != 90_000 {
-		t.Errorf("got %+v", one.Asleep)
+	slept := wire.ReportedSleep{
+		Seconds: 90, CPUCoreHours: 0.025, MemoryGiBHours: 0.15,
+		CPUMillicoreSeconds: big.NewInt(90_000), MemoryByteSeconds: big.NewInt(2 * 90 * 3 << 30),
 	}
-	if row := r.Servers[1]; row.Name != files.Name || row.Asleep.Seconds != 0 || row.WouldBeAsleep.Seconds != 2*3600 || row.Sleeps != 0 {
-		t.Errorf("got %+v", row)
+	for i, want := range []wire.ReportRow{
+		{
+			Namespace: "team-a", Name: "web", Asleep: slept, WouldBeAsleep: zero, Sleeps: 1, Wakes: 1,
+			AutomaticSleeps: 1, MisSleeps: 1, MisSleepRate: 1, WakeP50Seconds: 2, WakeP95Seconds: 2,
+		},
+		{Namespace: "team-b", Name: files.Name, Asleep: zero, WouldBeAsleep: would(2 * 3600)},
+		{
+			Namespace: "team-b", Name: "gone", Gone: true, Asleep: zero, WouldBeAsleep: would(1800),
+			WouldSleeps: 1, AutomaticSleeps: 1,
+		},
+		{
+			Asleep: slept, WouldBeAsleep: would(1800 + 2*3600), Sleeps: 1, WouldSleeps: 1, Wakes: 1,
+			AutomaticSleeps: 2, MisSleeps: 1, MisSleepRate: 0.5, WakeP50Seconds: 2, WakeP95Seconds: 2,
+		},
+	} {
+		if got := append(r.Servers, r.Total)[i]; fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
 	}
-	if row := r.Servers[2]; row.Name != "gone" || !row.Gone || row.WouldBeAsleep.Seconds != 1800 || row.WouldSleeps != 1 || row.MisSleepRate != 0 {
-		t.Errorf("got %+v", row)
-	}
-	if total := r.Total; total.Name != "" || total.Asleep.Seconds != 90 || total.WouldBeAsleep.Seconds != 1800+2*3600 || total.MisSleepRate != 0.5 || total.WakeP95Seconds != 2 {
-		t.Errorf("got %+v", total)
-	}
-	if r, err := client.Report(ctx, "team-b", 5*time.Hour); err != nil || len(r.Servers) != 2 || r.Total.Asleep.Seconds != 3600 || r.Total.MisSleeps != 0 {
+	r, err = client.Report(ctx, "team-b", 5*time.Hour)
+	if err != nil || len(r.Servers) != 2 || r.Total.Asleep.Seconds != 3600 || r.Total.MisSleeps != 0 {
 		t.Errorf("got %+v %v", r, err)
 	}
 	if r, err := client.Report(ctx, "team-c", 0); err != nil || len(r.Servers) != 0 || r.To.Sub(r.From) != 24*time.Hour {
@@ -234,15 +263,18 @@ func TestReportByTheClockOfTheLog(t *testing.T) {
 	}
 }
 
-// A report of any number of servers comes in pages that fit into one message, all with the total of
+// A report of any number of servers comes in pages that fit into one message. Each has the total of
 // all.
 func TestReportIsPaged(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	var servers []*scaler.Server
 	for i := range 4000 {
 		servers = append(servers, &scaler.Server{
-			ID: scaler.ID{Namespace: []string{"a", "a-b"}[i/2000], Name: fmt.Sprintf("server-%05d-%s", i, strings.Repeat("x", 100))}, Ours: true,
-			Settings: policy.Defaults(time.Hour), Mark: scaler.Mark{Asleep: time.Now().Add(-100 * time.Hour), Restore: 1}, Requests: scaler.Resources{MilliCPU: 1},
+			ID:       scaler.ID{Namespace: []string{"a", "a-b"}[i/2000], Name: fmt.Sprintf("server-%05d-%0100d", i, 0)},
+			Ours:     true,
+			Settings: policy.Defaults(time.Hour),
+			Mark:     scaler.Mark{Asleep: time.Now().Add(-100 * time.Hour), Restore: 1},
+			Requests: scaler.Resources{MilliCPU: 1},
 		})
 	}
 	nc := w.Connect()
@@ -251,8 +283,15 @@ func TestReportIsPaged(t *testing.T) {
 	var page wire.Report
 	natstest.Check(t, json.Unmarshal(answer.Data, &page))
 	if int64(len(answer.Data)) > nc.MaxPayload() || page.Next == "" || len(page.Servers) < 500 {
-		t.Errorf("the first page has %d bytes of %d, %d servers, and then %q", len(answer.Data), nc.MaxPayload(), len(page.Servers), page.Next)
+		t.Errorf("the first page has %d bytes, %d servers, and then %q", len(answer.Data), len(page.Servers), page.Next)
 	}
+	// The next page needs no event to be read again, not even the stream.
+	natstest.Check(t, w.JetStream().DeleteStream(context.Background(), stream.Events.Name(w.Subjects)))
+	next := fmt.Sprintf(`{"over":"1h","to":%q,"after":%q}`, page.To.Format(time.RFC3339Nano), page.Next)
+	if got := ask(t, nc, "cortex.mcp.api.report", next); got.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("the next page: got %v", got.Header)
+	}
+	natstest.Check(t, w.Ensure(context.Background()))
 	r, err := newClient(w).Report(context.Background(), "", time.Hour)
 	natstest.Check(t, err)
 	if len(r.Servers) != 4000 || r.Next != "" || r.Total.Asleep.Seconds != 4000*3600 || r.Total.Asleep.CPUCoreHours != 4 {
@@ -274,13 +313,14 @@ func TestExplainOnTheWire(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web, Replicas: 1})
 	e, err := newClient(w).Explain(context.Background(), web)
-	if err != nil || e.Server.Name != "web" || !strings.HasPrefix(e.Text, "team-a/web is running with 1 replica.\nIt ") || !strings.Contains(e.Text, e.Decision.Text) {
+	begins := strings.HasPrefix(e.Text, "team-a/web is running with 1 replica.\nIt ")
+	if err != nil || e.Server.Name != "web" || !begins || !strings.Contains(e.Text, e.Decision.Text) {
 		t.Errorf("got %+v %v", e, err)
 	}
 }
 
-// How long it takes to make a report of many events, and what memory; and to find those of one
-// server among them.
+// BenchmarkPast measures the time and memory of a report of many events, and the time to find those
+// of one server among them.
 func BenchmarkPast(b *testing.B) {
 	const servers, each = 5000, 8 // 40,000 events
 	w := natstest.NewWithStreams(b)
@@ -288,8 +328,10 @@ func BenchmarkPast(b *testing.B) {
 	began := time.Now().Add(-24 * time.Hour)
 	for i := range servers * each {
 		e := scaler.Event{
-			ID: fmt.Sprintf("b88c06f4-2655-4544-a095-e54ec5736760-%d", i), Server: scaler.ID{Namespace: fmt.Sprint("team-", i%10), Name: fmt.Sprint("server-", i%servers)},
-			At: began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1, Type: report.Types[i/servers%3], Cause: policy.CauseIdle,
+			ID:     fmt.Sprintf("b88c06f4-2655-4544-a095-e54ec5736760-%d", i),
+			Server: scaler.ID{Namespace: fmt.Sprint("team-", i%10), Name: fmt.Sprint("server-", i%servers)},
+			At:     began.Add(time.Duration(i/servers) * time.Minute), From: 1, To: 1,
+			Type: report.Types[i/servers%3], Cause: policy.CauseIdle,
 			Text: "unused for 30m, its idle-after is 30m", Idle: 30 * time.Minute,
 		}
 		payload, err := wire.EncodeEvent(event.ToWire(e), "/test")
@@ -323,7 +365,8 @@ func BenchmarkPast(b *testing.B) {
 	b.Run("history", func(b *testing.B) {
 		for b.Loop() {
 			last := newest{limit: 100}
-			natstest.Check(b, a.readEvents(context.Background(), wire.ID{Namespace: "team-7", Name: "server-7"}, now.Add(-48*time.Hour), nil,
+			id := wire.ID{Namespace: "team-7", Name: "server-7"}
+			natstest.Check(b, a.readEvents(context.Background(), id, now.Add(-48*time.Hour), nil,
 				func(e wire.Event) { last.add(e.HistoryEntry) }))
 			if last.cut(); len(last.events) != each {
 				b.Fatal(len(last.events))

@@ -15,8 +15,8 @@ import (
 )
 
 // order checks a command, puts it on the command stream, and waits: first for the leader, which
-// applies it, then for the server, on the cache of this replica. A wait takes no place of the endpoint:
-// a.waits bounds it.
+// applies it, then for the server, on the cache of this replica. A wait takes no place of the
+// endpoint: a.waits bounds it.
 func (a *API) order(ctx context.Context, r request) error {
 	subject, inbox := a.config.Subjects.CommandFor(r.Subject), wire.Inbox(r.Reply)
 	c, err := command.Read(a.config.Subjects, subject, r.Data, inbox != "")
@@ -34,8 +34,8 @@ func (a *API) order(ctx context.Context, r request) error {
 	}
 	m := command.Request(subject, r.Data, reply, c.Wait)
 	if id := r.Header.Get(nats.MsgIdHdr); id != "" {
-		// The stream compares nothing but ids. Without the rest, the same id for another server, or of
-		// another sender, would count as sent.
+		// The stream compares nothing but ids. Without the rest, the same id for another server, or
+		// of another sender, would count as sent.
 		m.Header.Set(nats.MsgIdHdr, fmt.Sprintf("%s.%s.%s %s", c.Verb, c.Server.Namespace, c.Server.Name, id))
 	}
 	stored, err := a.publish(ctx, stream.Commands, m, "it may be applied or not, ask for the server's status")

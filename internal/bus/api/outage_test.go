@@ -19,22 +19,24 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// An order that is caught by an outage while it is checked is not stored when NATS is back: minutes
-// later, with a new time and a new deadline, it would win against what was ordered after it, and
-// its sender was told nothing, or that nothing was done.
+// An order that an outage catches while it is checked is not stored when NATS is back. Minutes
+// later, with a new time and a new deadline, it would win against newer orders, although its sender
+// got no answer, or one that nothing was done.
 func TestOrdersCaughtByAnOutageAreNotStored(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc, sender := w.Connect(), w.Connect()
-	hold := make(chan struct{})
-	api, _ := serveReplica(w, nc, &replica{servers: []*scaler.Server{{ID: web}}, hold: hold})
+	blocked := make(chan struct{})
+	api, _ := serveReplica(w, nc, &replica{servers: []*scaler.Server{{ID: web}}, blocked: blocked})
 	for _, verb := range []string{"stop", "pause"} {
 		natstest.Check(t, sender.PublishRequest(w.Subjects.Request(verb, web), sender.NewInbox(), nil))
 	}
 	wait.Until(t, "both orders", func() bool { return len(api.slots) == 1 && len(api.pauses) == 1 })
 	w.Shutdown()
 	wait.Until(t, "the outage", func() bool { return !nc.IsConnected() })
-	close(hold)
-	wait.Until(t, "the end of both orders", func() bool { return api.errors["stop"].Load() == 1 && api.errors["pause-server"].Load() == 1 })
+	close(blocked)
+	wait.Until(t, "the end of both orders", func() bool {
+		return api.errors["stop"].Load() == 1 && api.errors["pause-server"].Load() == 1
+	})
 	w.Start()
 	wait.Until(t, "the end of the outage", nc.IsConnected)
 	natstest.Check(t, nc.Flush())
@@ -47,8 +49,8 @@ func TestOrdersCaughtByAnOutageAreNotStored(t *testing.T) {
 
 var slept = scaler.Event{ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Now()}
 
-// A message that can't be sent is an error at once, and is not sent later. Its sender tries again if it still makes
-// sense then.
+// A message that can't be sent is an error at once, and is not sent later. Its sender tries again
+// if it still wants that.
 func TestNothingIsSentLater(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -59,7 +61,8 @@ func TestNothingIsSentLater(t *testing.T) {
 	w.Shutdown()
 	wait.Until(t, "the outage", func() bool { return !nc.IsConnected() })
 	ctx := context.Background()
-	if err := events.Publish(ctx, slept); !errors.Is(err, natsconn.ErrDisconnected) { // nor tried: of what can't be sent the library keeps something each time
+	// It is not even tried: the library keeps something of each message that it can't send.
+	if err := events.Publish(ctx, slept); !errors.Is(err, natsconn.ErrDisconnected) {
 		t.Errorf("an event: got %v", err)
 	}
 	for what, err := range map[string]error{

@@ -8,8 +8,8 @@ const pageRoom = 2 << 10
 // room is how many bytes of a message a list may take.
 func (a *API) room() int { return int(a.nc.MaxPayload()) - pageRoom }
 
-// fill shows the first rows: at most so many (0: any number), as long as they fit into the free bytes,
-// and at least one, so that the next page makes progress.
+// fill shows the first rows: at most so many (0: any number), as long as they fit into the free
+// bytes, and at least one, so that the next page makes progress.
 func fill[Row, Shown any](rows []Row, most, free int, show func(Row) Shown) []Shown {
 	page := []Shown{} // never null on the wire
 	for _, row := range rows {

@@ -7,8 +7,8 @@ import (
 	"idle-scaler/test/natstest"
 )
 
-// A page takes as many rows as fit, commas included, up to its limit. It has at least one, or the next
-// page would make no progress.
+// A page takes as many rows as fit, commas included, up to its limit. It has at least one, or the
+// next page would make no progress.
 func TestFill(t *testing.T) {
 	rows := make([]string, 10)
 	for free := range 40 {

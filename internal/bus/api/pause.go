@@ -13,9 +13,9 @@ import (
 	"idle-scaler/scaler"
 )
 
-// pause stores an order to pause or to resume, unless it is in force already: many requests must not
-// fill the stream. It answers a pause when no daemon decides any more without it to put a server to
-// sleep: until then a proof of silence from before the pause is valid.
+// pause stores an order to pause or to resume, unless it is in force already: many requests must
+// not fill the stream. It answers a pause when no daemon decides any more without it to put a
+// server to sleep: until then a proof of silence from before the pause is valid.
 func (a *API) pause(ctx context.Context, r request) error {
 	by, err := wire.ReadPauseRequest(r.verb, r.Data)
 	if err != nil {
@@ -28,7 +28,7 @@ func (a *API) pause(ctx context.Context, r request) error {
 	if err != nil {
 		return err
 	}
-	if before, err := wire.ReadPauseOrder(last.Data); err == nil && before.Says(order) {
+	if before, err := wire.ReadPauseOrder(last.Data); err == nil && before.Covers(order) {
 		if order.Paused {
 			order.Since = before.Since // it may have been stored only now
 		}
@@ -49,8 +49,9 @@ func (a *API) pause(ctx context.Context, r request) error {
 	return a.answer(r, wire.PauseAnswer{Scope: words, Paused: order.Paused, Since: order.Since, Servers: servers}, nil)
 }
 
-// count returns how many servers a pause is about now; it holds for later ones, too. To pause or resume
-// a server that does not exist is an error, unless one was paused and is gone: it may be resumed.
+// count returns how many servers a pause is about now; it holds for later ones, too. To pause or
+// resume a server that does not exist is an error, unless one was paused and is gone: it may be
+// resumed.
 func (a *API) count(ctx context.Context, scope scaler.ID, mayBeGone bool) (int, error) {
 	if scope.Name == "" {
 		servers, _ := a.config.Servers.List(scaler.Filter{Namespace: scope.Namespace}) // none are known yet

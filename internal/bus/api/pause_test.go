@@ -12,8 +12,8 @@ import (
 	"idle-scaler/test/natstest"
 )
 
-// There is no pause of a server that is not there; but one that is gone can be resumed, or it would
-// be paused when it comes back.
+// A server that does not exist can't be paused. One that was paused and is gone can be resumed:
+// otherwise it would be paused when it comes back.
 func TestPauseOfUnknown(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	serve(w, w.Connect(), &scaler.Server{ID: web}, &scaler.Server{ID: files})
@@ -42,7 +42,8 @@ func TestPauseWithoutStream(t *testing.T) {
 	c := newClient(w)
 	natstest.Check(t, w.JetStream().DeleteStream(context.Background(), stream.Pauses.Name(w.Subjects)))
 	for _, scope := range []scaler.ID{{}, {Namespace: web.Namespace}, web} {
-		if _, err := c.Pause(context.Background(), scope, wire.Sender{}); codeOf(err) != 503 || !strings.Contains(err.Error(), "nothing was done") {
+		_, err := c.Pause(context.Background(), scope, wire.Sender{})
+		if codeOf(err) != 503 || !strings.Contains(err.Error(), "nothing was done") {
 			t.Errorf("got %v", err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"sync"
 	"time"
 
 	"idle-scaler/internal/bus/event"
@@ -22,7 +21,6 @@ type span struct {
 
 // lastReport is the report that was made last. Its sender will ask for the other pages.
 type lastReport struct {
-	mu     sync.Mutex
 	span   span
 	report report.Report
 }
@@ -58,11 +56,8 @@ func (a *API) report(ctx context.Context, r request) error {
 
 // makeReport makes a report. The next page of the last report needs no event to be read again.
 func (a *API) makeReport(ctx context.Context, asked span, next bool) (report.Report, error) {
-	a.last.mu.Lock()
-	known, made := a.last.span, a.last.report
-	a.last.mu.Unlock()
-	if next && known == asked {
-		return made, nil
+	if last := a.last.Load(); next && last != nil && last.span == asked {
+		return last.report, nil
 	}
 	servers, err := a.config.Servers.List(scaler.Filter{Namespace: asked.namespace})
 	if err != nil {
@@ -75,10 +70,8 @@ func (a *API) makeReport(ctx context.Context, asked span, next bool) (report.Rep
 	if err != nil {
 		return report.Report{}, err
 	}
-	made = aggregate.Report(servers, would, asked.from, asked.to)
-	a.last.mu.Lock()
-	defer a.last.mu.Unlock()
-	a.last.span, a.last.report = asked, made
+	made := aggregate.Report(servers, would, asked.from, asked.to)
+	a.last.Store(&lastReport{asked, made})
 	return made, nil
 }
 

@@ -14,11 +14,12 @@ import (
 )
 
 const (
-	// appliedMargin is how much longer a replica waits for the leader than the command may be applied.
+	// appliedMargin is how much longer a replica waits for the leader than the command may be
+	// applied.
 	appliedMargin = 2 * time.Second
 
-	// endsWithin is how long a replica that ends still waits for the leader. It answers a command that
-	// is applied at that moment.
+	// endsWithin is how long a replica that ends still waits for the leader. It answers a command
+	// that is applied at that moment.
 	endsWithin = time.Second
 )
 
@@ -41,8 +42,8 @@ func (a *API) wait(w *waiting) {
 	a.finish(w.request, body, failure)
 }
 
-// outcome waits for what the leader says of a command and then, if the request asks for that, for the
-// server to be ready.
+// outcome waits for what the leader says of a command and then, if the request asks for that, for
+// the server to be ready.
 func (a *API) outcome(w *waiting) (wire.Answer, error) {
 	result, err := a.applied(w)
 	switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +21,7 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// placed is a server that has replicas, with the place to wait from.
+// placed returns a server that has replicas, with the place to wait from.
 func placed(id scaler.ID) *scaler.Server {
 	return &scaler.Server{ID: id, UID: "u", Version: "17", Replicas: 1}
 }
@@ -40,9 +39,9 @@ func send(w *natstest.Server, subject, payload string) <-chan *nats.Msg {
 	return answers
 }
 
-// A request waits where it was taken, not at the leader: it is answered as soon as the server is
-// ready, whoever leads by then. A leader that is gone before it has applied the command has a
-// successor that does.
+// A request waits at the replica that took it, not at the leader. It is answered as soon as the
+// server is ready, also if the leader has changed. If a leader ends before it has applied the
+// command, its successor applies it.
 func TestWaitsOutliveLeaders(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	ready := make(chan struct{})
@@ -75,15 +74,16 @@ func TestWaitsOutliveLeaders(t *testing.T) {
 		got := wait.For(t, "the answer to "+what, row.answers)
 		var body wire.Answer
 		natstest.Check(t, json.Unmarshal(got.Data, &body))
-		if got.Header.Get(micro.ErrorCodeHeader) != "" || body.Server.ReadyReplicas != row.want || body.Event == nil || body.Command == nil {
+		complete := body.Event != nil && body.Command != nil
+		if got.Header.Get(micro.ErrorCodeHeader) != "" || body.Server.ReadyReplicas != row.want || !complete {
 			t.Errorf("%s: got %v %s", what, got.Header, got.Data)
 		}
 	}
 	wait.Until(t, "the end of the waits", func() bool { return api.waits.Taken() == 0 })
 }
 
-// A request that waited in vain is answered with the reason that was published last, and with what was
-// done.
+// The answer to a request that waited in vain has the last published reason, and what the command
+// did.
 func TestWaitInVain(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
@@ -101,7 +101,7 @@ func TestWaitInVain(t *testing.T) {
 	answers := send(w, "cortex.mcp.api.start.team-a.web", `{"wait":"100ms"}`)
 	wait.For(t, "the command", d.Given).Finish(scaler.Outcome{Server: placed(web), Event: woken})
 	got := wait.For(t, "the answer", answers)
-	if text := got.Header.Get(micro.ErrorHeader); got.Header.Get(micro.ErrorCodeHeader) != "504" || !strings.Contains(text, "no node has room") {
+	if !refused(got, "504", "no node has room") {
 		t.Errorf("got %v", got.Header)
 	}
 	var body wire.Answer
@@ -111,10 +111,11 @@ func TestWaitInVain(t *testing.T) {
 	}
 	server := &scaler.Server{ID: web, UID: "u", Generation: 5}
 	for what, change := range map[string]func(){
-		"what was published of an older order": func() { publish("u-4-room", "no node had room") },
-		"what was published of a namesake":     func() { publish("v-5-room", "no node had room") },
-		"what is no event of ours": func() {
-			_, err := w.JetStream().Publish(context.Background(), w.Subjects.Event(wire.EventProgress, web), []byte(`{"id":"u-5-x"`))
+		"a reason of an older order": func() { publish("u-4-room", "no node had room") },
+		"a reason of a namesake":     func() { publish("v-5-room", "no node had room") },
+		"a message that is no event of ours": func() {
+			subject := w.Subjects.Event(wire.EventProgress, web)
+			_, err := w.JetStream().Publish(context.Background(), subject, []byte(`{"id":"u-5-x"`))
 			natstest.Check(t, err)
 		},
 	} {
@@ -133,8 +134,8 @@ func TestWaitInVain(t *testing.T) {
 	}
 }
 
-// A replica that ends answers those who wait: that the server goes on starting, or that the command is stored, and
-// where to ask.
+// A replica that ends answers the requests that wait: the server goes on starting, or the command
+// is stored, and where to ask.
 func TestWaitsEndWithTheirReplica(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	_, stop := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}, ready: make(chan struct{})})
@@ -142,22 +143,22 @@ func TestWaitsEndWithTheirReplica(t *testing.T) {
 	starts := send(w, "cortex.mcp.api.start.team-a.web", `{"wait":"1h"}`)
 	wait.For(t, "the command", d.Given).Finish(scaler.Outcome{Server: placed(web), Event: woken})
 	wait.Until(t, "the end of it", func() bool { return unfinished(w) == 0 })
-	unheard := send(w, "cortex.mcp.api.stop.team-a.web", "")
+	unanswered := send(w, "cortex.mcp.api.stop.team-a.web", "")
 	wait.For(t, "the command that is not applied", d.Given)
 	stop()
 	for what, row := range map[string]struct {
 		answers <-chan *nats.Msg
 		want    string
-	}{"start": {starts, "goes on starting"}, "stop": {unheard, "may be applied or rejected"}} {
+	}{"start": {starts, "goes on starting"}, "stop": {unanswered, "may be applied or rejected"}} {
 		got := wait.For(t, "the answer to "+what, row.answers)
-		if got.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(got.Header.Get(micro.ErrorHeader), row.want) {
+		if !refused(got, "503", row.want) {
 			t.Errorf("%s: got %v", what, got.Header)
 		}
 	}
 }
 
-// While no leader says anything, a request waits as long as its command may be applied, and a moment more. Then the
-// mark on the Deployment says whether it was, and otherwise nobody knows.
+// While no leader answers, a request waits as long as its command may be applied, and a moment
+// more. Then the mark on the Deployment says whether it was. Otherwise nobody knows.
 func TestNoLeaderSaysAnything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := placed(web)
@@ -166,7 +167,8 @@ func TestNoLeaderSaysAnything(t *testing.T) {
 		for _, wanted := range []time.Duration{0, 2 * time.Minute} {
 			began := time.Now()
 			_, err := api.outcome(&waiting{Command: scaler.Command{Server: web, Wait: wanted}, sequence: 8})
-			if took := time.Since(began); !errors.Is(err, scaler.ErrUnsure) || took != max(wanted, wire.AppliedWithin)+appliedMargin {
+			took, want := time.Since(began), max(wanted, wire.AppliedWithin)+appliedMargin
+			if !errors.Is(err, scaler.ErrUnsure) || took != want {
 				t.Errorf("a wait of %s took %s: %v", wanted, took, err)
 			}
 		}
@@ -177,7 +179,7 @@ func TestNoLeaderSaysAnything(t *testing.T) {
 	})
 }
 
-// A replica that ends still answers what the leader says meanwhile, and waits no longer than a moment for it.
+// A replica that ends waits a moment longer for the leader, and passes its answer on.
 func TestTheLeaderAnswersWhileTheReplicaEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended, end := context.WithCancel(t.Context())
@@ -189,13 +191,14 @@ func TestTheLeaderAnswersWhileTheReplicaEnds(t *testing.T) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 		began := time.Now()
-		if _, err := api.applied(&waiting{result: said}); !errors.Is(err, scaler.ErrUnsure) || time.Since(began) != endsWithin {
+		_, err := api.applied(&waiting{result: said})
+		if !errors.Is(err, scaler.ErrUnsure) || time.Since(began) != endsWithin {
 			t.Errorf("got %v after %s", err, time.Since(began))
 		}
 	})
 }
 
-// Too many waits are refused, not the commands: these are stored.
+// A wait beyond the limit is refused. Its command is stored all the same.
 func TestTooManyWait(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	api, _ := serveReplica(w, w.Connect(), &replica{servers: []*scaler.Server{{ID: web}}})
@@ -203,7 +206,7 @@ func TestTooManyWait(t *testing.T) {
 	for api.waits.Take("team-a") { // as if so many waited
 	}
 	got := ask(t, w.Connect(), "cortex.mcp.api.start.team-a.web", "")
-	if got.Header.Get(micro.ErrorCodeHeader) != "503" || !strings.Contains(got.Header.Get(micro.ErrorHeader), "is stored") {
+	if !refused(got, "503", "is stored") {
 		t.Errorf("got %v", got.Header)
 	}
 	wait.For(t, "the command", d.Given)

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	wakeTimeout = 20 * time.Second // how long it may take to store the orders to start all servers
-	wakeAtOnce  = 64               // how many of them are on their way at once
-	wakeReason  = "wake --all"     // of those who give none
+	wakeTimeout = 20 * time.Second // how long it may take to store all commands to start
+	wakeAtOnce  = 64               // of these commands are on their way at once
+	wakeReason  = "wake --all"     // if the sender gives none
 	mostNamed   = 1000             // servers in the answer
 )
 
-// wake starts the servers that the daemon has put to sleep by itself: with a command each, as
-// everybody could. What an explicit order keeps asleep is left, and named.
+// wake puts a command to start on the stream for each server that the daemon has put to sleep by
+// itself. It leaves and names those that an explicit order keeps asleep.
 func (a *API) wake(ctx context.Context, r request) error {
 	by, err := wire.ReadWakeRequest(r.Data)
 	if err != nil {
@@ -64,8 +64,8 @@ func (a *API) wake(ctx context.Context, r request) error {
 	}, nil)
 }
 
-// sleepsBecause says whether it was the daemon that made a server zero, and which explicit order
-// keeps it there, if one does.
+// sleepsBecause returns whether the daemon has scaled a server to zero, and the explicit order that
+// keeps it there, if there is one.
 func sleepsBecause(f *policy.Facts, now time.Time) (order string, ours bool) {
 	switch {
 	case !f.Ours && f.Because != policy.BecauseAfter:
@@ -81,10 +81,7 @@ func sleepsBecause(f *policy.Facts, now time.Time) (order string, ours bool) {
 // startAll puts a command for each server on the command stream. It tries all, and returns how many
 // are stored, and the first error.
 func (a *API) startAll(ctx context.Context, servers []scaler.ID, by wire.Sender) (int64, error) {
-	payload, err := json.Marshal(by)
-	if err != nil {
-		return 0, err
-	}
+	payload, _ := json.Marshal(by) // texts: that can't fail
 	var stored atomic.Int64
 	var all errgroup.Group
 	all.SetLimit(wakeAtOnce)
@@ -97,6 +94,6 @@ func (a *API) startAll(ctx context.Context, servers []scaler.ID, by wire.Sender)
 			return err
 		})
 	}
-	err = all.Wait()
+	err := all.Wait()
 	return stored.Load(), err
 }

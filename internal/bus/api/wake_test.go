@@ -18,13 +18,15 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// A wake of all starts what sleeps because the daemon has decided so, and nothing else: what
-// somebody has ordered is left, and named.
+// A wake of all starts the servers that the daemon has put to sleep by itself, and no others. It
+// leaves and names those that sleep by an order.
 func TestWake(t *testing.T) {
 	now := time.Now()
 	until := now.Add(time.Hour)
 	server := func(name string, ours bool, because policy.Because, hold policy.Hold) *scaler.Server {
-		return &scaler.Server{ID: scaler.ID{Namespace: "team-a", Name: name}, Ours: ours, Mark: scaler.Mark{Because: because, Hold: hold}}
+		return &scaler.Server{
+			ID: scaler.ID{Namespace: "team-a", Name: name}, Ours: ours, Mark: scaler.Mark{Because: because, Hold: hold},
+		}
 	}
 	awake := server("awake", true, "", policy.Hold{})
 	awake.Replicas = 1
@@ -46,8 +48,12 @@ func TestWake(t *testing.T) {
 	d, _ := leader.Lead(w, w.Connect())
 	c, err := client.New(w.Connect(), w.Subjects)
 	natstest.Check(t, err)
-	started := []string{"team-a/after", "team-a/held-awake", "team-a/held-once", "team-a/idle", "team-a/scheduled", "team-a/unmarked"}
-	left := []string{"team-a/held: held asleep until " + until.UTC().Format(time.RFC3339), "team-a/stopped: stopped by a command"}
+	started := []string{
+		"team-a/after", "team-a/held-awake", "team-a/held-once", "team-a/idle", "team-a/scheduled", "team-a/unmarked",
+	}
+	left := []string{
+		"team-a/held: held asleep until " + until.UTC().Format(time.RFC3339), "team-a/stopped: stopped by a command",
+	}
 	for _, row := range []struct {
 		namespace string
 		by        wire.Sender
@@ -69,7 +75,9 @@ func TestWake(t *testing.T) {
 		for range row.want {
 			c := wait.For(t, "a command", d.Given)
 			got = append(got, c.Server.String())
-			if c.Verb != scaler.Start || c.Wait != 0 || c.ID != row.by.ID || c.Actor != row.by.Actor || c.Reason != row.reason || c.Err != nil {
+			by := wire.Sender{ID: c.ID, Actor: c.Actor, Reason: c.Reason}
+			want := wire.Sender{ID: row.by.ID, Actor: row.by.Actor, Reason: row.reason}
+			if c.Verb != scaler.Start || c.Wait != 0 || by != want || c.Err != nil {
 				t.Errorf("%q: got %+v", row.namespace, c)
 			}
 			c.Finish(scaler.Outcome{})
@@ -81,12 +89,13 @@ func TestWake(t *testing.T) {
 	wait.Until(t, "the end of all", func() bool { return unfinished(w) == 0 })
 }
 
-// Any number of servers is started at once; the answer fits into one message.
+// One request starts any number of servers. The answer fits into one message.
 func TestWakeOfMany(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	var servers []*scaler.Server
 	for i := range 2500 {
-		s := &scaler.Server{ID: scaler.ID{Namespace: strings.Repeat("n", 63), Name: fmt.Sprintf("%s%04d", strings.Repeat("x", 253-4), i)}, Ours: true}
+		id := scaler.ID{Namespace: strings.Repeat("n", 63), Name: fmt.Sprintf("%s%04d", strings.Repeat("x", 253-4), i)}
+		s := &scaler.Server{ID: id, Ours: true}
 		if s.Mark.Because = policy.BecauseIdle; i%2 == 1 {
 			s.Mark.Because = policy.BecauseCommand
 		}
@@ -105,7 +114,7 @@ func TestWakeOfMany(t *testing.T) {
 	}
 }
 
-// When not all can be stored, that is an error which says how many are, and to try again.
+// If not all commands can be stored, the error says how many are, and to try again.
 func TestWakeOfSome(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	var servers []*scaler.Server
@@ -120,7 +129,8 @@ func TestWakeOfSome(t *testing.T) {
 	natstest.Check(t, err)
 	c, err := client.New(w.Connect(), w.Subjects)
 	natstest.Check(t, err)
-	if _, err := c.Wake(context.Background(), "", wire.Sender{}); codeOf(err) != 503 || !strings.Contains(err.Error(), "3 of 5 servers: try again") {
+	_, err = c.Wake(context.Background(), "", wire.Sender{})
+	if codeOf(err) != 503 || !strings.Contains(err.Error(), "3 of 5 servers: try again") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -133,17 +143,27 @@ func TestHoldIsACommand(t *testing.T) {
 	c, err := client.New(w.Connect(), w.Subjects)
 	natstest.Check(t, err)
 	by := wire.Sender{ID: "7", Actor: "ann", Reason: "tea"}
+	ctx := context.Background()
 	for _, row := range []struct {
-		send func(context.Context) (wire.Answer, error)
+		send func() (wire.Answer, error)
 		want scaler.Command
 	}{
-		{func(ctx context.Context) (wire.Answer, error) { return c.Hold(ctx, web, false, "18:00", by) }, scaler.Command{Verb: scaler.Hold, Until: "18:00"}},
-		{func(ctx context.Context) (wire.Answer, error) { return c.Hold(ctx, web, true, "2h", by) }, scaler.Command{Verb: scaler.Hold, Asleep: true, Until: "2h"}},
-		{func(ctx context.Context) (wire.Answer, error) { return c.Release(ctx, web, by) }, scaler.Command{Verb: scaler.Release}},
+		{
+			func() (wire.Answer, error) { return c.Hold(ctx, web, false, "18:00", by) },
+			scaler.Command{Verb: scaler.Hold, Until: "18:00"},
+		},
+		{
+			func() (wire.Answer, error) { return c.Hold(ctx, web, true, "2h", by) },
+			scaler.Command{Verb: scaler.Hold, Asleep: true, Until: "2h"},
+		},
+		{
+			func() (wire.Answer, error) { return c.Release(ctx, web, by) },
+			scaler.Command{Verb: scaler.Release},
+		},
 	} {
 		done := make(chan error, 1)
 		go func() {
-			_, err := row.send(context.Background())
+			_, err := row.send()
 			done <- err
 		}()
 		got := wait.For(t, "the command", d.Given)
@@ -155,7 +175,7 @@ func TestHoldIsACommand(t *testing.T) {
 		got.Finish(scaler.Outcome{Server: &scaler.Server{ID: web}})
 		natstest.Check(t, wait.For(t, "the answer", done))
 	}
-	_, err = w.JetStream().Publish(context.Background(), w.Subjects.Command(wire.VerbHold, web), []byte(`{"asleep_until":"2h"}`))
+	_, err = w.JetStream().Publish(ctx, w.Subjects.Command(wire.VerbHold, web), []byte(`{"asleep_until":"2h"}`))
 	natstest.Check(t, err)
 	if got := wait.For(t, "the one that was published", d.Given); !got.Asleep || got.Until != "2h" || got.Err != nil {
 		t.Errorf("got %+v", got)

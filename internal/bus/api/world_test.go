@@ -2,6 +2,10 @@ package api
 
 import (
 	"errors"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 
 	"idle-scaler/internal/bus/stream"
 	"idle-scaler/internal/client"
@@ -9,12 +13,18 @@ import (
 	"idle-scaler/test/natstest"
 )
 
-// codeOf is the code of an answer that is an error, or 0.
+// codeOf returns the code of an answer that is an error, or 0.
 func codeOf(err error) int {
-	if answer := (*wire.Error)(nil); errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*wire.Error](err); ok {
 		return answer.Code
 	}
 	return 0
+}
+
+// refused reports whether an answer is an error with this code and text.
+func refused(answer *nats.Msg, code, text string) bool {
+	return answer.Header.Get(micro.ErrorCodeHeader) == code &&
+		strings.Contains(answer.Header.Get(micro.ErrorHeader), text)
 }
 
 func newClient(w *natstest.Server) *client.Client {
@@ -24,7 +34,7 @@ func newClient(w *natstest.Server) *client.Client {
 	return c
 }
 
-// unfinished is how many commands are on the stream.
+// unfinished returns how many commands are on the stream.
 func unfinished(w *natstest.Server) uint64 {
 	return w.Info(stream.Commands.Name(w.Subjects)).State.Msgs
 }

@@ -1,5 +1,5 @@
-// Package embedded runs a NATS server with JetStream inside this process: to try things out, for
-// tests, and for a cluster that has none.
+// Package embedded runs a NATS server with JetStream inside this process: for a first try, for
+// tests, and for a cluster that has no NATS.
 package embedded
 
 import (
@@ -14,15 +14,15 @@ import (
 // Server is a NATS server in this process.
 type Server struct{ server *server.Server }
 
-// startTimeout is how long the embedded server may take to accept connections: it may have to read
-// its streams first.
+// startTimeout is how long the server may take to accept connections. It reads its streams first.
 const startTimeout = 30 * time.Second
 
 // Start starts a server that listens on the loopback interface only and keeps its streams in dir.
-// Port 0 takes a free one. What the server has to say is logged, from warnings upwards.
+// Port 0 takes a free one.
 func Start(dir string, port int, logger *slog.Logger) (*Server, error) {
 	if dir == "" {
-		return nil, errors.New("embedded NATS: no data directory: name one by --embedded-dir, or everything would be lost at the next start")
+		return nil, errors.New("embedded NATS: no data directory: " +
+			"name one by --embedded-dir, or everything is lost at the next start")
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT
@@ -44,19 +44,19 @@ func Start(dir string, port int, logger *slog.Logger) (*Server, error) {
 	go s.Start()
 	ready := make(chan bool, 1)
 	go func() { ready <- s.ReadyForConnections(startTimeout) }()
-	e := &Server{s}
 	select {
-	case why := <-log.fatal: // a real one would exit; here it only says so
-		e.Shutdown()
-		return nil, fmt.Errorf("embedded NATS: %s: --embedded-dir (%s) must be a directory that can be written, and --embedded-port a port that is free", why, dir)
+	case why := <-log.fatal: // a NATS server in a process of its own exits here
+		err = fmt.Errorf("embedded NATS: %s: --embedded-dir (%s) must be a directory that can be written, "+
+			"and --embedded-port a port that is free", why, dir)
 	case ok := <-ready:
-		if !ok {
-			e.Shutdown()
-			return nil, fmt.Errorf("embedded NATS does not accept connections after %s: start it again if the streams in --embedded-dir (%s) are large, else choose another --embedded-port",
-				startTimeout, dir)
+		if ok {
+			return &Server{s}, nil
 		}
+		err = fmt.Errorf("embedded NATS does not accept connections after %s: start it again "+
+			"if the streams in --embedded-dir (%s) are large, else choose another --embedded-port", startTimeout, dir)
 	}
-	return e, nil
+	(&Server{s}).Shutdown()
+	return nil, err
 }
 
 // URL is where clients connect.
@@ -68,12 +68,14 @@ func (e *Server) Shutdown() {
 	e.server.WaitForShutdown()
 }
 
-// serverLog is the server's log, in ours.
+// serverLog writes the log of the server into that of the daemon.
 type serverLog struct {
 	logger *slog.Logger
 	fatal  chan string // why the server can't go on
 }
 
+func (serverLog) Debugf(string, ...any) {}
+func (serverLog) Tracef(string, ...any) {}
 func (l serverLog) Noticef(format string, v ...any) {
 	l.logger.Debug("nats: " + fmt.Sprintf(format, v...))
 }
@@ -85,8 +87,7 @@ func (l serverLog) Warnf(format string, v ...any) {
 func (l serverLog) Errorf(format string, v ...any) {
 	l.logger.Error("nats: " + fmt.Sprintf(format, v...))
 }
-func (serverLog) Debugf(string, ...any) {}
-func (serverLog) Tracef(string, ...any) {}
+
 func (l serverLog) Fatalf(format string, v ...any) {
 	select {
 	case l.fatal <- fmt.Sprintf(format, v...):

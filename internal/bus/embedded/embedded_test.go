@@ -11,7 +11,8 @@ import (
 	"idle-scaler/test/natstest"
 )
 
-// The embedded server keeps what it was given over a restart, and says why it can't start.
+// The embedded server keeps its streams over a restart. If it can't start, the error says what to
+// do.
 func TestEmbedded(t *testing.T) {
 	w := natstest.New(t)
 	ctx, js := context.Background(), w.JetStream()
@@ -24,13 +25,18 @@ func TestEmbedded(t *testing.T) {
 	if state := w.Info("kept").State; state.Msgs != 1 {
 		t.Errorf("got %+v", state)
 	}
-	if _, err := embedded.Start("", 0, natstest.Quiet); err == nil || !strings.Contains(err.Error(), "name one by --embedded-dir") {
-		t.Errorf("without a directory: %v", err)
-	}
-	if _, err := embedded.Start("/proc/nothing", 0, natstest.Quiet); err == nil || !strings.Contains(err.Error(), "--embedded-dir") {
-		t.Errorf("with a directory that can't be written: %v", err)
-	}
-	if _, err := embedded.Start(t.TempDir(), w.Port, natstest.Quiet); err == nil || !strings.Contains(err.Error(), "--embedded-port") {
-		t.Errorf("on a port that is taken: %v", err)
+	for _, row := range []struct {
+		dir  string
+		port int
+		want string
+	}{
+		{"", 0, "name one by --embedded-dir"},
+		{"/proc/nothing", 0, "--embedded-dir"},
+		{t.TempDir(), w.Port, "--embedded-port"}, // which is taken
+	} {
+		_, err := embedded.Start(row.dir, row.port, natstest.Quiet)
+		if err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%q, port %d: got %v, want %s", row.dir, row.port, err, row.want)
+		}
 	}
 }

@@ -1,3 +1,3 @@
-// Package event publishes events to their stream and reads them again: for a new leader, which has to
-// know what is published already, and for history and report.
+// Package event publishes events to their stream and reads them again: for a new leader, which has
+// to know what is published already, and for history and report.
 package event

@@ -80,9 +80,9 @@ func (p *Publisher) Publish(ctx context.Context, e scaler.Event) error {
 // restorePause is the pause between two checks: many servers may have events to publish.
 const restorePause = 2 * time.Second
 
-// restore makes the stream again if it is gone. It asks the server, because the error of Publish does
-// not tell: while somebody subscribes to the events, a message that no stream takes is only not
-// acknowledged.
+// restore makes the stream again if it is gone. It asks the server, because the error of Publish
+// does not tell: while somebody subscribes to the events, a message that no stream takes is only
+// not acknowledged.
 func (p *Publisher) restore(ctx context.Context) error {
 	if ctx.Err() != nil || !p.nc.IsConnected() || !p.mu.TryLock() {
 		return nil

@@ -24,8 +24,9 @@ import (
 var web, files = natstest.Web, natstest.Files
 
 var slept = scaler.Event{
-	ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), From: 2, Cause: policy.CauseIdle,
-	Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m", Idle: 30 * time.Minute, Took: 1500 * time.Millisecond, Asleep: time.Hour,
+	ID: "uid-17", Type: scaler.Slept, Server: files, At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC),
+	From: 2, Cause: policy.CauseIdle, Actor: "ann", Command: "7", Reason: "tea", Text: "unused for 30m",
+	Idle: 30 * time.Minute, Took: 1500 * time.Millisecond, Asleep: time.Hour,
 }
 
 // watch returns a channel of the events of a namespace from now on.
@@ -42,8 +43,8 @@ func watch(w *natstest.Server, namespace string) <-chan scaler.Event {
 	return got
 }
 
-// An event is a CloudEvent that says everything the domain has said, and is kept once however often
-// it is published.
+// An event is a CloudEvent with all that the domain's event has. The stream keeps one copy of it,
+// however often it is published.
 func TestEventIsPublishedOnce(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	ctx := context.Background()
@@ -66,23 +67,26 @@ func TestEventIsPublishedOnce(t *testing.T) {
 	data := body["data"].(map[string]any)
 	delete(body, "data")
 	if want := map[string]any{
-		"specversion": "1.0", "id": "uid-17", "type": "io.idle-scaler.slept", "source": "/idle-scaler/here", "subject": "team-b/files.v2",
+		"specversion": "1.0", "id": "uid-17", "type": "io.idle-scaler.slept",
+		"source": "/idle-scaler/here", "subject": "team-b/files.v2",
 		"time": "2026-01-02T03:04:05.000006Z", "datacontenttype": "application/json",
 	}; !maps.Equal(body, want) {
 		t.Errorf("got %v, want %v", body, want)
 	}
 	if want := map[string]any{
-		"from": 2.0, "to": 0.0, "cause": "idle", "actor": "ann", "command": "7", "reason": "tea", "text": "unused for 30m", "idle": "30m0s", "took": "1.5s", "asleep": "1h0m0s",
+		"from": 2.0, "to": 0.0, "cause": "idle", "actor": "ann", "command": "7", "reason": "tea",
+		"text": "unused for 30m", "idle": "30m0s", "took": "1.5s", "asleep": "1h0m0s",
 	}; !maps.Equal(data, want) {
 		t.Errorf("got %v, want %v", data, want)
 	}
-	if m.Subject != "cortex.mcp.event.slept.team-b.files.v2" || m.Header.Get("Content-Type") != "application/cloudevents+json" {
+	kind := m.Header.Get("Content-Type")
+	if m.Subject != "cortex.mcp.event.slept.team-b.files.v2" || kind != "application/cloudevents+json" {
 		t.Errorf("got %s %v", m.Subject, m.Header)
 	}
 }
 
-// A message that is no event, or is about another server, ends no watch: anybody can make JetStream acknowledge
-// something on the subject of an event.
+// A message that is no event, or is about another server, ends no watch: anybody can put an
+// acknowledgement of JetStream on the subject of an event.
 func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
@@ -103,8 +107,7 @@ func TestWatchSkipsWhatIsNoEvent(t *testing.T) {
 	}
 }
 
-// A new leader learns which events the stream has, and only the last of each server and type is
-// needed for that.
+// A new leader learns which events the stream has: the last of each server and type.
 func TestKnownEvents(t *testing.T) {
 	w := natstest.NewWithStreams(t)
 	ctx := context.Background()
@@ -112,7 +115,7 @@ func TestKnownEvents(t *testing.T) {
 	natstest.Check(t, err)
 	known, err := events.Known(ctx)
 	if err != nil || len(known) > 0 {
-		t.Errorf("of an empty stream: got %v %v", known, err)
+		t.Errorf("an empty stream: got %v %v", known, err)
 	}
 	for _, e := range []scaler.Event{
 		{ID: "a-1", Type: scaler.Slept, Server: web},
@@ -131,11 +134,11 @@ func TestKnownEvents(t *testing.T) {
 	}
 	natstest.Check(t, w.Stream(stream.Events.Name(w.Subjects)).Purge(ctx))
 	if known, err = events.Known(ctx); err != nil || len(known) > 0 {
-		t.Errorf("of a purged stream: got %v %v", known, err)
+		t.Errorf("a purged stream: got %v %v", known, err)
 	}
 }
 
-// An event that the stream did not store is an error, so that it is published again.
+// An event that the stream has not stored is an error, so the daemon publishes it again.
 func TestEventIsNotLost(t *testing.T) {
 	w := natstest.New(t)
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
@@ -144,7 +147,7 @@ func TestEventIsNotLost(t *testing.T) {
 		t.Error("it is published without a stream")
 	}
 	if _, err := events.Known(context.Background()); err == nil {
-		t.Error("nothing is known without a stream, and it is not said")
+		t.Error("nothing is known without a stream, and that is no error")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -153,8 +156,8 @@ func TestEventIsNotLost(t *testing.T) {
 	}
 }
 
-// A stream of events that was deleted is made again as it was, whether anybody watches the events
-// or not, and has what happened next; until then that is not taken for told.
+// A deleted stream of events is made again as it was, whether anybody watches the events or not. It
+// has the next events. Until then they do not count as published.
 func TestEventStreamIsMadeAgain(t *testing.T) {
 	for _, watched := range []bool{false, true} {
 		w := natstest.NewWithStreams(t)
@@ -171,10 +174,10 @@ func TestEventStreamIsMadeAgain(t *testing.T) {
 			natstest.Check(t, err)
 			natstest.Check(t, nc.Flush())
 		}
-		const lanes = 20
+		const workers = 20
 		ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
 		var all sync.WaitGroup
-		for i := range lanes {
+		for i := range workers {
 			all.Go(func() {
 				e := slept
 				e.ID = fmt.Sprint(i)
@@ -185,17 +188,19 @@ func TestEventStreamIsMadeAgain(t *testing.T) {
 		all.Wait()
 		cancel()
 		after := w.Info(before.Config.Name)
-		if after.State.Msgs != lanes || !reflect.DeepEqual(after.Config, before.Config) || made.Load() != 1 {
-			t.Errorf("watched %v: made %d times, with %d events, as %+v, want %+v", watched, made.Load(), after.State.Msgs, after.Config, before.Config)
+		if after.State.Msgs != workers || !reflect.DeepEqual(after.Config, before.Config) || made.Load() != 1 {
+			t.Errorf("watched %v: made %d times, with %d events, as %+v, want %+v",
+				watched, made.Load(), after.State.Msgs, after.Config, before.Config)
 		}
 	}
 }
 
-// While the stream does not answer, one event waits for it: the workers of a leader, who have servers to wake, must not all
-// wait for as long as a request takes. When it answers again, all are published.
+// While the stream does not answer, one event waits for it. The other workers of the leader have
+// servers to wake, and must not wait for a timeout. When the stream answers again, all events are
+// published.
 func TestASilentStreamHoldsUpOne(t *testing.T) {
 	w := natstest.New(t)
-	_, err := w.Connect().SubscribeSync(w.Subjects.Events(wire.ID{})) // so that it is not known at once that no stream takes it
+	_, err := w.Connect().SubscribeSync(w.Subjects.Events(wire.ID{})) // or "no responders" comes at once
 	natstest.Check(t, err)
 	events, err := NewPublisher(w.Connect(), w.Subjects, "here", func(context.Context) error { return nil })
 	natstest.Check(t, err)

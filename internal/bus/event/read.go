@@ -16,14 +16,14 @@ import (
 // ClocksApart is how much earlier than it happened the stream may have stamped an event.
 const ClocksApart = time.Minute
 
-// Read hands on the events of a server, of a namespace (an ID without a name), or all (the zero ID),
-// that happened since an instant and that the stream still has. It hands on those of some types, or
-// of all if none are named. The same event may come twice.
+// Read hands on the events of a server, of a namespace (an ID without a name), or all (the zero
+// ID), that happened since an instant and that the stream still has. It hands on those of some
+// types, or of all if none are named. The same event may come twice.
 //
-// A consumer of its own hands them out as fast as they are handled, so nobody else on this connection
-// waits. A direct get of a batch needs no consumer, but a NATS server of at least 2.11. The consumer
-// has one subject: with several, a NATS server (2.15) looks through all subjects of a block of its
-// file before each message.
+// A consumer of its own hands them out as fast as they are handled, so nobody else on this
+// connection waits. A direct get of a batch needs no consumer, but a NATS server of at least 2.11.
+// The consumer has one subject: with several, a NATS server (2.15) looks through all subjects of a
+// block of its file before each message.
 func Read(
 	ctx context.Context, nc *nats.Conn, subjects wire.Subjects, about wire.ID, since time.Time,
 	types []scaler.EventType, handle func(wire.Event),

@@ -21,13 +21,15 @@ func Compatible(found, want jetstream.StreamConfig) error {
 		{"subject transform", found.SubjectTransform != nil, false},
 		{"sealed", found.Sealed, false},
 		{"no_ack", found.NoAck, false},
-		// With each of these a publisher can do more than publish: purge the stream (rollup), have what he
-		// sends forgotten too early (ttl), or stored later under another subject (schedules).
+		// With each of these a publisher can do more than publish: purge the stream (rollup), have
+		// what he sends forgotten too early (ttl), or stored later under another subject
+		// (schedules).
 		{"allow_rollup_hdrs", found.AllowRollup, false},
 		{"allow_msg_ttl", found.AllowMsgTTL, false},
 		{"allow_msg_schedules", found.AllowMsgSchedules, false},
-		// The server answers the parts of a batch with an empty message on any reply subject. On that of a
-		// command it is an order to stop. Of a fast batch it also obeys what the reply subject says.
+		// The server answers the parts of a batch with an empty message on any reply subject. On
+		// that of a command it is an order to stop. Of a fast batch it also obeys what the reply
+		// subject says.
 		{"allow_atomic", found.AllowAtomicPublish, false},
 		{"allow_batched", found.AllowBatchPublish, false},
 		{"allow_msg_counter", found.AllowMsgCounter, false}, // it refuses payloads that are no number

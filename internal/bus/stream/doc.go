@@ -1,7 +1,6 @@
 // Package stream makes the streams of the daemon and reads them.
 //
-// [Ensure] makes them or adopts those that are there. A [Feed] reads one so that every message is
-// accounted for: it ends, rather than goes on, when one is missing. Whoever needs more opens
-// another one and reads again from the start, which can't be wrong. [Last] asks the leader of a
-// stream what it holds.
+// [Ensure] makes them or adopts those that exist. A [Feed] reads one and ends as soon as a message
+// is missing. Its user then opens another one, which reads again from the start, so nothing gets
+// lost. [Last] asks the leader of a stream for its last message.
 package stream

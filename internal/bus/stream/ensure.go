@@ -102,8 +102,9 @@ func withAdvice(err error) error {
 	return err
 }
 
-// refuseForeign looks for streams of others that take the messages on the subject of requests. Each would answer
-// every request with the acknowledgement that it has stored it, before the daemon can answer.
+// refuseForeign looks for streams of others that take the messages on the subject of requests. Each
+// would answer every request with the acknowledgement that it has stored it, before the daemon can
+// answer.
 func refuseForeign(ctx context.Context, js jetstream.JetStream, subject string) error {
 	names, err := takers(ctx, js, subject)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
+	"idle-scaler/activity"
 	"idle-scaler/internal/natsconn"
 )
 
@@ -20,10 +21,10 @@ import (
 // guarantee that: when the connection is lost, a message is missing, or the consumer is gone or
 // silent. It never recovers by itself: its user opens another one.
 //
-// It is a push consumer that this package reads, and not nats.go. nats.go takes every message with an
-// empty payload and a header "Status" for a control message of the server, so one empty ping with
-// "Status: 409" could end the consumers of all daemons, and those of the work queue for ever. A Feed
-// believes the reply subject instead, which only the server can set.
+// It is a push consumer that this package reads, and not nats.go. nats.go takes every message with
+// an empty payload and a header "Status" for a control message of the server, so one empty ping
+// with "Status: 409" could end the consumers of all daemons, and those of the work queue for ever.
+// A Feed believes the reply subject instead, which only the server can set.
 type Feed struct {
 	Consumer string        // its name
 	Done     chan struct{} // closed when it has ended
@@ -91,6 +92,25 @@ func (f *Feed) open(
 	return nil
 }
 
+// ReadAll makes a consumer, hands all its messages to handle, and returns when there are no more.
+// It never calls handle after it has returned.
+func ReadAll(
+	ctx context.Context, nc *nats.Conn, stream string, config jetstream.ConsumerConfig, handle func(*nats.Msg, Metadata),
+) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	config.AckPolicy, config.MaxDeliver, config.FlowControl = jetstream.AckNonePolicy, 1, true
+	config.MemoryStorage, config.Replicas, config.InactiveThreshold = true, 1, 10*time.Second
+	f := &Feed{heartbeat: time.Second, handle: handle, finite: true}
+	if err := f.open(ctx, nc, js, stream, config); err != nil {
+		return err
+	}
+	<-f.Done
+	return f.err
+}
+
 // Err returns why the feed has ended, once Done is closed.
 func (f *Feed) Err() error { return f.err }
 
@@ -156,7 +176,8 @@ func (f *Feed) receive(m *nats.Msg) {
 	}
 }
 
-// control answers the control messages of the server, and notices if a message before one is missing.
+// control answers the control messages of the server, and notices if a message before one is
+// missing.
 func (f *Feed) control(m *nats.Msg) {
 	if m.Reply != "" {
 		_ = m.Respond(nil) // flow control: everything before it is handled
@@ -167,4 +188,25 @@ func (f *Feed) control(m *nats.Msg) {
 	if last := m.Header.Get("Nats-Last-Consumer"); last != "" && last != strconv.FormatUint(f.next-1, 10) {
 		f.Close(fmt.Errorf("%w: number %s was sent, %d came", errGap, last, f.next-1))
 	}
+}
+
+// Metadata is where a message stands in its stream, and among what its consumer has sent.
+type Metadata struct {
+	Sequence uint64    // in the stream
+	Time     time.Time // at which the stream took it, by the clock of the stream's leader
+	Consumer uint64    // its sequence among what the consumer sent
+	Pending  uint64    // how many more there were for the consumer when it was sent
+}
+
+// Stamp is the identity of the message in its stream.
+func (p Metadata) Stamp() activity.Stamp { return activity.Stamp{Sequence: p.Sequence, Time: p.Time} }
+
+// MetadataOf reads the reply subject of a message. It returns an error if no consumer has sent the
+// message.
+func MetadataOf(m *nats.Msg) (Metadata, error) {
+	p, err := m.Metadata()
+	if err != nil {
+		return Metadata{}, err
+	}
+	return Metadata{p.Sequence.Stream, p.Timestamp, p.Sequence.Consumer, p.NumPending}, nil
 }

@@ -21,9 +21,9 @@ type Message struct {
 // Last asks for the last message that a stream holds of a subject, which may have wildcards. Its
 // sequence is 0 if there is none.
 //
-// It asks the leader of the stream. nats.go prefers a "direct get" where the stream allows that, and
-// then any replica answers, also one that lags. nats.go also fails on headers that it can't read, so
-// any publisher could keep the daemon from knowing the last message.
+// It asks the leader of the stream. nats.go prefers a "direct get" where the stream allows that,
+// and then any replica answers, also one that lags. nats.go also fails on headers that it can't
+// read, so any publisher could keep the daemon from knowing the last message.
 func Last(ctx context.Context, nc *nats.Conn, stream, subject string) (Message, error) {
 	request, err := json.Marshal(map[string]string{"last_by_subj": subject})
 	if err != nil {

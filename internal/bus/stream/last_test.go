@@ -9,8 +9,8 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// The last message of a subject is asked of the leader, not of any replica, also where a stream
-// allows the latter.
+// Last asks the leader for the last message of a subject, also where the stream lets any replica
+// answer.
 func TestLastMessage(t *testing.T) {
 	w := natstest.New(t)
 	natstest.Check(t, w.Ensure(context.Background()))
@@ -27,7 +27,9 @@ func TestLastMessage(t *testing.T) {
 		_, err := js.Publish(ctx, w.Subjects.Pause(web), []byte(id))
 		natstest.Check(t, err)
 	}
-	for subject, want := range map[string]string{w.Subjects.Pause(web): "2", w.Subjects.AllPauses(): "2", w.Subjects.Pause(files): ""} {
+	for subject, want := range map[string]string{
+		w.Subjects.Pause(web): "2", w.Subjects.AllPauses(): "2", w.Subjects.Pause(files): "",
+	} {
 		m, err := stream.Last(ctx, nc, config.Name, subject)
 		if err != nil || string(m.Data) != want || (m.Sequence == 0) != (want == "") {
 			t.Errorf("%s: got %+v, %v", subject, m, err)

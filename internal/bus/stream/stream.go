@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ const (
 	Activity Kind = "ACTIVITY" // the last ping of each server
 	Leases   Kind = "LEASES"   // the last message of each holder about each server
 	Pauses   Kind = "PAUSES"   // every order to pause and to resume
-	Events   Kind = "EVENTS"   // what happened
+	Events   Kind = "EVENTS"   // of the last days
 )
 
 var kinds = [...]Kind{Commands, Activity, Leases, Pauses, Events}
@@ -28,10 +29,10 @@ func (k Kind) Name(s wire.Subjects) string {
 	return strings.ToUpper(strings.ReplaceAll(s.Prefix(), ".", "_")) + "_" + string(k)
 }
 
-// Options say how the streams are to be.
+// Options say how to make the streams.
 type Options struct {
 	Subjects wire.Subjects
-	Owner    string // the name of the cluster whose servers the streams are about
+	Owner    string // the cluster whose servers the streams are about
 	Replicas int    // of each stream, on a NATS cluster; at least 1
 }
 
@@ -46,13 +47,12 @@ const (
 const activityKept = 32 * 24 * time.Hour
 
 // LeasesKept is how long a lease is kept: a week longer than it may last, so that a daemon that
-// starts knows of all that have ended within a week. If leases were kept for as long as pings,
-// holders would have to be few; but many are sessions, each with a new ID, and when the stream is
-// full it refuses leases, and nothing sleeps. So it takes as many new ones in a day as if it kept
-// them for only a day, up to 100,000.
+// starts knows all leases that have ended within a week. It is shorter than for pings, because many
+// holders are sessions, each with a new ID. A full stream refuses leases, and then nothing sleeps.
+// This way it takes 100,000 new holders a day.
 const LeasesKept = 7*24*time.Hour + wire.MaxTTL
 
-// eventDuplicates is how long the stream of events drops a second copy.
+// eventDuplicates is how long the stream of events drops second copies.
 const eventDuplicates = 10 * time.Minute
 
 // Config returns how the daemon makes a stream.
@@ -67,24 +67,23 @@ func (o Options) Config(k Kind) jetstream.StreamConfig {
 	}
 	switch k {
 	case Commands:
-		// It has no limit on the size of a message: the daemon rejects one that is too large with
-		// an event. The stream would refuse it, and only a publisher who asks for an
-		// acknowledgement would know.
+		// The size of a message has no limit here: the daemon rejects a large one with an event. If
+		// the stream refused it, only a publisher who asks for an acknowledgement would know.
 		take(o.Subjects.AllCommands(), "commands not yet finished")
 		c.Retention, c.MaxMsgs, c.Discard = jetstream.WorkQueuePolicy, maxSubjects, jetstream.DiscardNew
 	case Activity:
 		take(o.Subjects.AllActivity(), "the last ping of each server")
 		lastOfEach(&c, maxSubjects, activityKept)
 	case Leases:
-		take(o.Subjects.AllLeases(), "the last word of each holder of a lease")
+		take(o.Subjects.AllLeases(), "the last message of each holder of a lease")
 		lastOfEach(&c, maxLeases, LeasesKept)
 	case Pauses:
-		// It keeps every order, also those that a newer one has ended. Whoever may publish anything
-		// that a stream takes can write to its subject: the stream's acknowledgement goes to any
-		// reply subject, without a look at permissions. That is no order, and if only the last
-		// message were kept, it would replace a pause.
+		// It keeps every order, also those that a newer one has ended. Anybody who may publish to
+		// some stream can put its acknowledgement here, because that goes to any reply subject
+		// without a check of permissions. If only the last message were kept, it would replace a
+		// pause.
 		take(o.Subjects.AllPauses(), "the orders that nothing is put to sleep, and their ends")
-		c.MaxMsgs, c.Discard = maxOrders, jetstream.DiscardNew // not the old: one of them may be the pause that holds
+		c.MaxMsgs, c.Discard = maxOrders, jetstream.DiscardNew // an old one may be the pause in force
 	case Events:
 		take(o.Subjects.Events(wire.ID{}), "what happened")
 		c.MaxAge, c.Duplicates = wire.EventsKept, eventDuplicates
@@ -92,9 +91,17 @@ func (o Options) Config(k Kind) jetstream.StreamConfig {
 	return c
 }
 
-// lastOfEach makes a stream keep the last message of each subject. When it is full, it refuses a
-// new subject, and takes more of a known one (on a NATS cluster it refuses that too). With
-// DiscardOld, pings to many servers would make the log forget one, which would look idle.
+// lastOfEach makes a stream keep the last message of each subject. When it is full, it refuses new
+// subjects, and still takes messages of known ones (not on a NATS cluster). With DiscardOld, pings
+// to many servers would make the log forget one, which would look idle.
 func lastOfEach(c *jetstream.StreamConfig, most int64, age time.Duration) {
 	c.MaxMsgsPerSubject, c.MaxMsgs, c.Discard, c.MaxAge = 1, most, jetstream.DiscardNew, age
+}
+
+// Sleep waits for d or until ctx is done.
+func Sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }

@@ -19,7 +19,7 @@ import (
 
 var web, files = natstest.Web, natstest.Files
 
-// The streams are made once, and adopted by every later start and every other replica.
+// The streams are made once. Every later start and every other replica adopts them.
 func TestEnsure(t *testing.T) {
 	w := natstest.New(t)
 	done := make(chan error)
@@ -36,13 +36,14 @@ func TestEnsure(t *testing.T) {
 		if info.Config.Metadata[stream.OwnerKey] != "here" {
 			t.Errorf("%s belongs to %q", want.Name, info.Config.Metadata[stream.OwnerKey])
 		}
-		if async := info.Config.PersistMode == jetstream.AsyncPersistMode; async != (want.Name == "CORTEX_MCP_ACTIVITY" || want.Name == "CORTEX_MCP_LEASES") {
+		wantAsync := want.Name == "CORTEX_MCP_ACTIVITY" || want.Name == "CORTEX_MCP_LEASES"
+		if async := info.Config.PersistMode == jetstream.AsyncPersistMode; async != wantAsync {
 			t.Errorf("%s: asynchronous persistence is %v", want.Name, async)
 		}
 	}
 }
 
-// A stream without an owner is adopted; one that keeps more than is needed too.
+// A stream without an owner is adopted, also if it keeps more than is needed.
 func TestStreamsAreAdopted(t *testing.T) {
 	w := natstest.New(t)
 	config := w.Options().Config(stream.Activity)
@@ -55,8 +56,8 @@ func TestStreamsAreAdopted(t *testing.T) {
 	}
 }
 
-// A stream that can't be used is refused: the error names the stream, the field, what it is and
-// what it should be.
+// A stream that can't be used is refused. The error names the stream, the field, its value and the
+// wanted one.
 func TestStreamsThatAreRefused(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(commands, activity *jetstream.StreamConfig)
@@ -131,8 +132,8 @@ func TestStreamsThatAreRefused(t *testing.T) {
 	}
 }
 
-// What lets any publisher do more than publish is refused, also where a NATS server takes it only
-// for streams of events.
+// A setting that lets any publisher do more than publish is refused, also if a NATS server allows
+// it for streams of events only.
 func TestStreamsThatObeyPublishers(t *testing.T) {
 	want := stream.Options{Owner: "here", Replicas: 1}.Config(stream.Events)
 	natstest.Check(t, stream.Compatible(want, want))
@@ -149,8 +150,8 @@ func TestStreamsThatObeyPublishers(t *testing.T) {
 	}
 }
 
-// A foreign stream over the subjects of requests would answer them all with its own
-// acknowledgement; one over those of a stream keeps it from being made. Both are named.
+// A foreign stream over the subjects of requests would answer them all with its acknowledgement.
+// One over the subjects of a stream keeps that stream from being made. The errors name both.
 func TestForeignStreams(t *testing.T) {
 	for _, subject := range []string{"cortex.mcp.api.>", "cortex.mcp.api.status.*.*", "cortex.mcp.command.stop.>"} {
 		w := natstest.New(t)
@@ -165,12 +166,12 @@ func TestForeignStreams(t *testing.T) {
 			config.NoAck = true
 			_, err = js.UpdateStream(context.Background(), config)
 			natstest.Check(t, err)
-			natstest.Check(t, w.Ensure(context.Background())) // it says nothing
+			natstest.Check(t, w.Ensure(context.Background())) // it acknowledges nothing
 		}
 	}
 }
 
-// When it can't be known whether there are such streams, that is not taken for that there are none.
+// If the daemon can't look for foreign streams, it does not conclude that there are none.
 func TestForeignStreamsThatCannotBeSeen(t *testing.T) {
 	may := &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.NAMES"}}}
 	s, err := server.NewServer(&server.Options{
@@ -183,19 +184,21 @@ func TestForeignStreamsThatCannotBeSeen(t *testing.T) {
 	if !s.ReadyForConnections(wait.Patience) {
 		t.Fatal("no server")
 	}
-	nc, err := natsconn.Connect(natsconn.Options{URLs: []string{s.ClientURL()}, User: "daemon", Password: "secret"}, natstest.Quiet)
+	user := natsconn.Options{URLs: []string{s.ClientURL()}, User: "daemon", Password: "secret"}
+	nc, err := natsconn.Connect(user, natstest.Quiet)
 	natstest.Check(t, err)
 	defer nc.Close()
 	subjects, err := wire.NewSubjects(wire.DefaultPrefix)
 	natstest.Check(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if err := stream.Ensure(ctx, nc, stream.Options{subjects, "here", 1}, natstest.Quiet); err == nil || !strings.Contains(err.Error(), "look for streams") {
+	err = stream.Ensure(ctx, nc, stream.Options{subjects, "here", 1}, natstest.Quiet)
+	if err == nil || !strings.Contains(err.Error(), "look for streams") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// A server without JetStream can't do: the error says how to enable it.
+// A server without JetStream is refused. The error says how to enable it.
 func TestNoJetStream(t *testing.T) {
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
 	natstest.Check(t, err)
@@ -215,8 +218,8 @@ func TestNoJetStream(t *testing.T) {
 	}
 }
 
-// A log that is full refuses new subjects, and goes on for those it has: no server that was used
-// looks idle.
+// A full log refuses new subjects, and still takes messages of those that it has. So no server that
+// is used looks idle.
 func TestFullLogStillUpdates(t *testing.T) {
 	w := natstest.New(t)
 	config := w.Options().Config(stream.Activity)
@@ -246,9 +249,23 @@ func TestFullLogStillUpdates(t *testing.T) {
 }
 
 func TestOlder(t *testing.T) {
-	for version, want := range map[string]bool{"2.9.25": true, "2.10.22": true, "2.10.23": false, "2.10.23-beta.1": false, "2.12.0": false, "3.0.0": false, "v2.11.1": false} {
+	for version, want := range map[string]bool{
+		"2.9.25": true, "2.10.22": true, "2.10.23": false, "2.10.23-beta.1": false,
+		"2.12.0": false, "3.0.0": false, "v2.11.1": false,
+	} {
 		if stream.Older(version, 2, 10, 23) != want {
 			t.Errorf("%s: got %v", version, !want)
 		}
+	}
+}
+
+// The streams are named after the prefix.
+func TestName(t *testing.T) {
+	s, err := wire.NewSubjects("one.Two_3-x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stream.Commands.Name(s); got != "ONE_TWO_3-X_COMMANDS" {
+		t.Errorf("got %s", got)
 	}
 }
