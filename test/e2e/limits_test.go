@@ -13,6 +13,7 @@ import (
 
 	"idle-scaler/internal/wire"
 	"idle-scaler/scaler"
+	"idle-scaler/test/clustertest"
 )
 
 // What the daemon asks of the API server, as that counts it. The control plane is the test's own, so that nobody else is counted; what
@@ -22,7 +23,7 @@ import (
 // daemon at rest asks for nothing but its Lease, however often it sweeps.
 func TestRequestsToTheAPIServer(t *testing.T) {
 	t.Parallel()
-	config, stop, err := startCluster(t.TempDir())
+	config, stop, err := clustertest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

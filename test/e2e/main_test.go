@@ -3,18 +3,17 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"idle-scaler/test/clustertest"
 )
 
 // What all tests share, made by TestMain.
@@ -49,7 +48,7 @@ func withCluster(run func() int) (code int, err error) {
 	}
 
 	var stop func()
-	if kubeconfig, stop, err = startCluster(filepath.Join(dir, "cluster")); err != nil {
+	if kubeconfig, stop, err = clustertest.Start(); err != nil {
 		return 0, err
 	}
 	defer stop()
@@ -57,30 +56,6 @@ func withCluster(run func() int) (code int, err error) {
 		return 0, err
 	}
 	return run(), nil
-}
-
-// startCluster starts a control plane with its state in dir, and returns the administrator's kubeconfig and what ends it.
-func startCluster(dir string) (kubeconfig string, stop func(), err error) {
-	cluster := exec.Command("../../bin/cluster", "--dir", dir, "--exit-with-stdin")
-	held, err := cluster.StdinPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	out, err := cluster.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cluster.Start(); err != nil {
-		return "", nil, fmt.Errorf("start the control plane: %w: build it by \"make cluster\"", err)
-	}
-	stop = func() { _ = held.Close(); _ = cluster.Wait() }
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		stop()
-		return "", nil, fmt.Errorf("the control plane did not start: %w", err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return strings.TrimPrefix(strings.TrimSpace(line), "KUBECONFIG="), stop, nil
 }
 
 // connectCluster returns an unlimited client of a kubeconfig.
