@@ -239,6 +239,7 @@ func TestPausesAreReadAgain(t *testing.T) {
 
 // The loss of orders is blindness: a pause may be among them. What is known is kept.
 func TestLostPauses(t *testing.T) {
+	t.Parallel()
 	for what, lose := range map[string]func(jetstream.JetStream, string) error{
 		"purged": func(js jetstream.JetStream, name string) error {
 			s, err := js.Stream(context.Background(), name)
@@ -249,27 +250,29 @@ func TestLostPauses(t *testing.T) {
 		},
 		"deleted": func(js jetstream.JetStream, name string) error { return js.DeleteStream(context.Background(), name) },
 	} {
-		w := natstest.NewWithStreams(t)
-		js := w.JetStream()
-		ping(t, js, w.Subjects, web)
-		c := pauser(w)
-		l := listen(w, w.Connect())
-		l.sees(t)
-		_, err := c.Pause(context.Background(), web, wire.Sender{})
-		natstest.Check(t, err)
-		natstest.Check(t, l.Prove(context.Background()))
-		before := time.Now()
-		natstest.Check(t, lose(js, stream.Pauses.Name(w.Subjects)))
-		wait.Until(t, what+": a new birth", func() bool { return !l.tracker.Sight(time.Now()).Born.Before(before) })
-		if l.paused(web) == "" {
-			t.Errorf("%s: the pause that was known has ended", what)
-		}
-		l.stop()
-		second := listen(w, w.Connect()) // which has not seen it happen
-		second.sees(t)
-		if born := second.tracker.Sight(time.Now()).Born; born.Before(before) {
-			t.Errorf("%s: a later daemon takes it to be born %s, before the loss at %s", what, born, before)
-		}
+		t.Run(what, func(t *testing.T) {
+			w := natstest.NewWithStreams(t)
+			js := w.JetStream()
+			ping(t, js, w.Subjects, web)
+			c := pauser(w)
+			l := listen(w, w.Connect())
+			l.sees(t)
+			_, err := c.Pause(context.Background(), web, wire.Sender{})
+			natstest.Check(t, err)
+			natstest.Check(t, l.Prove(context.Background()))
+			before := time.Now()
+			natstest.Check(t, lose(js, stream.Pauses.Name(w.Subjects)))
+			wait.Until(t, "a new birth", func() bool { return !l.tracker.Sight(time.Now()).Born.Before(before) })
+			if l.paused(web) == "" {
+				t.Error("the pause that was known has ended")
+			}
+			l.stop()
+			second := listen(w, w.Connect()) // which has not seen it happen
+			second.sees(t)
+			if born := second.tracker.Sight(time.Now()).Born; born.Before(before) {
+				t.Errorf("a later daemon takes it to be born %s, before the loss at %s", born, before)
+			}
+		})
 	}
 }
 

@@ -58,19 +58,21 @@ func TestRemovedMessagesAreNotMissed(t *testing.T) {
 			return err
 		},
 	} {
-		w := natstest.NewWithStreams(t)
-		js := w.JetStream()
-		ping(t, js, w.Subjects, web, files)
-		natstest.Check(t, remove(js, w.Stream(stream.Activity.Name(w.Subjects))))
-		if name != "the last" {
-			wait.Until(t, name+": nothing is there", func() bool { return w.Info(stream.Activity.Name(w.Subjects)).State.Msgs == 0 })
-		}
-		r := unread(w, jetstream.DeliverLastPerSubjectPolicy)
-		f, err := r.open(ctx)
-		natstest.Check(t, err)
-		if err := r.caughtUp(ctx, r.position(), w.Info(r.stream)); err != nil || r.position() != 2 {
-			t.Errorf("%s: got %v, and %d is handled", name, err, r.position())
-		}
-		f.Close(nil)
+		t.Run(name, func(t *testing.T) {
+			w := natstest.NewWithStreams(t)
+			js := w.JetStream()
+			ping(t, js, w.Subjects, web, files)
+			natstest.Check(t, remove(js, w.Stream(stream.Activity.Name(w.Subjects))))
+			if name != "the last" {
+				wait.Until(t, "nothing is there", func() bool { return w.Info(stream.Activity.Name(w.Subjects)).State.Msgs == 0 })
+			}
+			r := unread(w, jetstream.DeliverLastPerSubjectPolicy)
+			f, err := r.open(ctx)
+			natstest.Check(t, err)
+			if err := r.caughtUp(ctx, r.position(), w.Info(r.stream)); err != nil || r.position() != 2 {
+				t.Errorf("got %v, and %d is handled", err, r.position())
+			}
+			f.Close(nil)
+		})
 	}
 }
