@@ -29,7 +29,8 @@ func anchor(heading string) string {
 	}, strings.ToLower(heading))
 }
 
-// What the documents name is there: the files and headings that they link to, the Go files, and the tests.
+// What the documents name is there: the files and headings that they link to, the Go files, and the
+// tests.
 func TestDocs(t *testing.T) {
 	out, err := exec.Command("git", "-C", "..", "ls-files", "*.md", "*_test.go").Output()
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 const program = "../../bin/cluster"
 
 // Start starts a control plane. It returns the administrator's kubeconfig, and stop, which ends the
-// control plane. It also ends with this process, even if that is killed, and removes its state then.
+// control plane. It also ends with this process, even if that is killed, and removes its state
+// then.
 func Start() (kubeconfig string, stop func(), err error) {
 	process := exec.Command(program, "--exit-with-stdin")
 	var complaints bytes.Buffer

@@ -1,5 +1,6 @@
-// Package e2e shows what idle-scaler promises, on a real API server (test/cluster) and a real NATS server. The daemon is the program
-// itself, built with the race detector, in a process of its own; each test has its own namespace, NATS server and daemon.
+// Package e2e shows what idle-scaler promises (docs/reliability.md), on a real API server
+// (test/cluster) and a real NATS server. The daemon is the program itself, built with the race
+// detector, in a process of its own; each test has its own world.
 package e2e
 
 import (
@@ -28,7 +29,7 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
-		fmt.Println("they need the control plane: make e2e")
+		fmt.Println("these tests need the control plane: make e2e")
 		return
 	}
 	code, err := withCluster(m.Run)
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// withCluster runs the tests with a control plane and a program to test. Both go with this process, even if it is killed.
+// withCluster runs the tests with a control plane and a program to test.
 func withCluster(run func() int) (code int, err error) {
 	dir, err := os.MkdirTemp("", "idle-scaler-e2e-")
 	if err != nil {
@@ -48,11 +49,9 @@ func withCluster(run func() int) (code int, err error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 
 	program = filepath.Join(dir, "idle-scaler")
-	build := exec.Command("go", "build", "-race", "-o", program, "idle-scaler/cmd/idle-scaler")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build idle-scaler: %w\n%s", err, out)
+	if err := build(program, "-race"); err != nil {
+		return 0, err
 	}
-
 	var stop func()
 	if kubeconfig, stop, err = clustertest.Start(); err != nil {
 		return 0, err
@@ -62,6 +61,15 @@ func withCluster(run func() int) (code int, err error) {
 		return 0, err
 	}
 	return run(), nil
+}
+
+// build builds the program.
+func build(program string, flags ...string) error {
+	args := append(append([]string{"build"}, flags...), "-o", program, "idle-scaler/cmd/idle-scaler")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build idle-scaler: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // connectCluster returns an unlimited client of a kubeconfig.

@@ -31,8 +31,8 @@ type Server struct {
 	dir  string
 }
 
-// New starts a server. The end of the test ends it. Tests with servers of their own mostly wait: they
-// run in parallel.
+// New starts a server. The end of the test ends it. Tests with servers of their own mostly wait:
+// they run in parallel.
 func New(t testing.TB) *Server {
 	t.Helper()
 	if t, ok := t.(*testing.T); ok {
