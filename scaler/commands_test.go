@@ -225,17 +225,22 @@ func TestUnsureWriteIsNotRepeated(t *testing.T) {
 	}, running(2))
 }
 
-// A command fails when the API server stays away for longer than the retries, and its event says
-// so.
+// A command that does not get through is rejected, after two minutes of retries or, where the API
+// server refuses it, at once.
 func TestCommandGivesUp(t *testing.T) {
-	lead(t, func(w *world) {
-		began := time.Now()
-		w.cluster.onWrite = func(*Server) error { return ErrConflict }
-		o := w.do(Command{Verb: Stop})
-		if o == nil || !errors.Is(o.Err, ErrConflict) || time.Since(began).Round(time.Second) != 2*time.Minute {
-			t.Errorf("outcome %+v after %s", o, time.Since(began))
-		}
-	}, running(2))
+	for err, after := range map[error]time.Duration{ErrConflict: 2 * time.Minute, ErrRefused: 0} {
+		lead(t, func(w *world) {
+			began := time.Now()
+			w.cluster.onWrite = func(*Server) error { return err }
+			o := w.do(Command{Verb: Stop})
+			if o == nil || !errors.Is(o.Err, err) || time.Since(began).Round(time.Second) != after {
+				t.Errorf("outcome %+v after %s", o, time.Since(began))
+			}
+			if got := w.bus.types(); !slices.Equal(got, []EventType{Rejected}) {
+				t.Errorf("%v: published %v", err, got)
+			}
+		}, running(2))
+	}
 }
 
 // The server of a command may appear after the command.

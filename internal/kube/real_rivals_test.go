@@ -157,6 +157,33 @@ func TestRespectedByArgoForReal(t *testing.T) {
 	}
 }
 
+// Argo CD applies a manifest without replicas, as deploy/argocd.md says. The zero stays ours, with its
+// marks, also where Argo CD has applied replicas before, and where it brings a new version.
+func TestApplyWithoutReplicasForReal(t *testing.T) {
+	w := newWorld(t)
+	for name, first := range map[string]string{"never": "", "before": `"replicas":2,`} {
+		apply := func(image, replicas string) {
+			t.Helper()
+			manifest := fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":%q,
+				"labels":{"app.kubernetes.io/component":"mcp-server"},"annotations":{"example.com/from":"git"}},
+				"spec":{%s"selector":{"matchLabels":{"app":%[1]q}},"template":{"metadata":{"labels":{"app":%[1]q}},
+				"spec":{"containers":[{"name":"mcp","image":%[3]q}]}}}}`, name, replicas, image)
+			if err := w.patchAs("argocd-controller", types.ApplyPatchType, name, manifest); err != nil {
+				t.Fatal(err)
+			}
+		}
+		apply("web:1", first)
+		before := w.write(name, 0, scaler.Mark{Restore: 2, Because: policy.BecauseIdle, Asleep: noon})
+		for _, image := range []string{"web:1", "web:2"} {
+			apply(image, "")
+			s, err := w.cluster.Fresh(t.Context(), before.ID)
+			if err != nil || s.Replicas != 0 || !s.Ours || !reflect.DeepEqual(s.Mark, before.Mark) {
+				t.Errorf("%s, %s: %d replicas, ours %v, marked %+v, %v", name, image, s.Replicas, s.Ours, s.Mark, err)
+			}
+		}
+	}
+}
+
 // What "kubectl rollout undo" puts back is not believed, and the next write makes the marks ours again; also when that writes the same
 // as was put back. Whoever writes the marks as they are, an operator the whole Deployment or Argo CD, changes nothing.
 func TestMarksOfOthersForReal(t *testing.T) {

@@ -1,14 +1,10 @@
 package kube
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -21,18 +17,13 @@ import (
 	"k8s.io/client-go/rest"
 
 	"idle-scaler/scaler"
+	"idle-scaler/test/clustertest"
 	"idle-scaler/test/wait"
 )
 
-// The tests of real_*_test.go talk to a real API server, with the controllers that make Deployments work and a kubelet that only
-// pretends: see test/cluster.
-const clusterProgram = "../../bin/cluster"
-
+// The tests of real_*_test.go need a real API server (test/cluster): it has the controllers that
+// make Deployments work, and a kubelet that only pretends. go test -short skips them.
 func TestMain(m *testing.M) {
-	if _, err := os.Stat(clusterProgram); err != nil {
-		fmt.Fprintln(os.Stderr, "run make cluster first:", err)
-		os.Exit(1)
-	}
 	code := m.Run()
 	stopCluster()
 	os.Exit(code)
@@ -40,38 +31,14 @@ func TestMain(m *testing.M) {
 
 var stopCluster = func() {}
 
-// startCluster starts the one cluster of all tests, when the first of them needs it, and returns its kubeconfig.
+// startCluster starts the one cluster of all tests, when the first of them needs it, and returns its
+// kubeconfig.
 var startCluster = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "kube-test-")
-	if err != nil {
-		return "", err
+	kubeconfig, stop, err := clustertest.Start()
+	if err == nil {
+		stopCluster = stop
 	}
-	program := exec.Command(clusterProgram, "--dir", dir, "--exit-with-stdin")
-	var complaints bytes.Buffer
-	program.Stderr = &complaints
-	stdin, err := program.StdinPipe()
-	if err != nil {
-		return "", err
-	}
-	stdout, err := program.StdoutPipe()
-	if err != nil {
-		return "", err
-	}
-	if err := program.Start(); err != nil {
-		return "", err
-	}
-	stopCluster = func() {
-		stdin.Close()
-		program.Wait()
-		os.RemoveAll(dir)
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	path, ok := strings.CutPrefix(strings.TrimSpace(line), "KUBECONFIG=")
-	if err != nil || !ok {
-		stopCluster()
-		return "", fmt.Errorf("start %s: it said %q and %q (%w)", clusterProgram, line, complaints.String(), err)
-	}
-	return path, nil
+	return kubeconfig, err
 })
 
 // requests counts what is asked of the API server.
@@ -112,6 +79,9 @@ type world struct {
 // newWorld makes a namespace, and a cache that watches it as the client of config, nil for the admin.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it needs the control plane: make e2e")
+	}
 	kubeconfig, err := startCluster()
 	if err != nil {
 		t.Fatal(err)

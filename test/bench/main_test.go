@@ -3,17 +3,11 @@
 package bench
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,33 +21,16 @@ import (
 	"idle-scaler/internal/ops"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
+	"idle-scaler/test/clustertest"
 )
 
-// startCluster starts a control plane when the first benchmark needs it, and returns its kubeconfig. It goes with this process.
+// startCluster starts a control plane when the first benchmark needs it, and returns its kubeconfig.
 var startCluster = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "idle-scaler-bench-")
-	if err != nil {
-		return "", err
+	kubeconfig, stop, err := clustertest.Start()
+	if err == nil {
+		stopCluster = stop
 	}
-	program := exec.Command("../../bin/cluster", "--dir", filepath.Join(dir, "cluster"), "--exit-with-stdin")
-	held, err := program.StdinPipe()
-	if err != nil {
-		return "", err
-	}
-	out, err := program.StdoutPipe()
-	if err != nil {
-		return "", err
-	}
-	if err := program.Start(); err != nil {
-		return "", fmt.Errorf("start the control plane: %w: build it by \"make cluster\"", err)
-	}
-	stopCluster = func() { _ = held.Close(); _ = program.Wait(); _ = os.RemoveAll(dir) }
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return "", fmt.Errorf("the control plane did not start: %w", err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return strings.TrimPrefix(strings.TrimSpace(line), "KUBECONFIG="), nil
+	return kubeconfig, err
 })
 
 var stopCluster = func() {}

@@ -24,6 +24,9 @@ const shown = 3
 
 // Nothing is lost and nobody is put to sleep by mistake, whatever is killed, frozen or cut off meanwhile.
 func TestChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes: make chaos")
+	}
 	o := Options{Seed: *seed, Duration: *duration, Servers: *servers, Dir: *dir, Cluster: *cluster, Daemon: *program, Log: func(format string, args ...any) {
 		fmt.Printf(time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
 	}}

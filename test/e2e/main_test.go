@@ -1,20 +1,21 @@
-// Package e2e shows what idle-scaler promises, on a real API server (test/cluster) and a real NATS server. The daemon is the program
-// itself, built with the race detector, in a process of its own; each test has its own namespace, NATS server and daemon.
+// Package e2e shows what idle-scaler promises (docs/reliability.md), on a real API server
+// (test/cluster) and a real NATS server. The daemon is the program itself, built with the race
+// detector, in a process of its own; each test has its own world.
 package e2e
 
 import (
-	"bufio"
+	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"idle-scaler/test/clustertest"
 )
 
 // What all tests share, made by TestMain.
@@ -26,6 +27,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("these tests need the control plane: make e2e")
+		return
+	}
 	code, err := withCluster(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -34,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// withCluster runs the tests with a control plane and a program to test. Both go with this process, even if it is killed.
+// withCluster runs the tests with a control plane and a program to test.
 func withCluster(run func() int) (code int, err error) {
 	dir, err := os.MkdirTemp("", "idle-scaler-e2e-")
 	if err != nil {
@@ -43,13 +49,11 @@ func withCluster(run func() int) (code int, err error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 
 	program = filepath.Join(dir, "idle-scaler")
-	build := exec.Command("go", "build", "-race", "-o", program, "idle-scaler/cmd/idle-scaler")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build idle-scaler: %w\n%s", err, out)
+	if err := build(program, "-race"); err != nil {
+		return 0, err
 	}
-
 	var stop func()
-	if kubeconfig, stop, err = startCluster(filepath.Join(dir, "cluster")); err != nil {
+	if kubeconfig, stop, err = clustertest.Start(); err != nil {
 		return 0, err
 	}
 	defer stop()
@@ -59,28 +63,13 @@ func withCluster(run func() int) (code int, err error) {
 	return run(), nil
 }
 
-// startCluster starts a control plane with its state in dir, and returns the administrator's kubeconfig and what ends it.
-func startCluster(dir string) (kubeconfig string, stop func(), err error) {
-	cluster := exec.Command("../../bin/cluster", "--dir", dir, "--exit-with-stdin")
-	held, err := cluster.StdinPipe()
-	if err != nil {
-		return "", nil, err
+// build builds the program.
+func build(program string, flags ...string) error {
+	args := append(append([]string{"build"}, flags...), "-o", program, "idle-scaler/cmd/idle-scaler")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build idle-scaler: %w\n%s", err, out)
 	}
-	out, err := cluster.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cluster.Start(); err != nil {
-		return "", nil, fmt.Errorf("start the control plane: %w: build it by \"make cluster\"", err)
-	}
-	stop = func() { _ = held.Close(); _ = cluster.Wait() }
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		stop()
-		return "", nil, fmt.Errorf("the control plane did not start: %w", err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return strings.TrimPrefix(strings.TrimSpace(line), "KUBECONFIG="), stop, nil
+	return nil
 }
 
 // connectCluster returns an unlimited client of a kubeconfig.

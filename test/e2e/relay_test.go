@@ -13,15 +13,17 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"idle-scaler/test/natstest"
+	"idle-scaler/test/wait"
 )
 
-// relay stands between a daemon and the API server, so that a test can act at the very moment of a write. What it relays it
-// changes in nothing.
+// relay stands between a daemon and the API server, so that a test can act at the very moment of a
+// write. It changes nothing in what it relays.
 type relay struct {
 	kubeconfig string // for the daemon
 
@@ -32,17 +34,13 @@ type relay struct {
 
 type patchKey struct{}
 
-// newRelay returns a relay that only relays until it is told to act.
+// newRelay returns a relay that only relays, until act.
 func newRelay(t *testing.T) *relay {
 	t.Helper()
 	target, err := url.Parse(admin.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	natstest.Check(t, err)
 	transport, err := rest.TransportFor(admin)
-	if err != nil {
-		t.Fatal(err)
-	}
+	natstest.Check(t, err)
 	r := &relay{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	proxy := &httputil.ReverseProxy{
 		Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(target) },
@@ -63,8 +61,9 @@ func newRelay(t *testing.T) *relay {
 				return // the daemon is gone
 			}
 			r.call(func() func(string) { return r.before }, string(body))
-			// Of its own context: what was begun is done, also if the daemon is gone.
-			request = request.WithContext(context.WithValue(context.WithoutCancel(request.Context()), patchKey{}, string(body)))
+			// With a context of its own: what was begun is done, also if the daemon is gone.
+			ctx := context.WithValue(context.WithoutCancel(request.Context()), patchKey{}, string(body))
+			request = request.WithContext(ctx)
 			request.Body = io.NopCloser(bytes.NewReader(body))
 		}
 		proxy.ServeHTTP(w, request)
@@ -74,9 +73,7 @@ func newRelay(t *testing.T) *relay {
 	config.Clusters["relay"] = &clientcmdapi.Cluster{Server: server.URL}
 	config.Contexts["relay"] = &clientcmdapi.Context{Cluster: "relay"}
 	config.CurrentContext = "relay"
-	if err := clientcmd.WriteToFile(*config, r.kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Check(t, clientcmd.WriteToFile(*config, r.kubeconfig))
 	return r
 }
 
@@ -106,8 +103,26 @@ func once(text string, f func()) func(patch string) {
 	}
 }
 
-// toZero is in the patch of a sleep.
-const toZero = `"replicas":0}`
+// written returns f for the first patch after which a server is marked with a command: a patch that
+// met a conflict is not the one.
+func (w *world) written(name, id string, f func()) func(patch string) {
+	var first sync.Once
+	return func(string) {
+		if strings.HasSuffix(w.mark(name, "command"), " "+id) {
+			first.Do(f)
+		}
+	}
+}
+
+// asleep returns f for the first patch after which a server has no replicas, likewise.
+func (w *world) asleep(name string, f func()) func(patch string) {
+	var first sync.Once
+	return func(string) {
+		if w.wants(0, name) == nil {
+			first.Do(f)
+		}
+	}
+}
 
 // moment is one at which something is held until the test has done what it wants to do then.
 type moment struct{ came, over chan struct{} }
@@ -124,10 +139,6 @@ func (m moment) hold() {
 func (m moment) then(t *testing.T, f func()) {
 	t.Helper()
 	defer close(m.over)
-	select {
-	case <-m.came:
-		f()
-	case <-time.After(patience):
-		t.Fatalf("waited %s in vain for a write", patience)
-	}
+	wait.For(t, "the moment", m.came)
+	f()
 }

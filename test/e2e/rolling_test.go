@@ -14,24 +14,27 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"idle-scaler/internal/wire"
+	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
-// While both daemons are replaced, one after the other and the leader twice, a client that waits for two seconds and tries once
-// more has an answer to everything it asks for and orders; and no order is applied twice, or lost without a word. An answer is not a 503, which says "try again
-// in a moment", and is tried again within the two seconds.
+// Both daemons are replaced, one after the other and the leader twice. Meanwhile a client that
+// waits for two seconds and tries once more has an answer to everything that it asks for and
+// orders, and no order is applied twice, or lost without a word. A 503 is no answer: it says "try
+// again in a moment", and the client does within the two seconds.
 func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 	const (
 		servers = 5
 		every   = 50 * time.Millisecond
-		wait    = 2 * time.Second
+		timeout = 2 * time.Second
 	)
-	b := newBench(t)
+	w := newWorld(t)
 	name := func(i int) string { return fmt.Sprintf("server-%d", i%servers) }
 	for i := range servers {
-		b.deploy(name(i), paused)
+		w.deploy(name(i), paused)
 	}
-	h := b.history()
-	leads, follows := b.twoDaemons()
+	h := w.history()
+	leads, follows := w.twoDaemons()
 
 	var mu sync.Mutex
 	retried, unavailable := 0, 0
@@ -42,7 +45,7 @@ func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 	}
 	// ask sends a request up to two times, and returns the answer.
 	ask := func(verb, server, id, payload string) ([]byte, error) {
-		m := nats.NewMsg(fmt.Sprintf("cortex.mcp.api.%s.%s.%s", verb, b.namespace, server))
+		m := nats.NewMsg(fmt.Sprintf("cortex.mcp.api.%s.%s.%s", verb, w.namespace, server))
 		m.Data = []byte(payload)
 		if id != "" {
 			m.Header.Set(nats.MsgIdHdr, id) // so that the retry is no other order
@@ -52,10 +55,10 @@ func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 			if try > 0 {
 				count(&retried)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			for ctx.Err() == nil {
-				answer, err := b.nc.RequestMsgWithContext(ctx, m)
+				answer, err := w.nc.RequestMsgWithContext(ctx, m)
 				if err == nil {
 					code := answer.Header.Get(micro.ErrorCodeHeader)
 					if code == "" {
@@ -123,16 +126,11 @@ func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 	pause := func() { time.Sleep(2 * time.Second) } // of work between two replacements
 	pause()
 	leads.stop()
-	eventually(t, "the other leads", func() error {
-		if !follows.leader() {
-			return errors.New("it does not")
-		}
-		return nil
-	})
-	b.run()
+	wait.Eventually(t, "the other leads", follows.leads)
+	w.run()
 	pause()
 	follows.stop()
-	last := b.run()
+	last := w.run()
 	pause()
 	end()
 	t.Logf("%d requests and as many orders, %d were tried twice, %d answers were 503", sent, retried, unavailable)
@@ -140,16 +138,16 @@ func TestARollingUpdateLeavesNothingUnanswered(t *testing.T) {
 		t.Error("nothing was asked for, or the last daemon is gone")
 	}
 
-	eventually(t, "the command stream is empty", func() error { return b.holds(commandStream, 0) })
+	wait.Eventually(t, "the command stream is empty", func() error { return w.holds(commandStream, 0) })
 	want := make(map[string][]string)
 	for i := range sent {
 		want[name(i)] = append(want[name(i)], fmt.Sprintf("order-%d", i))
 	}
 	for server, ids := range want {
 		slices.Sort(ids)
-		eventually(t, "each order is applied once, or has expired on a slow machine, which is told", func() error {
+		wait.Eventually(t, "each order is applied once, or has an event that it expired on a slow machine", func() error {
 			got, err := h.of(server)
-			for _, e := range b.stored(t, fmt.Sprintf("cortex.mcp.event.expired.%s.%s", b.namespace, server)) {
+			for _, e := range w.stored(scaler.Expired, server) {
 				got = append(got, e.Command)
 			}
 			if slices.Sort(got); err == nil && !slices.Equal(got, ids) {

@@ -6,178 +6,155 @@ import (
 	"testing"
 	"time"
 
-	"idle-scaler/internal/wire"
 	"idle-scaler/policy"
 	"idle-scaler/scaler"
+	"idle-scaler/test/wait"
 )
 
-// The main job: a ping keeps a server awake, silence lets it sleep, with what is needed to wake it, and the next ping wakes it.
+// A ping keeps a server awake. Silence lets it sleep, in a write that says how to wake it, and the
+// next ping wakes it.
 func TestSilenceSleepsAndAPingWakes(t *testing.T) {
-	b := newBench(t)
-	b.deploy("alpha", replicas(3))
-	events := b.events()
+	w := newWorld(t)
+	w.deploy("alpha", replicas(3))
+	events := w.events()
 	const idleAfter = 20 * time.Second // enough to see it awake
-	b.run(append(idle, "--idle-after", idleAfter.String())...)
-	b.awaitReplicas("alpha", 3)
+	w.run(append(idle, "--idle-after", idleAfter.String())...)
+	w.awaitReplicas("alpha", 3)
 	for range 8 {
-		b.ping("alpha")
-		consistently(t, 3*time.Second, "used, and asleep", b.staysAt("alpha", 3))
+		w.ping("alpha")
+		wait.Consistently(t, 3*time.Second, "used, and awake", w.staying(3, "alpha"))
 	}
-	b.awaitReplicas("alpha", 0)
-	if e := events.next(scaler.Slept, "alpha"); e.From != 3 || e.To != 0 || e.Cause != policy.CauseIdle || e.Idle < idleAfter {
-		t.Errorf("told %+v", e)
+	w.awaitReplicas("alpha", 0)
+	e := events.next(scaler.Slept, "alpha")
+	if e.From != 3 || e.To != 0 || e.Cause != policy.CauseIdle || e.Idle < idleAfter {
+		t.Errorf("published %+v", e)
 	}
-	if got := b.mark("alpha", "replicas"); got != "3" {
-		t.Errorf("remembers %q replicas", got)
+	if got := w.mark("alpha", "replicas"); got != "3" {
+		t.Errorf("it is to wake with %q replicas", got)
 	}
-	b.ping("alpha")
-	b.awaitReplicas("alpha", 3)
+	w.ping("alpha")
+	w.awaitReplicas("alpha", 3)
 	events.next(scaler.Woken, "alpha")
 	if e := events.next(scaler.Ready, "alpha"); e.Took <= 0 {
-		t.Errorf("told %+v", e)
+		t.Errorf("published %+v", e)
 	}
 }
 
-// A lease keeps its server awake without any ping until it runs out by itself or its holder ends it; the idle clock starts
-// then, not when it was begun.
+// A lease wakes a server, and keeps it awake without any ping until it runs out or its holder ends
+// it. The idle clock starts then, not when the lease began.
 func TestALeaseKeepsAwakeUntilItEnds(t *testing.T) {
-	b := newBench(t)
+	w := newWorld(t)
 	for _, name := range []string{"runs-out", "ended", "unused"} {
-		b.deploy(name)
+		w.deploy(name)
 	}
-	events := b.events()
-	b.run(idle...)
-	b.lease("runs-out", 8*time.Second)
-	b.lease("ended", time.Hour)
-	b.ping("unused") // or the log would prove nothing
+	events := w.events()
+	w.run(idle...)
+	w.ping("unused") // or the log would prove nothing
+	for _, name := range []string{"runs-out", "ended", "unused"} {
+		w.awaitReplicas(name, 0)
+	}
 
-	leased := b.awaitReason("runs-out", policy.Leased)
-	b.awaitReason("ended", policy.Leased)
+	ended := w.namespace + "/ended"
+	said := w.says(0, "lease", "--ttl", "1h", "--holder", "ann@laptop", ended)
+	if said != ended+" is leased to ann@laptop for 1h\n" {
+		t.Errorf("lease says %q", said)
+	}
+	w.lease("runs-out", 20*time.Second) // enough to see it
+	for _, name := range []string{"runs-out", "ended"} {
+		if e := events.next(scaler.Woken, name); e.Cause != policy.CauseLease || e.To != 1 {
+			t.Errorf("published %+v", e)
+		}
+	}
+	leased := w.awaitReason("runs-out", policy.Leased)
+	w.awaitReason("ended", policy.Leased)
 	if len(leased.Leases) != 1 || leased.Leases[0].Holder != "the-test" {
 		t.Fatalf("its leases are %+v", leased.Leases)
 	}
+	if said := w.says(0, "status", ended); !strings.Contains(said, "ann@laptop, for another 59m") {
+		t.Errorf("status says %q", said)
+	}
+	events = w.events()
 	until := leased.Leases[0].Until
-	events.next(scaler.Slept, "unused") // what is as idle as they, without a lease
-	consistently(t, time.Until(until), "leased, and asleep", b.staysAt("runs-out", 1))
+	wait.Consistently(t, time.Until(until), "leased, and awake", w.staying(1, "runs-out", "ended"))
 
-	ended := time.Now()
-	if err := b.staysAt("ended", 1)(); err != nil {
-		t.Errorf("leased, and asleep: %v", err)
+	end := time.Now()
+	said = w.says(0, "lease", "--end", "--holder", "ann@laptop", ended)
+	if said != ended+" is not leased to ann@laptop any more\n" {
+		t.Errorf("lease --end says %q", said)
 	}
-	b.lease("ended", 0)
 	if e := events.next(scaler.Slept, "runs-out"); e.At.Before(until.Add(3 * time.Second)) {
-		t.Errorf("slept at %s, its lease ran out at %s", e.At, until)
+		t.Errorf("it slept at %s, its lease ran out at %s", e.At, until)
 	}
-	if e := events.next(scaler.Slept, "ended"); e.At.Before(ended.Add(3 * time.Second)) {
-		t.Errorf("slept at %s, its lease was ended at %s", e.At, ended)
+	if e := events.next(scaler.Slept, "ended"); e.At.Before(end.Add(3 * time.Second)) {
+		t.Errorf("it slept at %s, its lease was ended at %s", e.At, end)
 	}
 }
 
-// A lease is demand as a ping is: it wakes a server that is asleep, and keeps it awake.
-func TestALiveLeaseWakes(t *testing.T) {
-	b := newBench(t)
-	b.deploy("alpha", replicas(2))
-	events := b.events()
-	b.run(idle...)
-	b.ping("alpha")
-	b.awaitReplicas("alpha", 0)
-	b.lease("alpha", time.Hour)
-	if e := events.next(scaler.Woken, "alpha"); e.Cause != policy.CauseLease || e.To != 2 {
-		t.Errorf("told %+v", e)
-	}
-	b.awaitReplicas("alpha", 2)
-	b.awaitReason("alpha", policy.Leased)
-	consistently(t, 5*time.Second, "leased, and asleep", b.staysAt("alpha", 2))
-}
-
-// Of a server with wake-on-activity=false a ping or a lease does not end the sleep, because its owner says so; a start does.
-func TestActivityWakesOnlyWhereItMay(t *testing.T) {
-	b := newBench(t)
-	b.deploy("batch", replicas(2), annotation("wake-on-activity", "false"))
-	events := b.events()
-	b.run(idle...)
-	b.ping("batch")
-	slept := events.next(scaler.Slept, "batch")
-	// Up to here a ping may have crossed the sleep, which then has to be undone.
-	time.Sleep(time.Until(slept.At.Add(1500 * time.Millisecond)))
-
-	b.ping("batch")
-	b.lease("batch", time.Hour)
-	eventually(t, "both are known", func() error {
-		s, err := b.status("batch")
-		if err == nil && (len(s.Leases) != 1 || !s.LastActivity.After(slept.At)) {
-			err = fmt.Errorf("leases %v, last activity %s", s.Leases, s.LastActivity)
-		}
-		return err
-	})
-	consistently(t, 2500*time.Millisecond, "woken by activity", b.staysAt("batch", 0)) // some sweeps long
-	b.awaitReason("batch", policy.Asleep)
-
-	if _, err := b.Start(t.Context(), b.id("batch"), patience, wire.Sender{}); err != nil {
-		t.Fatal(err)
-	}
-	b.awaitReplicas("batch", 2)
-}
-
-// What the owner has written on one server beats the flags of the daemon: when it sleeps, and whether it does at all.
-func TestAnnotationsBeatFlags(t *testing.T) {
-	b := newBench(t)
-	b.deploy("plain")
-	b.deploy("paused", annotation("paused", "true"))
-	b.deploy("never", annotation("idle-after", "never"))
-	b.deploy("patient", annotation("idle-after", "1h"))
-	events := b.events()
-	b.run(idle...)
-	b.ping("somebody-else")
-	events.next(scaler.Slept, "plain")
-	consistently(t, 4*time.Second, "asleep", func() error {
-		for _, name := range []string{"paused", "never", "patient"} {
-			if err := b.staysAt(name, 1)(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	b.awaitReason("paused", policy.Paused)
-	if s := b.awaitReason("never", policy.Awake); s.Settings["idle_after"] != "never" {
-		t.Errorf("settings %+v", s.Settings)
-	}
-
-	// Paused keeps a server from being put to sleep, not from being woken.
-	b.patch("plain", "kubectl-annotate", `{"metadata":{"annotations":{"idle-scaler/paused":"true"}}}`)
-	b.ping("plain")
-	b.awaitReplicas("plain", 1)
-	consistently(t, 5*time.Second, "paused, and asleep", b.staysAt("plain", 1))
-}
-
-// The same the other way: a server sleeps earlier than the others if its annotation says so.
-func TestAnEarlierIdleAfterBeatsTheFlag(t *testing.T) {
-	b := newBench(t)
-	b.deploy("plain")
-	b.deploy("hasty", annotation("idle-after", "2s"))
-	b.run(append(idle, "--idle-after", "1h")...)
-	b.ping("plain")
-	b.awaitReplicas("hasty", 0)
-	consistently(t, 3*time.Second, "asleep", b.staysAt("plain", 1))
-}
-
-// A log that never held a ping proves nothing: nobody may be reporting. So nothing sleeps, and the status says why. From the first
-// ping on silence is proof, also about a server that has never been pinged itself, and not about the time before.
+// A log that never held a ping proves nothing: perhaps nobody reports. So nothing sleeps, and the
+// status says why. From the first ping on silence is proof, also about a server that has never been
+// pinged itself, and not about the time before.
 func TestALogWithoutPingsProvesNothing(t *testing.T) {
-	b := newBench(t)
-	b.deploy("silent")
-	b.deploy("used")
-	events := b.events()
-	b.run(idle...)
-	b.awaitReplicas("silent", 1)
-	if s := b.awaitReason("silent", policy.Blind); !strings.Contains(s.Decision.Text, "never held a ping") {
+	w := newWorld(t)
+	w.deploy("silent")
+	w.deploy("used")
+	events := w.events()
+	w.run(idle...)
+	w.awaitReplicas("silent", 1)
+	if s := w.awaitReason("silent", policy.Blind); !strings.Contains(s.Decision.Text, "never held a ping") {
 		t.Errorf("its status says %q", s.Decision.Text)
 	}
-	consistently(t, 6*time.Second, "asleep without proof", b.staysAt("silent", 1))
+	wait.Consistently(t, 6*time.Second, "awake without proof", w.staying(1, "silent"))
 
 	first := time.Now()
-	b.ping("used")
+	w.ping("used")
 	if e := events.next(scaler.Slept, "silent"); e.At.Before(first.Add(3*time.Second)) || e.Idle > e.At.Sub(first) {
-		t.Errorf("slept at %s after %s of silence, the first ping came at %s", e.At, e.Idle, first)
+		t.Errorf("it slept at %s after %s of silence, the first ping came at %s", e.At, e.Idle, first)
+	}
+}
+
+// A ping that crosses the patch of a sleep, before or after it, ends with the server awake; also
+// when the daemon dies at that moment and only its successor can know.
+func TestAPingThatCrossesASleepEndsAwake(t *testing.T) {
+	for _, c := range []struct {
+		crosses string
+		killed  bool
+	}{{"before", false}, {"after", true}} {
+		t.Run(fmt.Sprintf("%s the patch, killed %v", c.crosses, c.killed), func(t *testing.T) {
+			w := newWorld(t)
+			r := newRelay(t)
+			w.deploy("alpha", replicas(2))
+			events := w.events()
+			w.run(append(alone, "--kubeconfig", r.kubeconfig)...)
+			ping := func() {
+				if err := w.Ping(t.Context(), w.id("alpha")); err != nil {
+					t.Error(err)
+				}
+			}
+			done := newMoment()
+			r.act(func(patch string) {
+				if c.crosses == "before" && strings.Contains(patch, `"replicas":0}`) { // each: the first may meet a conflict
+					ping()
+				}
+			}, w.asleep("alpha", done.hold))
+			ping()
+			done.then(t, func() {
+				if c.crosses == "after" {
+					ping()
+				}
+				if c.killed {
+					w.kill()
+				}
+			})
+			if c.killed {
+				if err := w.wants(0, "alpha"); err != nil {
+					t.Fatal(err)
+				}
+				w.run(alone...)
+			}
+			if e := events.next(scaler.Woken, "alpha"); e.Cause != policy.CauseActivity || e.To != 2 {
+				t.Errorf("published %+v", e)
+			}
+			events.next(scaler.Ready, "alpha")
+		})
 	}
 }

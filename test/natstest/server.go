@@ -31,9 +31,13 @@ type Server struct {
 	dir  string
 }
 
-// New starts a server. The end of the test ends it.
+// New starts a server. The end of the test ends it. Tests with servers of their own mostly wait:
+// they run in parallel.
 func New(t testing.TB) *Server {
 	t.Helper()
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel()
+	}
 	subjects, err := wire.NewSubjects(wire.DefaultPrefix)
 	Check(t, err)
 	s := &Server{Subjects: subjects, T: t, dir: t.TempDir()}
