@@ -95,7 +95,7 @@ func serve(ctx context.Context, c *Config, s settings, logger *slog.Logger) (err
 	log.OnActivity, cache.OnChange = core.Enqueue, core.Enqueue
 	sessions, err := command.New(commands, command.Config{
 		Subjects: subjects, Applier: core, Clock: clock, Leads: core.Leads, Ensure: ensure,
-		AckWait: 2 * (c.CommandMaxAge + 2*c.scaler().RetryFor), InFlight: scaler.MaxInHand,
+		AckWait: 2 * (c.CommandMaxAge + 2*c.scaler().RetryFor), MaxAckPending: scaler.MaxInHand,
 		Heartbeat: 2 * time.Second, Logger: logger,
 	})
 	if err != nil {

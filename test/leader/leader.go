@@ -1,4 +1,5 @@
-// Package leader takes the commands of the stream in tests, as the domain of a leader would.
+// Package leader is a leader for tests: it takes the commands of the stream and lets the test
+// finish them.
 package leader
 
 import (
@@ -15,7 +16,7 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// Given is one command as the domain got it.
+// Given is one command that was submitted or rejected.
 type Given struct {
 	scaler.Command
 	Ctx    context.Context // of its session
@@ -23,7 +24,7 @@ type Given struct {
 	Finish func(scaler.Outcome)
 }
 
-// Leader takes what is submitted, and lets the test finish it.
+// Leader is a command.Applier that puts every command on a channel.
 type Leader struct{ Given chan Given }
 
 // Submit takes a command.
@@ -36,19 +37,18 @@ func (l *Leader) Reject(c scaler.Command, err error, finish func(scaler.Outcome)
 	l.Given <- Given{c, nil, err, finish}
 }
 
-// View says that the server is running.
+// View returns a running server.
 func (l *Leader) View(server *scaler.Server) scaler.View {
 	return scaler.View{Server: server, Status: policy.StatusRunning}
 }
 
-// Lead begins to hold sessions of the streams of cluster "here", until the test, or stop, ends it.
+// Lead runs sessions on the streams of cluster "here" until stop is called, or the test ends.
 func Lead(w *natstest.Server, nc *nats.Conn, change ...func(*command.Config)) (l *Leader, stop func()) {
 	w.T.Helper()
 	l = &Leader{make(chan Given, 10_000)}
 	config := command.Config{
 		Subjects: w.Subjects, Applier: l, Leads: func() bool { return true },
-		Ensure: w.Ensure,
-		Clock:  new(activity.Clock), AckWait: time.Hour, InFlight: 4096,
+		Ensure: w.Ensure, Clock: new(activity.Clock), AckWait: time.Hour, MaxAckPending: 4096,
 		Heartbeat: 200 * time.Millisecond, Logger: natstest.Quiet,
 	}
 	for _, c := range change {

@@ -1,8 +1,8 @@
-// Package command hands the commands of the command stream to the domain: in order for each server,
-// each until it is finished, by the leader only.
+// Package command delivers the commands of the command stream to the domain: those of one server in
+// order, each until it is acknowledged, and only while this process leads.
 //
-//	command.VERB.NS.NAME   the command stream ──▶ [Sessions] ──▶ scaler.Submit ──▶ answer, acknowledgement
+//	command.VERB.NS.NAME ──▶ command stream ──▶ [Sessions] ──▶ scaler.Submit ──▶ answer, acknowledgement
 //
-// It also says how a request becomes a command on the stream, [Request] and [Read], and how the replica that took the
-// request hears what the leader says of the command: [Replies].
+// [Request] turns a request into a command for the stream, and [Read] reads it back. [Replies]
+// receives the leader's answer in the replica that took the request.
 package command

@@ -1,6 +1,6 @@
 package command
 
-// What the tests need to know.
+// Exported for tests.
 const (
 	ReplyHeader = replyHeader
 	LeadPause   = leadPause

@@ -13,8 +13,8 @@ import (
 	"idle-scaler/scaler"
 )
 
-// Result is what the leader says to the replica that took a request: the answer, without what the replica
-// waits for, and where the command has left the server.
+// Result is the leader's answer to the replica that took a request: the outcome of the command, and
+// the server after it. The replica itself waits until the server is ready.
 type Result struct {
 	wire.Answer
 	UID     string `json:"uid,omitempty"`
@@ -22,7 +22,7 @@ type Result struct {
 	Wanted  bool   `json:"wanted,omitempty"` // it has replicas, or will have once those before it are ready
 }
 
-// NewResult says what became of the command with a place in the stream.
+// NewResult returns the Result of the command with a sequence in the stream.
 func NewResult(o scaler.Outcome, sequence uint64, view func(*scaler.Server) scaler.View) Result {
 	r := Result{Answer: answer.Outcome(o, sequence, view)}
 	if server := o.Server; server != nil {
@@ -31,51 +31,44 @@ func NewResult(o scaler.Outcome, sequence uint64, view func(*scaler.Server) scal
 	return r
 }
 
-// Replies hears what the leader says of the commands of this replica. All methods may be called concurrently.
+// Replies receives the leader's answers to the commands of this replica, on one subscription. All
+// methods may be called concurrently.
 type Replies struct {
-	inbox string // what the subjects of the answers begin with
-	sub   *nats.Subscription
-
-	mu      sync.Mutex
-	waiting map[string]chan<- Result // by the last token of the subject
+	inbox   string // the prefix of the subjects of all answers
+	sub     *nats.Subscription
+	waiting sync.Map // chan Result by the last token of the subject
 }
 
-// NewReplies begins to listen.
+// NewReplies subscribes to the answers. It fails only while the connection is closed.
 func NewReplies(nc *nats.Conn) (*Replies, error) {
-	r := &Replies{inbox: nc.NewInbox() + ".", waiting: make(map[string]chan<- Result)}
+	r := &Replies{inbox: nc.NewInbox() + "."}
 	var err error
 	r.sub, err = nc.Subscribe(r.inbox+"*", r.receive)
 	return r, err
 }
 
-// Expect returns where the leader is to answer a command, and what it then says. Forget ends that.
+// Expect returns the subject on which the leader is to answer one command, and a channel that gets
+// the answer. Call forget when nobody waits for it any more.
 func (r *Replies) Expect() (inbox string, result <-chan Result, forget func()) {
-	token, answer := nuid.Next(), make(chan Result, 1)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waiting[token] = answer
-	return r.inbox + token, answer, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.waiting, token)
-	}
+	token, waiting := nuid.Next(), make(chan Result, 1)
+	r.waiting.Store(token, waiting)
+	return r.inbox + token, waiting, func() { r.waiting.Delete(token) }
 }
 
-// receive takes an answer. A later one, of a leader that got the command again, adds nothing. What names no
-// command is not from a leader: on any inbox an acknowledgement of JetStream may land.
+// receive takes an answer. It drops a second one, from a leader to which the command was
+// redelivered, and a message that names no command: an acknowledgement of JetStream can go to any
+// inbox.
 func (r *Replies) receive(m *nats.Msg) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	waiting, ok := r.waiting.Load(strings.TrimPrefix(m.Subject, r.inbox))
 	var result Result
-	answer := r.waiting[strings.TrimPrefix(m.Subject, r.inbox)]
-	if answer == nil || json.Unmarshal(m.Data, &result) != nil || result.Command == nil {
+	if !ok || json.Unmarshal(m.Data, &result) != nil || result.Command == nil {
 		return
 	}
 	select {
-	case answer <- result:
+	case waiting.(chan Result) <- result:
 	default:
 	}
 }
 
-// Close ends the listening.
+// Close unsubscribes. Channels that still wait get nothing.
 func (r *Replies) Close() { _ = r.sub.Unsubscribe() } // it fails only when the connection is closed

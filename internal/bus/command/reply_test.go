@@ -8,9 +8,10 @@ import (
 	"idle-scaler/test/wait"
 )
 
-// A leader that got a command again answers again, and anybody may write to an inbox: nothing that is not
-// waited for keeps others from their answers.
+// Messages that nobody expects delay no answer. A leader to which a command was redelivered answers
+// again, and anybody may publish to an inbox.
 func TestRepliesThatNobodyTakes(t *testing.T) {
+	t.Parallel()
 	w := natstest.New(t)
 	nc, leader := w.Connect(), w.Connect()
 	replies, err := command.NewReplies(nc)
@@ -23,7 +24,9 @@ func TestRepliesThatNobodyTakes(t *testing.T) {
 	defer forget()
 	natstest.Check(t, nc.Flush())
 	for _, inbox := range []string{twice, twice, gone, other, other} {
-		for _, payload := range []string{`no JSON`, `{}`, `{"stream":"S","seq":7}`, `{"command":{"sequence":3},"version":"7","wanted":true}`} {
+		for _, payload := range []string{
+			`no JSON`, `{}`, `{"stream":"S","seq":7}`, `{"command":{"sequence":3},"version":"7","wanted":true}`,
+		} {
 			natstest.Check(t, leader.Publish(inbox, []byte(payload)))
 		}
 	}

@@ -9,15 +9,14 @@ import (
 	"idle-scaler/scaler"
 )
 
-// replyHeader of a command says where to answer. A replica that took a request sets it. Any publisher can, so the
-// leader answers to inboxes only.
+// replyHeader holds the subject to which the leader answers a command. The replica that takes a
+// request sets it. Any publisher can set it too, so the leader answers to inboxes only.
 const replyHeader = "Idle-Scaler-Reply"
 
-// Request returns a request as a command for the stream: with where to answer, unless reply is
-// empty, and until when the sender waits.
+// Request returns the command for a request. With a reply, the leader answers it there, and has to
+// apply it before the sender stops waiting.
 func Request(subject string, payload []byte, reply string, wait time.Duration) *nats.Msg {
-	m := nats.NewMsg(subject)
-	m.Data = payload
+	m := &nats.Msg{Subject: subject, Data: payload, Header: make(nats.Header)}
 	if reply != "" {
 		m.Header.Set(replyHeader, reply)
 		m.Header.Set(wire.DeadlineHeader, max(wait, wire.AppliedWithin).String())
@@ -25,8 +24,9 @@ func Request(subject string, payload []byte, reply string, wait time.Duration) *
 	return m
 }
 
-// Read reads a command from its subject and payload. Requested says that somebody waits for the
-// answer. On error the command holds what could be read, for the event that tells of it.
+// Read reads a command from its subject and its payload. Requested says that somebody waits for the
+// answer. When Read returns an error the command holds the fields that it could read, for the
+// event.
 func Read(subjects wire.Subjects, subject string, payload []byte, requested bool) (scaler.Command, error) {
 	c, err := subjects.ReadCommand(subject, payload, requested)
 	return scaler.Command{

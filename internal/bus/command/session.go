@@ -19,44 +19,44 @@ import (
 	"idle-scaler/scaler"
 )
 
-// Applier takes the commands of the stream. Implemented by scaler.Scaler.
+// Applier applies the commands of the stream. Implemented by scaler.Scaler.
 type Applier interface {
-	// Submit calls finish once, when nothing is left to do for the command, unless ctx is done
-	// before.
+	// Submit applies a command. It calls finish once, when nothing is left to do for the command,
+	// unless ctx is done before.
 	Submit(ctx context.Context, c scaler.Command, finish func(scaler.Outcome))
-	// Reject tells that a command makes no sense.
+	// Reject publishes that a command makes no sense, then calls finish.
 	Reject(c scaler.Command, err error, finish func(scaler.Outcome))
 	View(server *scaler.Server) scaler.View
 }
 
-// Config is what Sessions need to know. All fields must be set.
+// Config is what Sessions need. All fields must be set.
 type Config struct {
-	Subjects  wire.Subjects
-	Applier   Applier
-	Clock     *activity.Clock             // is set before any command of a session: the log may not have been read yet
-	Leads     func() bool                 // whether this process leads now, so that Applier takes commands
-	Ensure    func(context.Context) error // makes the stream again when it is gone
-	AckWait   time.Duration               // longer than a command may wait and be tried: redelivery within a session comes after newer work
-	InFlight  int                         // how many commands may be unfinished at once: scaler.MaxInHand
-	Heartbeat time.Duration               // how often the server says that it is there: 2s
-	Logger    *slog.Logger
+	Subjects      wire.Subjects
+	Applier       Applier
+	Clock         *activity.Clock             // each session sets it: the log may not have been read yet
+	Leads         func() bool                 // whether this process leads
+	Ensure        func(context.Context) error // creates the streams that are missing
+	AckWait       time.Duration               // longer than a command may wait and be tried
+	MaxAckPending int                         // of commands: scaler.MaxInHand
+	Heartbeat     time.Duration               // between two heartbeats of the consumer: 2s
+	Logger        *slog.Logger
 }
 
-// Sessions hand the commands of the stream to the domain, one session after the other.
+// Sessions deliver the commands of the stream to the domain, in one session after the other.
 //
-// A session is a part of one term of leadership on one unbroken connection, with a consumer of its
-// own. When the connection breaks, or the consumer is gone, the session ends and the next one
-// begins from the oldest unfinished command; so whatever was left undone comes again, in order, and
-// before anything newer. A consumer that lived on would redeliver it when its AckWait is over:
-// after newer commands, whose work it would undo. For the same reason nothing is ever negatively
-// acknowledged.
+// A session lasts for a part of one term of leadership on one unbroken connection, and has its own
+// consumer. It ends when the connection breaks or the consumer is gone. The next one begins with
+// the oldest command that is not acknowledged, so unfinished commands come again, in order, and
+// before anything newer. A consumer that outlived its session would redeliver them when its AckWait
+// is over: after newer commands, whose work they would undo. A negative acknowledgement would do
+// the same, so there is none.
 type Sessions struct {
 	config Config
 	nc     *nats.Conn
 	js     jetstream.JetStream
 }
 
-// New returns Sessions on a connection that is used for nothing else.
+// New returns Sessions on a connection that nothing else uses.
 func New(nc *nats.Conn, config Config) (*Sessions, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -66,50 +66,46 @@ func New(nc *nats.Conn, config Config) (*Sessions, error) {
 }
 
 const (
-	leadPause  = 100 * time.Millisecond // between two looks whether this process leads
-	beginPause = time.Second            // between two sessions, so that two who both think that they lead don't fight at full speed
+	leadPause = 100 * time.Millisecond // before it asks again whether this process leads
+	// beginPause is the least time between the begins of two sessions, so that two processes that
+	// both believe they lead don't fight at full speed.
+	beginPause = time.Second
 )
 
-// Run holds sessions until ctx is done. Commands that are not finished by then may still be
-// finished, until the connection is closed; the others come to whoever leads next.
+// Run runs sessions until ctx is done. A command that is in work then can still be acknowledged
+// until the connection is closed. The others go to the next leader.
 func (s *Sessions) Run(ctx context.Context) error {
-	said := ""
+	logged := ""
 	for ctx.Err() == nil {
 		if !s.config.Leads() || !s.nc.IsConnected() {
 			stream.Sleep(ctx, leadPause)
 			continue
 		}
 		began := time.Now()
-		err := s.hold(ctx)
-		if ctx.Err() != nil {
-			break
-		}
+		err := s.runSession(ctx)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			err = errors.Join(err, s.config.Ensure(ctx))
 		}
-		if err.Error() != said {
+		if ctx.Err() == nil && err.Error() != logged {
 			s.config.Logger.Warn("the command session has ended, trying to begin another", "err", err)
-			said = err.Error()
+			logged = err.Error()
 		}
-		stream.Sleep(ctx, min(beginPause, max(leadPause, beginPause-time.Since(began)))) // at once, nearly, after one that has lasted
+		stream.Sleep(ctx, max(leadPause, beginPause-time.Since(began)))
 	}
 	return nil
 }
 
-// hold begins a session, and returns why it has ended.
-func (s *Sessions) hold(ctx context.Context) error {
+// runSession runs one session until it ends, and returns why.
+func (s *Sessions) runSession(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	name := stream.Commands.Name(s.config.Subjects)
-	if err := s.deleteConsumers(ctx, name); err != nil {
-		return err
-	}
-	if !s.config.Leads() { // that took a moment: whoever leads now must not lose its consumer to us
-		return errors.New("leadership was lost")
-	}
-	shift, err := s.shift(ctx, name)
+	shift, err := s.prepare(ctx, name)
 	if err != nil {
 		return err
+	}
+	if !s.config.Leads() { // the next leader must not lose its consumer to this process
+		return errors.New("leadership was lost")
 	}
 	session := &session{Sessions: s, ctx: ctx, shift: shift}
 	feed, err := stream.Open(ctx, s.nc, s.js, name, jetstream.ConsumerConfig{
@@ -118,9 +114,9 @@ func (s *Sessions) hold(ctx context.Context) error {
 		AckPolicy:         jetstream.AckExplicitPolicy,
 		AckWait:           s.config.AckWait,
 		MaxDeliver:        -1,
-		MaxAckPending:     s.config.InFlight,
-		FlowControl:       true,             // of large messages fewer are under way: NATS cuts off who is 64 MB behind
-		InactiveThreshold: s.config.AckWait, // it has to outlive the session, for the last acknowledgements
+		MaxAckPending:     s.config.MaxAckPending,
+		FlowControl:       true,             // bounds the bytes on their way: NATS cuts off a connection that is 64 MB behind
+		InactiveThreshold: s.config.AckWait, // the consumer takes acknowledgements after the session
 	}, s.config.Heartbeat, session.take)
 	if err != nil {
 		return err
@@ -131,29 +127,10 @@ func (s *Sessions) hold(ctx context.Context) error {
 	return feed.Err()
 }
 
-// deleteConsumers deletes the consumers of former sessions. Two can't be on a work queue at the
-// same time, so it also shows a leader that does not know better yet that it leads no more.
-func (s *Sessions) deleteConsumers(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
-	defer cancel()
-	found, err := s.js.Stream(ctx, name)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", name, err)
-	}
-	consumers := found.ConsumerNames(ctx)
-	for consumer := range consumers.Name() {
-		if err := found.DeleteConsumer(ctx, consumer); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("delete the consumer of a former session: %w", err)
-		}
-	}
-	if err := consumers.Err(); err != nil {
-		return fmt.Errorf("list the consumers of former sessions: %w", err)
-	}
-	return nil
-}
-
-// shift finds out how the stamps of the command stream differ from the time of the log.
-func (s *Sessions) shift(ctx context.Context, name string) (time.Duration, error) {
+// prepare deletes the consumers of former sessions, sets the clock of the log, and returns how far
+// the stamps of the command stream differ from it. A work queue allows one consumer at a time, so
+// this also ends the session of a former leader that still believes it leads.
+func (s *Sessions) prepare(ctx context.Context, name string) (shift time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
 	defer cancel()
 	if err := stream.Measure(ctx, s.js, s.config.Subjects, s.config.Clock); err != nil {
@@ -164,37 +141,45 @@ func (s *Sessions) shift(ctx context.Context, name string) (time.Duration, error
 	if err != nil {
 		return 0, fmt.Errorf("stream %s: %w", name, err)
 	}
-	return stream.Shift(before, s.config.Clock.Now(), found.CachedInfo().TimeStamp), nil
+	shift = stream.Shift(before, s.config.Clock.Now(), found.CachedInfo().TimeStamp)
+	consumers := found.ConsumerNames(ctx)
+	for consumer := range consumers.Name() {
+		if err := found.DeleteConsumer(ctx, consumer); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return 0, fmt.Errorf("delete the consumer of a former session: %w", err)
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return 0, fmt.Errorf("list the consumers of former sessions: %w", err)
+	}
+	return shift, nil
 }
 
-// session is one of them.
+// session is one session.
 type session struct {
 	*Sessions
-	shift time.Duration   // of the stream's stamps
+	shift time.Duration   // of the stream's stamps to the time of the log
 	ctx   context.Context // done when the session has ended
-	mu    sync.Mutex      // held while a command is handed on
-	ended bool
+	mu    sync.Mutex      // held while a command is submitted
 }
 
-// end makes sure that no command is handed on any more, and only then tells those that were handed
-// on before.
+// end cancels the context of the session, so that take submits nothing any more. It does not cancel
+// while take submits a command.
 func (s *session) end(cancel context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
 	cancel()
 }
 
-// take hands one command on. A later one of the same server is handed on only after it has
-// returned.
-func (s *session) take(m *nats.Msg, p stream.Metadata) {
+// take submits one command. The feed calls it for one message after the other, which keeps the
+// commands of a server in order.
+func (s *session) take(m *nats.Msg, at stream.Metadata) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.ctx.Err() != nil {
 		return
 	}
 	c, err := Read(s.config.Subjects, m.Subject, m.Data, false)
-	c.Stamp, c.Taken = p.Stamp(), p.Time.Add(s.shift)
+	c.Stamp, c.Taken = at.Stamp(), at.Time.Add(s.shift)
 	if err == nil {
 		c.Deadline, err = wire.ReadDeadline(m.Header.Get(wire.DeadlineHeader), c.Taken)
 	}
@@ -206,16 +191,17 @@ func (s *session) take(m *nats.Msg, p stream.Metadata) {
 	s.config.Applier.Submit(s.ctx, c, finish)
 }
 
-// What is sent to acknowledge a message (ADR-15). A work queue removes it after either.
+// The acknowledgements of JetStream (ADR-15). A work queue removes the message after either.
 var (
 	ack  = []byte("+ACK")
-	term = []byte("+TERM") // poison: the server tells those who watch its advisories
+	term = []byte("+TERM") // for a command that makes no sense: the server also publishes an advisory
 )
 
-// finish returns what ends a command: the answer to the replica that took the request, if one did, then the
-// acknowledgement. If that gets lost the command comes again, and is known to be applied; if the answer gets lost, the
-// replica looks itself. It holds on to neither
-// message nor payload: thousands may be waiting.
+// finish returns the function that ends a command. It answers the replica that took the request, if
+// there is one, and then acknowledges the command. If the acknowledgement gets lost, the command is
+// redelivered, and the domain knows that it is applied. If the answer gets lost, the replica reads
+// the mark on the Deployment. The function keeps neither the message nor its payload in memory,
+// because thousands may be waiting.
 func (s *session) finish(c scaler.Command, ackTo, reply string) func(scaler.Outcome) {
 	return func(o scaler.Outcome) {
 		if reply != "" {
@@ -224,12 +210,12 @@ func (s *session) finish(c scaler.Command, ackTo, reply string) func(scaler.Outc
 				s.config.Logger.Warn("cannot answer a replica", "server", c.Server.String(), "err", err)
 			}
 		}
-		word := ack
+		kind := ack
 		if o.Event.Type == scaler.Rejected || o.Event.Type == scaler.Expired {
-			word = term
+			kind = term
 		}
-		if err := natsconn.Unsent(s.nc.Publish(ackTo, word)); err != nil {
-			s.config.Logger.Warn("cannot acknowledge a command, it will come again", "server", c.Server.String(), "err", err)
+		if err := natsconn.Unsent(s.nc.Publish(ackTo, kind)); err != nil {
+			s.config.Logger.Warn("cannot acknowledge a command, NATS will redeliver it", "server", c.Server.String(), "err", err)
 		}
 	}
 }

@@ -13,26 +13,26 @@ import (
 	"idle-scaler/test/natstest"
 )
 
-// counting counts what is submitted.
-type counting struct {
+// counter counts the commands that are submitted.
+type counter struct {
 	submitted int
 	last      scaler.Command
 }
 
-func (d *counting) Submit(_ context.Context, c scaler.Command, _ func(scaler.Outcome)) {
+func (d *counter) Submit(_ context.Context, c scaler.Command, _ func(scaler.Outcome)) {
 	d.submitted++
 	d.last = c
 }
 
-func (d *counting) Reject(scaler.Command, error, func(scaler.Outcome)) {}
-func (d *counting) View(*scaler.Server) scaler.View                    { return scaler.View{} }
+func (d *counter) Reject(scaler.Command, error, func(scaler.Outcome)) {}
+func (d *counter) View(*scaler.Server) scaler.View                    { return scaler.View{} }
 
-// What comes after a session has ended is not handed on: the next session hands it on, after what
-// was left undone.
-func TestEndedSessionHandsNothingOn(t *testing.T) {
+// A session that has ended submits nothing any more. The next session submits those commands, after
+// the unfinished ones.
+func TestEndedSessionSubmitsNothing(t *testing.T) {
 	subjects, err := wire.NewSubjects(wire.DefaultPrefix)
 	natstest.Check(t, err)
-	d := new(counting)
+	d := new(counter)
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &session{Sessions: &Sessions{config: Config{Subjects: subjects, Applier: d}}, ctx: ctx}
 	m := nats.NewMsg(subjects.Command(wire.VerbStop, wire.ID{Namespace: "team-b", Name: "files"}))
@@ -40,18 +40,18 @@ func TestEndedSessionHandsNothingOn(t *testing.T) {
 	s.end(cancel)
 	s.take(m, stream.Metadata{Sequence: 2})
 	if d.submitted != 1 || ctx.Err() == nil {
-		t.Errorf("%d commands were handed on, want the first", d.submitted)
+		t.Errorf("%d commands were submitted, want the first", d.submitted)
 	}
 }
 
-// On a NATS cluster the clock of the command stream may be another than that of the log. When a command was
-// taken, and how long it may wait, is said by the time of the log; its place is what the stream says.
+// On a NATS cluster the clock of the command stream may differ from that of the log. The time at
+// which a command was taken and its deadline are in the time of the log. Its Stamp is not shifted.
 func TestCommandsOfAnotherClock(t *testing.T) {
 	subjects, err := wire.NewSubjects(wire.DefaultPrefix)
 	natstest.Check(t, err)
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	for _, shift := range []time.Duration{0, time.Hour, -time.Hour} {
-		d := new(counting)
+		d := new(counter)
 		s := &session{Sessions: &Sessions{config: Config{Subjects: subjects, Applier: d}}, ctx: t.Context(), shift: shift}
 		m := nats.NewMsg(subjects.Command(wire.VerbStop, wire.ID{Namespace: "team-b", Name: "files"}))
 		m.Header.Set(wire.DeadlineHeader, "30s")

@@ -38,15 +38,18 @@ func send(t testing.TB, js jetstream.JetStream, subject, payload string, header 
 	return stored.Sequence
 }
 
+// left returns how many commands are not acknowledged.
 func left(w *natstest.Server) uint64 { return w.Info(stream.Commands.Name(w.Subjects)).State.Msgs }
 
-// A command comes with its place in the stream, which is its identity, and stays in the stream
-// until it is finished.
-func TestCommandIsHandedOn(t *testing.T) {
+// A command is submitted with its Stamp, which is its identity. It stays in the stream until it is
+// finished.
+func TestCommandIsSubmitted(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	subject := w.Subjects.Command(wire.VerbScale, files)
-	sequence := send(t, js, subject, `{"replicas":3,"id":"7","actor":"ann","reason":"tea"}`, wire.DeadlineHeader, "2030-01-02T03:04:05.6Z")
+	payload := `{"replicas":3,"id":"7","actor":"ann","reason":"tea"}`
+	sequence := send(t, js, subject, payload, wire.DeadlineHeader, "2030-01-02T03:04:05.6Z")
 	stored, err := w.Stream(stream.Commands.Name(w.Subjects)).GetMsg(context.Background(), sequence)
 	natstest.Check(t, err)
 	d, _ := leader.Lead(w, w.Connect())
@@ -63,15 +66,16 @@ func TestCommandIsHandedOn(t *testing.T) {
 		t.Errorf("got %+v %v, want %+v", got.Command, got.Err, want)
 	}
 	if n := left(w); n != 1 {
-		t.Errorf("%d in the stream before it is finished", n)
+		t.Errorf("%d are in the stream before it is finished, want 1", n)
 	}
 	got.Finish(scaler.Outcome{Event: scaler.Event{Type: scaler.Scaled}})
-	wait.Until(t, "the end of it", func() bool { return left(w) == 0 })
+	wait.Until(t, "the acknowledgement", func() bool { return left(w) == 0 })
 }
 
-// A session sets the clock of the log before it hands a command on, because the log may not have been read
-// yet. A deadline counts from when the stream took the command.
+// A session sets the clock of the log before it submits a command, because the log may not have
+// been read yet. A deadline counts from the moment at which the stream took the command.
 func TestSessionSetsTheClock(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	clock, now := new(activity.Clock), time.Now()
@@ -80,7 +84,7 @@ func TestSessionSetsTheClock(t *testing.T) {
 	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``, wire.DeadlineHeader, "30s")
 	got := wait.For(t, "the command", d.Given)
 	if skew := clock.Skew(); skew.Abs() > time.Second {
-		t.Errorf("the clock of NATS is believed to be %s behind", skew)
+		t.Errorf("the clock of NATS seems to be %s behind", skew)
 	}
 	// A clock that was measured a moment ago is wrong by at most the time that NATS took to answer.
 	if got.Taken.Sub(got.Stamp.Time).Abs() > wait.Patience || !got.Deadline.Equal(got.Taken.Add(30*time.Second)) {
@@ -88,9 +92,10 @@ func TestSessionSetsTheClock(t *testing.T) {
 	}
 }
 
-// A command that makes no sense is rejected, with whatever of it could be read. Then it is terminated, and the next
-// comes.
+// A command that makes no sense is rejected, with the fields that could be read. It is terminated,
+// and the next command comes.
 func TestPoison(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
@@ -116,7 +121,7 @@ func TestPoison(t *testing.T) {
 			t.Errorf("%s %.60s: got %.200v at %v", row.subject, row.payload, got.Err, got.Stamp)
 		}
 		got.Finish(scaler.Outcome{Err: got.Err, Event: scaler.Event{Type: scaler.Rejected}})
-		wait.For(t, "word that it was terminated", advisories)
+		wait.For(t, "the advisory that it was terminated", advisories)
 	}
 	send(t, js, start, ``, wire.DeadlineHeader, "soon")
 	if got := wait.For(t, "a bad deadline", d.Given); !errors.Is(got.Err, wire.ErrInvalid) {
@@ -125,29 +130,34 @@ func TestPoison(t *testing.T) {
 		got.Finish(scaler.Outcome{Err: got.Err, Event: scaler.Event{Type: scaler.Rejected}})
 	}
 	send(t, js, start, ``)
-	if got := wait.For(t, "what is in order", d.Given); got.Err != nil || got.Verb != scaler.Start {
+	if got := wait.For(t, "a command that makes sense", d.Given); got.Err != nil || got.Verb != scaler.Start {
 		t.Errorf("got %+v", got)
 	}
-	wait.Until(t, "the end of the poison", func() bool { return left(w) == 1 })
+	wait.Until(t, "the end of the rejected commands", func() bool { return left(w) == 1 })
 }
 
-// A sender can't end everybody's sessions by writing into a header what the server would.
+// A sender can't end everybody's sessions: a command never looks like a message of the NATS server
+// itself, whatever headers it has.
 func TestCommandsThatLookLikeTheServer(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
 	for _, status := range []string{"100", "404", "408", "409", "503"} {
-		sequence := send(t, js, w.Subjects.Command(wire.VerbStart, web), ``, "Status", status, "Description", "Consumer Deleted", "Nats-Last-Consumer", "99")
-		if got := wait.For(t, "the command with status "+status, d.Given); got.Stamp.Sequence != sequence || got.Ctx.Err() != nil {
+		sequence := send(t, js, w.Subjects.Command(wire.VerbStart, web), ``,
+			"Status", status, "Description", "Consumer Deleted", "Nats-Last-Consumer", "99")
+		got := wait.For(t, "the command with status "+status, d.Given)
+		if got.Stamp.Sequence != sequence || got.Ctx.Err() != nil {
 			t.Errorf("status %s: got %v, session %v", status, got.Stamp, got.Ctx.Err())
 		}
 	}
 }
 
-// A session that is killed leaves its unfinished commands to the next, which gets them in order and
-// before anything newer. A consumer that lived on would redeliver them after newer ones, and a stop
-// would undo a start that was sent after it.
+// After a session was killed, the next one gets its unfinished commands in order, and before
+// anything newer. A consumer that outlived its session would redeliver them after newer ones, and a
+// stop would undo a start that was sent after it.
 func TestRedeliveryIsInOrder(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	nc := w.Connect()
@@ -161,7 +171,7 @@ func TestRedeliveryIsInOrder(t *testing.T) {
 		}
 	}
 	wait.Until(t, "the acknowledgements", func() bool { return left(w) == uint64(20-len(finished)) })
-	nc.Close() // as when the process is killed: nothing is said
+	nc.Close() // without a word, as when the process is killed
 	for i := 20; i < 30; i++ {
 		send(t, js, w.Subjects.Command(wire.VerbStop, web), fmt.Sprintf(`{"id":"%d"}`, i))
 	}
@@ -178,9 +188,11 @@ func TestRedeliveryIsInOrder(t *testing.T) {
 	}
 }
 
-// A lost connection ends the session at once. The next session begins after the reconnect, with the oldest
-// unfinished command. A command that is finished in between can't be acknowledged, and comes again.
+// A lost connection ends the session at once. The next session begins after the reconnect, with the
+// oldest unfinished command. A command that is finished in between can't be acknowledged, and is
+// redelivered.
 func TestSessionEndsWithItsConnection(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	d, _ := leader.Lead(w, w.Connect())
 	js := w.JetStream()
@@ -199,22 +211,26 @@ func TestSessionEndsWithItsConnection(t *testing.T) {
 	again.Finish(scaler.Outcome{})
 	again = wait.For(t, "a command of the next session", d.Given)
 	if again.Stamp.Sequence != two || again.Ctx.Err() != nil {
-		t.Errorf("got %v %v, want %d in a session that goes on", again.Stamp, again.Ctx.Err(), two)
+		t.Errorf("got %v %v, want %d, and that the session goes on", again.Stamp, again.Ctx.Err(), two)
 	}
 	again.Finish(scaler.Outcome{})
-	wait.Until(t, "the end of both", func() bool { return left(w) == 0 })
+	wait.Until(t, "both acknowledgements", func() bool { return left(w) == 0 })
 }
 
-// When two replicas think that they lead, the older one never takes the consumer back: it gives up as soon as it
-// knows better. What it has finished by then is acknowledged.
+// When two replicas believe that they lead, the older one never takes the consumer back. It gives
+// up as soon as it knows better.
 func TestTwoSessions(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	var oldLeads atomic.Bool
 	var asked atomic.Int64
 	oldLeads.Store(true)
 	old, _ := leader.Lead(w, w.Connect(), func(c *command.Config) {
-		c.Leads = func() bool { asked.Add(1); return oldLeads.Load() }
+		c.Leads = func() bool {
+			asked.Add(1)
+			return oldLeads.Load()
+		}
 	})
 	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
 	held := wait.For(t, "the command", old.Given)
@@ -241,9 +257,10 @@ func TestTwoSessions(t *testing.T) {
 	}
 }
 
-// Leadership that is lost while a session begins ends that: no consumer is made, which whoever
-// leads now would trip over.
+// A session that loses leadership while it begins makes no consumer, because the next leader would
+// have to delete it.
 func TestLeadershipIsLostMeanwhile(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	var asked atomic.Int64
 	_, stop := leader.Lead(w, w.Connect(), func(c *command.Config) {
@@ -252,12 +269,13 @@ func TestLeadershipIsLostMeanwhile(t *testing.T) {
 	wait.Until(t, "that it asks again", func() bool { return asked.Load() > 3 })
 	stop()
 	if n := w.Info(stream.Commands.Name(w.Subjects)).State.Consumers; n > 0 {
-		t.Errorf("%d consumers are made", n)
+		t.Errorf("there are %d consumers, want none", n)
 	}
 }
 
-// Nothing is handed on after the end, and nothing before this process leads.
+// Nothing is submitted before this process leads, and nothing after the end.
 func TestSessionsFollowLeadership(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	var leads atomic.Bool
@@ -265,7 +283,7 @@ func TestSessionsFollowLeadership(t *testing.T) {
 	send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
 	time.Sleep(3 * command.LeadPause)
 	if len(d.Given) > 0 {
-		t.Error("a command is handed on before this process leads")
+		t.Error("a command is submitted before this process leads")
 	}
 	leads.Store(true)
 	got := wait.For(t, "the command", d.Given)
@@ -277,34 +295,36 @@ func TestSessionsFollowLeadership(t *testing.T) {
 	got.Finish(scaler.Outcome{})
 	wait.Until(t, "a late acknowledgement", func() bool { return left(w) == 1 })
 	if len(d.Given) > 0 {
-		t.Error("a command is handed on after the end")
+		t.Error("a command is submitted after the end")
 	}
 }
 
-// Not more is in memory than may be unfinished at once.
-func TestInFlightIsBounded(t *testing.T) {
+// No more commands are in memory than may be unacknowledged at once.
+func TestMaxAckPending(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	for range 50 {
 		send(t, js, w.Subjects.Command(wire.VerbStart, web), ``)
 	}
-	d, _ := leader.Lead(w, w.Connect(), func(c *command.Config) { c.InFlight = 10 })
+	d, _ := leader.Lead(w, w.Connect(), func(c *command.Config) { c.MaxAckPending = 10 })
 	for i := range 50 {
 		held := wait.For(t, "a command", d.Given)
 		if n := len(d.Given); n > 9 {
-			t.Fatalf("%d commands are handed on at once", n+1)
+			t.Fatalf("%d commands are in work, want at most 10", n+1)
 		}
 		if held.Stamp.Sequence != uint64(i+1) {
-			t.Fatalf("number %d has sequence %d", i, held.Stamp.Sequence)
+			t.Fatalf("command %d has sequence %d, want %d", i, held.Stamp.Sequence, i+1)
 		}
 		held.Finish(scaler.Outcome{})
 	}
-	wait.Until(t, "the end of all", func() bool { return left(w) == 0 })
+	wait.Until(t, "all acknowledgements", func() bool { return left(w) == 0 })
 }
 
-// No more bytes are on their way than are handled soon: NATS cuts off a connection that is 64 MB behind, again and
-// again.
+// The bytes on their way are bounded, because NATS cuts off a connection that is 64 MB behind, and
+// would do so again and again.
 func TestBytesInFlightAreBounded(t *testing.T) {
+	t.Parallel()
 	const commands, bytes = 20, 1_000_000
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
@@ -314,7 +334,7 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 	slow := &leader.Leader{Given: make(chan leader.Given)}
 	leader.Lead(w, w.Connect(), func(c *command.Config) { c.Applier = slow })
 	wait.For(t, "a command", slow.Given)
-	time.Sleep(300 * time.Millisecond) // in which NATS sends what it may, and nothing is taken
+	time.Sleep(300 * time.Millisecond) // NATS sends what it may, and nothing is taken
 	for consumer := range w.Stream(stream.Commands.Name(w.Subjects)).ListConsumers(context.Background()).Info() {
 		if sent := consumer.Delivered.Consumer * bytes; sent > 8<<20 {
 			t.Errorf("%d MiB are on their way", sent>>20)
@@ -325,19 +345,20 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 	}
 }
 
-// The answer goes to an inbox and nowhere else: else whoever may command one server could make the
-// daemon publish anywhere, and on an activity subject anything is a ping.
+// The daemon answers to an inbox and nowhere else. Otherwise everybody who may send a command could
+// make it publish anywhere, and any message on an activity subject is a ping.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
 	nc := w.Connect()
 	var mu sync.Mutex
-	var heard []string
+	var published []string
 	_, err := nc.Subscribe(">", func(m *nats.Msg) {
 		if strings.HasPrefix(m.Subject, "cortex.mcp.activity") || strings.HasPrefix(m.Subject, "elsewhere") {
 			mu.Lock()
-			heard = append(heard, m.Subject)
+			published = append(published, m.Subject)
 			mu.Unlock()
 		}
 	})
@@ -348,18 +369,21 @@ func TestAnswers(t *testing.T) {
 	natstest.Check(t, err)
 	natstest.Check(t, nc.Flush())
 	start := w.Subjects.Command(wire.VerbStart, web)
-	for _, reply := range []string{"cortex.mcp.activity.team-b.files", "elsewhere", "_INBOX.*", "_INBOX.>", "_INBOX..x", ""} {
+	for _, reply := range []string{
+		"cortex.mcp.activity.team-b.files", "elsewhere", "_INBOX.*", "_INBOX.>", "_INBOX..x", "",
+	} {
 		send(t, js, start, ``, command.ReplyHeader, reply)
 		wait.For(t, "a command", d.Given).Finish(scaler.Outcome{Server: &scaler.Server{ID: web}})
 	}
-	wait.Until(t, "the end of them", func() bool { return left(w) == 0 })
+	wait.Until(t, "all acknowledgements", func() bool { return left(w) == 0 })
 
 	sequence := send(t, js, start, ``, command.ReplyHeader, inbox)
 	wait.For(t, "a command that is answered", d.Given).Finish(scaler.Outcome{Server: &scaler.Server{
 		ID: web, UID: "u", Version: "17", Replicas: 2, Ready: 1,
 	}, Event: scaler.Event{Type: scaler.Woken, From: 0, To: 2}})
 	answer := wait.For(t, "the answer", answers)
-	want := fmt.Sprintf(`{"server":{"name":"web","namespace":"team-a","status":"running","replicas":2,"ready_replicas":1,"endpoints":[]},`+
+	want := fmt.Sprintf(`{"server":{"name":"web","namespace":"team-a","status":"running",`+
+		`"replicas":2,"ready_replicas":1,"endpoints":[]},`+
 		`"event":{"type":"woken","from":0,"to":2},"command":{"sequence":%d},`+
 		`"uid":"u","version":"17","wanted":true}`, sequence)
 	if string(answer.Data) != want {
@@ -368,21 +392,25 @@ func TestAnswers(t *testing.T) {
 
 	send(t, js, start, ``, command.ReplyHeader, inbox)
 	wait.For(t, "a command that fails", d.Given).Finish(scaler.Outcome{
-		Err: fmt.Errorf("%w: the quota is used up", scaler.ErrRefused), Server: &scaler.Server{ID: web}, Event: scaler.Event{Type: scaler.Failed},
+		Err:    fmt.Errorf("%w: the quota is used up", scaler.ErrRefused),
+		Server: &scaler.Server{ID: web}, Event: scaler.Event{Type: scaler.Failed},
 	})
 	answer = wait.For(t, "the answer", answers)
-	if !strings.Contains(string(answer.Data), `"error":{"code":500`) || !strings.Contains(string(answer.Data), `quota`) || !strings.Contains(string(answer.Data), `"type":"failed"`) {
-		t.Errorf("got %v %s", answer.Header, answer.Data)
+	for _, part := range []string{`"error":{"code":500`, `quota`, `"type":"failed"`} {
+		if !strings.Contains(string(answer.Data), part) {
+			t.Errorf("got %v %s, want %s", answer.Header, answer.Data, part)
+		}
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(heard) > 0 {
-		t.Errorf("answers went to %v", heard)
+	if len(published) > 0 {
+		t.Errorf("the daemon answered on %v", published)
 	}
 }
 
-// A command stream that was deleted is made again, and the session goes on.
-func TestCommandStreamIsMadeAgain(t *testing.T) {
+// A command stream that was deleted is created again, and a new session begins.
+func TestCommandStreamIsCreatedAgain(t *testing.T) {
+	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
