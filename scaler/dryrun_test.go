@@ -176,6 +176,20 @@ func TestDryRunAcrossLeaders(t *testing.T) {
 	}, dry(running(2)))
 }
 
+// The next leader reads that a server would have woken, and publishes that no more.
+func TestDryRunWakesOnceAcrossLeaders(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		time.Sleep(10 * time.Minute)
+		w.sweep()
+		w.expectPublished(WouldSleep, WouldWake)
+		time.Sleep(time.Minute)
+		w.nextLeader()
+		w.sweep()
+		w.expectPublished(WouldSleep, WouldWake)
+	}, dry(running(2), "keep-warm", "5 0 * * * for 8h"))
+}
+
 // After the end of a window that would wake a server another sleep begins, although nobody used the
 // server.
 func TestDryRunAfterAWindow(t *testing.T) {
