@@ -103,7 +103,7 @@ func (c *fakeCluster) Group(namespace, name string) (group []*Server) {
 			group = append(group, s)
 		}
 	}
-	slices.SortFunc(group, func(a, b *Server) int { return compareIDs(a.ID, b.ID) })
+	slices.SortFunc(group, func(a, b *Server) int { return CompareIDs(a.ID, b.ID) })
 	return group
 }
 

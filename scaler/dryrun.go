@@ -54,7 +54,7 @@ func (t *term) publishWouldWake(st *state, server *Server, f *policy.Facts, now 
 		return err
 	}
 	assign(t, &st.dryRun, dryRun{at: e.At})
-	if misSleep(former.at, e.At, e.demand()) {
+	if MisSleep(former.at, e.At, e.Demand()) {
 		t.s.meter.MisSlept(true)
 	}
 	return nil

@@ -43,10 +43,10 @@ func (l *Ledger) Add(e Event) {
 	switch entry.kind {
 	case Slept, WouldSleep:
 		entry.replicas = e.From
-		entry.automatic = e.automatic()
+		entry.automatic = e.Automatic()
 	case Woken, WouldWake:
 		entry.replicas = e.To
-		entry.demand = e.demand()
+		entry.demand = e.Demand()
 	}
 	l.accounts[e.Server] = append(l.accounts[e.Server], entry)
 }
@@ -123,7 +123,7 @@ func (a *account) sleeps(entries []entry, sleep, wake EventType, sleeps, wakes *
 		case e.kind == wake:
 			if open != nil {
 				a.rest(rest, open.at, e.at, open.replicas)
-				if a.within(*open) && open.automatic && misSleep(open.at, e.at, e.demand) {
+				if a.within(*open) && open.automatic && MisSleep(open.at, e.at, e.demand) {
 					a.row.MisSleeps++
 				}
 			} else { // it slept since before the first event
@@ -136,7 +136,7 @@ func (a *account) sleeps(entries []entry, sleep, wake EventType, sleeps, wakes *
 		case e.kind == Unchanged && sleep == Slept && open == nil: // it slept since before the first event, and goes on by an order
 			replicas := 0
 			if a.server != nil {
-				replicas = a.server.wanted()
+				replicas = a.server.AwakeReplicas()
 			}
 			a.rest(rest, latest(last, e.at.Add(-e.asleep)), e.at, replicas)
 		case e.kind == Slept && open != nil: // it is put to sleep for good

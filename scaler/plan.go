@@ -51,7 +51,7 @@ func (t *term) planOrder(server *Server, c Command, e Event) (Change, error) {
 	case c.Verb == Scale:
 		change = t.planStart(server, c.Replicas, e)
 	default:
-		change = t.planStart(server, server.wanted(), e)
+		change = t.planStart(server, server.AwakeReplicas(), e)
 	}
 	change.Mark.Hold = hold
 	return change, nil

@@ -38,7 +38,7 @@ type Rest struct {
 
 // After returns the rows of the servers that come after one; all of them after the zero ID.
 func (r Report) After(id ID) []ReportRow {
-	i, found := slices.BinarySearchFunc(r.Servers, id, func(row ReportRow, id ID) int { return compareIDs(row.Server, id) })
+	i, found := slices.BinarySearchFunc(r.Servers, id, func(row ReportRow, id ID) int { return CompareIDs(row.Server, id) })
 	if found {
 		i++
 	}
@@ -112,7 +112,7 @@ func (l *Ledger) Report(servers []*Server, wouldBeAsleep map[ID]time.Time, from,
 			add(id, nil)
 		}
 	}
-	slices.SortFunc(r.Servers, func(a, b ReportRow) int { return compareIDs(a.Server, b.Server) })
+	slices.SortFunc(r.Servers, func(a, b ReportRow) int { return CompareIDs(a.Server, b.Server) })
 	slices.Sort(took)
 	r.Total.WakeP50, r.Total.WakeP95 = percentile(took, 50), percentile(took, 95)
 	return r

@@ -113,8 +113,8 @@ func (s *Server) allReady(generation int64) bool {
 	return s.Observed >= generation && s.Ready >= s.Replicas && s.Updated >= s.Replicas
 }
 
-// wanted returns how many replicas the server has, or wakes with.
-func (s *Server) wanted() int {
+// AwakeReplicas returns how many replicas the server has, or wakes with.
+func (s *Server) AwakeReplicas() int {
 	if s.Replicas > 0 {
 		return s.Replicas
 	}

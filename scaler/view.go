@@ -41,16 +41,17 @@ func (s *Scaler) List(f Filter) ([]*Server, error) {
 	var servers []*Server
 	for server := range s.cache.All {
 		if (f.Namespace == "" || f.Namespace == server.ID.Namespace) &&
-			compareIDs(server.ID, f.After) > 0 &&
+			CompareIDs(server.ID, f.After) > 0 &&
 			(f.Match == nil || f.Match(server.Labels)) {
 			servers = append(servers, server)
 		}
 	}
-	slices.SortFunc(servers, func(a, b *Server) int { return compareIDs(a.ID, b.ID) })
+	slices.SortFunc(servers, func(a, b *Server) int { return CompareIDs(a.ID, b.ID) })
 	return servers, nil
 }
 
-func compareIDs(a, b ID) int {
+// CompareIDs puts servers in order of namespace and name.
+func CompareIDs(a, b ID) int {
 	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
@@ -96,6 +97,9 @@ func (v View) server() explain.Server {
 	}
 	return s
 }
+
+// Now returns the time of the activity log, which events and marks bear.
+func (s *Scaler) Now() time.Time { return s.now() }
 
 // Count returns how many servers there are of each status.
 func (s *Scaler) Count() map[policy.Status]int {
