@@ -176,6 +176,20 @@ func TestDryRunAcrossLeaders(t *testing.T) {
 	}, dry(running(2)))
 }
 
+// The next leader reads that a server would have woken, and publishes that no more.
+func TestDryRunWakesOnceAcrossLeaders(t *testing.T) {
+	lead(t, func(w *world) {
+		w.sweep()
+		time.Sleep(10 * time.Minute)
+		w.sweep()
+		w.expectPublished(WouldSleep, WouldWake)
+		time.Sleep(time.Minute)
+		w.nextLeader()
+		w.sweep()
+		w.expectPublished(WouldSleep, WouldWake)
+	}, dry(running(2), "keep-warm", "5 0 * * * for 8h"))
+}
+
 // After the end of a window that would wake a server another sleep begins, although nobody used the
 // server.
 func TestDryRunAfterAWindow(t *testing.T) {
@@ -216,8 +230,7 @@ func TestDryRunOfAGroup(t *testing.T) {
 }
 
 // Any replica knows since when a server of a dry run would be asleep, whoever has published that,
-// and whether or not the event is still there: since its idle clock ran out, or a sleep-at came. A
-// report of a day without events says the same.
+// and whether or not the event is still there: since its idle clock ran out, or a sleep-at came.
 func TestWouldBeAsleep(t *testing.T) {
 	born := func(w *world) {
 		w.tracker.CaughtUp(activity.Log{CompleteSince: time.Now().Add(-time.Hour)}, time.Now())
@@ -287,8 +300,8 @@ func TestDryRunWakes(t *testing.T) {
 }
 
 // A group follows any of its servers that is wanted. If all of these are only kept warm, nobody
-// wants to use the group, and no sleep was a mistake, real or not. The events say so, so that the
-// report counts the same.
+// wants to use the group, and no sleep was a mistake, real or not. The events say so, and a
+// report counts by them.
 func TestGroupThatIsKeptWarm(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -92,11 +92,11 @@ func (b *fakeBus) types() (types []EventType) {
 	return types
 }
 
-type noMeter struct{ panics, misSleeps, wouldMisSleep, ready atomic.Int32 }
+type noMeter struct{ events, panics, misSleeps, wouldMisSleep, ready atomic.Int32 }
 
-func (*noMeter) Event(Event) {}
-func (*noMeter) Swept(Sweep) {}
-func (m *noMeter) Panic()    { m.panics.Add(1) }
+func (m *noMeter) Event(Event) { m.events.Add(1) }
+func (*noMeter) Swept(Sweep)   {}
+func (m *noMeter) Panic()      { m.panics.Add(1) }
 func (m *noMeter) Wake(phase string, _ time.Duration) {
 	if phase == "ready" {
 		m.ready.Add(1)

@@ -71,6 +71,15 @@ func TestGroupWakesTogether(t *testing.T) {
 	)
 }
 
+// Demand for a member that is awake wakes those that sleep at once, and not only at the next sweep.
+func TestPingOfAnAwakeMemberWakesTheOthers(t *testing.T) {
+	lead(t, func(w *world) {
+		w.expect("a", 0)
+		w.pingTo("b")
+		w.expect("a", 3)
+	}, set(named("a", asleep(policy.BecauseIdle)), "group", "g"), set(named("b", running(2)), "group", "g"))
+}
+
 // Demand for a stopped server, or for somebody else's zero, is no demand for its group.
 func TestGroupSleepsOnWhenAStoppedServerIsPinged(t *testing.T) {
 	lead(t, func(w *world) {

@@ -102,6 +102,9 @@ func TestEventIsPublishedOnceAfterAnOutage(t *testing.T) {
 		w.bus.setAway(nil)
 		time.Sleep(time.Minute)
 		w.expectPublished(Scaled)
+		if n := w.meter.events.Load(); n != 1 {
+			t.Errorf("%d events counted", n)
+		}
 	}, running(3))
 }
 

@@ -148,7 +148,8 @@ func New(config Config, tracker *activity.Tracker, w World) *Scaler {
 		config: config, tracker: tracker,
 		cache: w.Cache, cluster: w.Cluster, pods: w.Pods, endpoints: w.Endpoints,
 		log: w.Log, pauses: w.Pauses, events: w.Events, meter: w.Meter,
-		now: w.Now, local: time.Now, logger: w.Logger,
+		now: w.Now, logger: w.Logger,
+		local:   time.Now, //nolint:forbidigo // the age of a proof is of this process, see activity.Age
 		lookups: make(chan struct{}, config.MaxInFlight),
 	}
 }

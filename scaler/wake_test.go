@@ -3,6 +3,7 @@ package scaler
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,21 @@ func TestFailureIsPublishedOnce(t *testing.T) {
 		if n := len(w.cluster.writes); n != writes {
 			t.Errorf("%d more writes", n-writes)
 		}
+	}, asleep(policy.BecauseIdle))
+}
+
+// A start of a server that failed to start may fail again, and is answered with the new reason.
+func TestStartAfterAFailure(t *testing.T) {
+	lead(t, func(w *world) {
+		w.cluster.slow = true
+		for _, why := range []string{"no such image", "still no such image"} {
+			outcome := w.request(Command{Verb: Start, Wait: time.Minute})
+			w.pods.diagnoses <- Diagnosis{"ErrImagePull", why, true}
+			if o := <-outcome; !errors.Is(o.Err, ErrFailed) || !strings.Contains(o.Err.Error(), ": "+why) {
+				t.Errorf("outcome %+v, want %q", o, why)
+			}
+		}
+		w.expectPublished(Woken, Failed, Unchanged, Failed)
 	}, asleep(policy.BecauseIdle))
 }
 
