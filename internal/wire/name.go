@@ -81,8 +81,8 @@ func isSubdomain(text string) bool {
 
 // isLabel reports whether text is a DNS label, of any length.
 func isLabel(text string) bool {
-	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-"
-	return text != "" && strings.Trim(text, letters) == "" && strings.Trim(text, "-") == text
+	bad := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }
+	return text != "" && !strings.ContainsFunc(text, bad) && strings.Trim(text, "-") == text
 }
 
 // Shorten makes foreign text short enough for an error, which may end up in an annotation, an event
