@@ -20,7 +20,7 @@ type Clock struct {
 }
 
 // Now returns the time of the log.
-func (c *Clock) Now() time.Time { return c.At(time.Now()) }
+func (c *Clock) Now() time.Time { return c.At(time.Now()) } //nolint:forbidigo // the one place that reads it
 
 // At returns the time of the log at an instant of this process, by the last measurement.
 func (c *Clock) At(local time.Time) time.Time {
@@ -57,7 +57,7 @@ func (c *Clock) Measured(shown, before, after time.Time) {
 // Skew returns by how much the log's clock is behind the clock of this process, in whole
 // milliseconds. It is negative when the log's clock is ahead.
 func (c *Clock) Skew() time.Duration {
-	now := time.Now()
+	now := time.Now() //nolint:forbidigo // what is compared with the clock of the log
 	return now.Round(0).Sub(c.At(now).Round(0)).Round(time.Millisecond)
 }
 

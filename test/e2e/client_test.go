@@ -154,7 +154,7 @@ func TestClientReads(t *testing.T) {
 		return nil
 	})
 	line, _, _ := strings.Cut(lines.String(), "\n")
-	if !strings.HasSuffix(line, "  unchanged "+alpha+`  1 replica, by a command of "ann" ("a test"), command c-1`) {
+	if !strings.HasSuffix(line, "  unchanged "+alpha+`  2 replicas, by a command of "ann" ("a test"), command c-1`) {
 		t.Errorf("the line is %q", line)
 	}
 	// The history survives the daemon, and tells an event as watch does.
