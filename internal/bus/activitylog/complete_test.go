@@ -73,7 +73,6 @@ func TestCompleteness(t *testing.T) {
 // A purge is noticed at once, and recorded on the stream. So a daemon that starts after it knows
 // that the log says nothing about the time before, although the log is not empty any more.
 func TestPurgeMovesCompleteSince(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
@@ -102,7 +101,6 @@ func TestPurgeMovesCompleteSince(t *testing.T) {
 // A stream that was deleted is created again and read from its start, although its sequences are
 // lower. The log is complete since the new one was created.
 func TestStreamIsCreatedAgain(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, web, web, files)
@@ -138,7 +136,6 @@ func (s *refusing) UpdateStream(ctx context.Context, config jetstream.StreamConf
 // A loss that can't be recorded now is recorded later, because only the daemon that noticed it
 // knows of it.
 func TestLossIsRecordedLater(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)

@@ -19,7 +19,6 @@ import (
 // A lease is live until its end. It can be renewed, shortened and ended. Unreadable messages are
 // counted.
 func TestLeases(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	c, err := client.New(nc, w.Subjects)
@@ -71,7 +70,6 @@ func TestLeases(t *testing.T) {
 // long as any lease can. So everybody who reads the log counts it as the longest lease, before and
 // after a restart, until its holder sends another.
 func TestUnreadableLease(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	c, err := client.New(nc, w.Subjects)
@@ -132,7 +130,6 @@ func TestForgottenUntil(t *testing.T) {
 // A daemon that starts can't know which leases the stream has forgotten. For it the log is complete
 // only since the last of them may have ended.
 func TestForgottenLeases(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ctx := context.Background()
 	log, err := New(w.Connect(), testConfig(w))

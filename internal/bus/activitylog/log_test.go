@@ -24,7 +24,6 @@ import (
 // The Tracker is a cache of the log. After a restart of daemon and NATS it knows the same, with the
 // sequences and the stamps of the stream.
 func TestPingsAreReplayed(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	first := start(w, w.Connect())
@@ -59,7 +58,6 @@ func TestPingsAreReplayed(t *testing.T) {
 // Nobody can end or stall the reading of the log: a publisher can't make a ping look like a message
 // of the NATS server itself.
 func TestPingsThatLookLikeTheServer(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	l := start(w, w.Connect())
@@ -77,7 +75,6 @@ func TestPingsThatLookLikeTheServer(t *testing.T) {
 
 // A log that never held a ping proves nothing. The first ping ends that.
 func TestEmptyLogIsBlind(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	l := start(w, w.Connect())
 	l.waitBlind(t, "never held a ping")
@@ -89,7 +86,6 @@ func TestEmptyLogIsBlind(t *testing.T) {
 // While NATS is away the log is blind, and that time is not idle time. Afterwards the log stays
 // blind for the settle time, and the Tracker knows the pings that were sent meanwhile.
 func TestDisconnected(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	const settle = time.Hour
@@ -117,7 +113,6 @@ func TestDisconnected(t *testing.T) {
 
 // The next proof notices a connection that leads nowhere, long before TCP or NATS would.
 func TestBlackHole(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	proxy, nc := newProxy(t, w.URL())
@@ -135,7 +130,6 @@ func TestBlackHole(t *testing.T) {
 // On a NATS cluster the leader of each stream stamps by its own clock. The clock of the log is that
 // of the pings. A lease is shifted to it when it comes. The log warns once while the two differ.
 func TestStreamsWithClocksThatDiffer(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	proxy, nc := newProxy(t, w.URL())
 	var logged wait.Buffer
@@ -182,7 +176,6 @@ func TestStreamsWithClocksThatDiffer(t *testing.T) {
 // Nothing is proven while the Tracker does not know everything in the log, whatever was proven
 // before.
 func TestProveWhileBehind(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	l := start(w, w.Connect(), impatient)
@@ -206,7 +199,6 @@ func TestProveWhileBehind(t *testing.T) {
 // A proof ends when somebody sets the wall clock, or the machine was suspended. The clock of NATS
 // is measured again before silence proves anything.
 func TestProofEndsWhenTheClockIsSet(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web)
@@ -228,7 +220,6 @@ func TestProofEndsWhenTheClockIsSet(t *testing.T) {
 
 // A reader replaces a consumer that was deleted.
 func TestConsumerIsDeleted(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web)
@@ -245,7 +236,6 @@ func TestConsumerIsDeleted(t *testing.T) {
 
 // The log is complete although its last message was deleted before any consumer delivered it.
 func TestLastMessageIsDeleted(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)
@@ -260,7 +250,6 @@ func TestLastMessageIsDeleted(t *testing.T) {
 
 // A log that somebody has changed so that it forgets too early proves nothing from that moment on.
 func TestChangedLogIsBlind(t *testing.T) {
-	t.Parallel()
 	w := natstest.New(t)
 	js := w.JetStream()
 	config := w.Options().Config(stream.Activity)
@@ -280,7 +269,6 @@ func TestChangedLogIsBlind(t *testing.T) {
 // A proof does not count when the log was lost while it was under way, because it read the log
 // before.
 func TestLossDuringProof(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	l := start(w, w.Connect(), func(c *Config) { c.Interval, c.Patience = time.Hour, time.Minute })
@@ -310,7 +298,6 @@ func TestLossDuringProof(t *testing.T) {
 // Callers at the same time share one proof, so a sweep of thousands of servers costs a few
 // requests.
 func TestProveIsShared(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	nc := w.Connect()

@@ -97,7 +97,6 @@ func store(t testing.TB, js jetstream.JetStream, subjects wire.Subjects, scope s
 // A server, a namespace and all servers are paused and resumed independently. Every daemon knows,
 // with who and why, also after a restart of daemon and NATS.
 func TestPauses(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	c := pauser(w)
 	first := start(w, w.Connect())
@@ -154,7 +153,6 @@ func TestPauses(t *testing.T) {
 // stream. It is stored when it has another actor or reason. So is the first resume, because a
 // daemon may remember a pause that the stream has lost.
 func TestRepeatedPausesAreNotStored(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	c := pauser(w)
 	l := start(w, w.Connect())
@@ -199,7 +197,6 @@ func TestRepeatedPausesAreNotStored(t *testing.T) {
 // Nothing is proven while the stream holds an order that was not read. So every decision after a
 // pause was stored takes it into account.
 func TestProveKnowsPauses(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web)
@@ -233,7 +230,6 @@ func TestProveKnowsPauses(t *testing.T) {
 
 // A proof from before a pause was stored counts no more when the pause is answered.
 func TestPauseOutlastsProofs(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web)
 	c := pauser(w)
@@ -252,7 +248,6 @@ func TestPauseOutlastsProofs(t *testing.T) {
 // While the stream is read again from its start, no old order counts. Not even for a moment is a
 // paused server resumed.
 func TestPausesAreReadAgain(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ctx := context.Background()
@@ -292,7 +287,6 @@ func TestLostPauses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			w := natstest.NewWithStreams(t)
 			js := w.JetStream()
 			ping(t, js, w.Subjects, web)
@@ -324,7 +318,6 @@ func TestLostPauses(t *testing.T) {
 // JetStream acknowledges a message on any reply subject, whatever its sender may publish to. Such
 // an acknowledgement neither pauses nor resumes, and no order is forgotten for it.
 func TestAcknowledgementIsNoPause(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	nc := w.Connect()
 	store(t, w.JetStream(), w.Subjects, web, true)

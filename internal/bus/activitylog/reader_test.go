@@ -29,7 +29,6 @@ func pingReader(w *natstest.Server, deliver jetstream.DeliverPolicy) *reader {
 // of the stream. The reader must have handled everything that the leader holds, and replaces a
 // consumer that does not get that far.
 func TestConsumerThatIsBehind(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	ping(t, w.JetStream(), w.Subjects, web, files)
 	r := pingReader(w, jetstream.DeliverNewPolicy) // delivers no old message, as if its server did not have it yet
@@ -60,7 +59,6 @@ func TestRemovedMessagesAreNotAwaited(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			w := natstest.NewWithStreams(t)
 			js := w.JetStream()
 			ping(t, js, w.Subjects, web, files)
@@ -82,7 +80,6 @@ func TestRemovedMessagesAreNotAwaited(t *testing.T) {
 
 // A reader notices that its stream was created again, also when the new one holds as many messages.
 func TestOtherStreamIsNoticed(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	ping(t, js, w.Subjects, web, files)

@@ -18,7 +18,6 @@ import (
 // make the daemon send one: neither by the subject of its answer, nor by an impossible server or
 // verb. The next command is applied and answered.
 func TestNobodyMakesLinesTooLong(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js, sender, nc := w.JetStream(), w.Connect(), w.Connect()
 	d, _ := leader.Lead(w, nc)

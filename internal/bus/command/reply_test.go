@@ -11,7 +11,6 @@ import (
 // Messages that nobody expects delay no answer. A leader to which a command was redelivered answers
 // again, and anybody may publish to an inbox.
 func TestRepliesThatNobodyTakes(t *testing.T) {
-	t.Parallel()
 	w := natstest.New(t)
 	nc, leader := w.Connect(), w.Connect()
 	replies, err := command.NewReplies(nc)

@@ -44,7 +44,6 @@ func left(w *natstest.Server) uint64 { return w.Info(stream.Commands.Name(w.Subj
 // A command is submitted with its Stamp, which is its identity. It stays in the stream until it is
 // finished.
 func TestCommandIsSubmitted(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	subject := w.Subjects.Command(wire.VerbScale, files)
@@ -75,7 +74,6 @@ func TestCommandIsSubmitted(t *testing.T) {
 // A session sets the clock of the log before it submits a command, because the log may not have
 // been read yet. A deadline counts from the moment at which the stream took the command.
 func TestSessionSetsTheClock(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	clock, now := new(activity.Clock), time.Now()
@@ -95,7 +93,6 @@ func TestSessionSetsTheClock(t *testing.T) {
 // A command that makes no sense is rejected, with the fields that could be read. It is terminated,
 // and the next command comes.
 func TestPoison(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
@@ -139,7 +136,6 @@ func TestPoison(t *testing.T) {
 // A sender can't end everybody's sessions: a command never looks like a message of the NATS server
 // itself, whatever headers it has.
 func TestCommandsThatLookLikeTheServer(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
@@ -157,7 +153,6 @@ func TestCommandsThatLookLikeTheServer(t *testing.T) {
 // anything newer. A consumer that outlived its session would redeliver them after newer ones, and a
 // stop would undo a start that was sent after it.
 func TestRedeliveryIsInOrder(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	nc := w.Connect()
@@ -192,7 +187,6 @@ func TestRedeliveryIsInOrder(t *testing.T) {
 // oldest unfinished command. A command that is finished in between can't be acknowledged, and is
 // redelivered.
 func TestSessionEndsWithItsConnection(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	d, _ := leader.Lead(w, w.Connect())
 	js := w.JetStream()
@@ -220,7 +214,6 @@ func TestSessionEndsWithItsConnection(t *testing.T) {
 // When two replicas believe that they lead, the older one never takes the consumer back. It gives
 // up as soon as it knows better.
 func TestTwoSessions(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	var oldLeads atomic.Bool
@@ -260,7 +253,6 @@ func TestTwoSessions(t *testing.T) {
 // A session that loses leadership while it begins makes no consumer, because the next leader would
 // have to delete it.
 func TestLeadershipIsLostMeanwhile(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	var asked atomic.Int64
 	_, stop := leader.Lead(w, w.Connect(), func(c *command.Config) {
@@ -275,7 +267,6 @@ func TestLeadershipIsLostMeanwhile(t *testing.T) {
 
 // Nothing is submitted before this process leads, and nothing after the end.
 func TestSessionsFollowLeadership(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	var leads atomic.Bool
@@ -301,7 +292,6 @@ func TestSessionsFollowLeadership(t *testing.T) {
 
 // No more commands are in memory than may be unacknowledged at once.
 func TestMaxAckPending(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	for range 50 {
@@ -324,7 +314,6 @@ func TestMaxAckPending(t *testing.T) {
 // The bytes on their way are bounded, because NATS cuts off a connection that is 64 MB behind, and
 // would do so again and again.
 func TestBytesInFlightAreBounded(t *testing.T) {
-	t.Parallel()
 	const commands, bytes = 20, 1_000_000
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
@@ -348,7 +337,6 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 // The daemon answers to an inbox and nowhere else. Otherwise everybody who may send a command could
 // make it publish anywhere, and any message on an activity subject is a ping.
 func TestAnswers(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())
@@ -410,7 +398,6 @@ func TestAnswers(t *testing.T) {
 
 // A command stream that was deleted is created again, and a new session begins.
 func TestCommandStreamIsCreatedAgain(t *testing.T) {
-	t.Parallel()
 	w := natstest.NewWithStreams(t)
 	js := w.JetStream()
 	d, _ := leader.Lead(w, w.Connect())

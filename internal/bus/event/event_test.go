@@ -160,38 +160,40 @@ func TestEventIsNotLost(t *testing.T) {
 // has the next events. Until then they do not count as published.
 func TestEventStreamIsMadeAgain(t *testing.T) {
 	for _, watched := range []bool{false, true} {
-		w := natstest.NewWithStreams(t)
-		var made atomic.Int32
-		events, err := NewPublisher(w.Connect(), w.Subjects, "here",
-			func(context.Context) error { made.Add(1); return w.Ensure(context.Background()) })
-		natstest.Check(t, err)
-		natstest.Check(t, events.Publish(context.Background(), slept))
-		before := w.Info(stream.Events.Name(w.Subjects))
-		natstest.Check(t, w.JetStream().DeleteStream(context.Background(), before.Config.Name))
-		if watched {
-			nc := w.Connect()
-			_, err := nc.SubscribeSync(w.Subjects.Events(wire.ID{}))
+		t.Run(fmt.Sprintf("watched %v", watched), func(t *testing.T) {
+			w := natstest.NewWithStreams(t)
+			var made atomic.Int32
+			events, err := NewPublisher(w.Connect(), w.Subjects, "here",
+				func(context.Context) error { made.Add(1); return w.Ensure(context.Background()) })
 			natstest.Check(t, err)
-			natstest.Check(t, nc.Flush())
-		}
-		const workers = 20
-		ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
-		var all sync.WaitGroup
-		for i := range workers {
-			all.Go(func() {
-				e := slept
-				e.ID = fmt.Sprint(i)
-				for events.Publish(ctx, e) != nil && ctx.Err() == nil {
-				}
-			})
-		}
-		all.Wait()
-		cancel()
-		after := w.Info(before.Config.Name)
-		if after.State.Msgs != workers || !reflect.DeepEqual(after.Config, before.Config) || made.Load() != 1 {
-			t.Errorf("watched %v: made %d times, with %d events, as %+v, want %+v",
-				watched, made.Load(), after.State.Msgs, after.Config, before.Config)
-		}
+			natstest.Check(t, events.Publish(context.Background(), slept))
+			before := w.Info(stream.Events.Name(w.Subjects))
+			natstest.Check(t, w.JetStream().DeleteStream(context.Background(), before.Config.Name))
+			if watched {
+				nc := w.Connect()
+				_, err := nc.SubscribeSync(w.Subjects.Events(wire.ID{}))
+				natstest.Check(t, err)
+				natstest.Check(t, nc.Flush())
+			}
+			const workers = 20
+			ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
+			var all sync.WaitGroup
+			for i := range workers {
+				all.Go(func() {
+					e := slept
+					e.ID = fmt.Sprint(i)
+					for events.Publish(ctx, e) != nil && ctx.Err() == nil {
+					}
+				})
+			}
+			all.Wait()
+			cancel()
+			after := w.Info(before.Config.Name)
+			if after.State.Msgs != workers || !reflect.DeepEqual(after.Config, before.Config) || made.Load() != 1 {
+				t.Errorf("watched %v: made %d times, with %d events, as %+v, want %+v",
+					watched, made.Load(), after.State.Msgs, after.Config, before.Config)
+			}
+		})
 	}
 }
 
